@@ -1,0 +1,137 @@
+"""What the command line does, as calls: train, load, recommend, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnrec import pipeline
+from nnrec.config import build, compose
+from nnrec.runs import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from nnrec.data.ratings import Ratings
+    from nnrec.data.splits import Split
+    from nnrec.models.base import Recommender
+    from nnrec.people import Ids
+    from nnrec.runs import StoredRows
+
+
+def train(*overrides: str, data: pd.DataFrame | Ratings | None = None) -> Run:
+    """Trains a model as `python train.py <overrides>` does.
+
+    Args:
+        overrides: as on the command line: "model=autorec", "trainer.epochs=5", ...
+        data: ratings to train on instead of a named data set: `Ratings`, or a data frame with the
+            columns user, item and, where there are such, rating, time, weight, event.
+
+    Returns:
+        The finished run.
+
+    Example:
+        >>> run = nnrec.train("model=autorec", "data=ml-1m")  # doctest: +SKIP
+        >>> run.recommend(user=42)  # doctest: +SKIP
+    """
+    named = [] if data is None else ["data.name=frame"]
+    return Run(pipeline.execute(compose("train", [*overrides, *named]), data))
+
+
+def load(path: str | Path) -> Run:
+    """A finished run, from its folder alone.
+
+    Raises:
+        RunError: the folder is missing or the run in it did not finish.
+    """
+    return Run(RunFolder.open(path))
+
+
+class Run:
+    """A finished run: its model, its figures, and what to do with them.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        from omegaconf import OmegaConf
+
+        self.folder = folder
+        self.config = OmegaConf.load(folder["config.yaml"])
+        self.users, self.items, self.item_table = folder.read_catalogue()
+        self.metrics: dict[str, Any] = folder.read_json("metrics.json")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder.path)!r}, test={self.metrics['test']})"
+
+    @cached_property
+    def model(self) -> Recommender:
+        """The trained model."""
+        pipeline.start_backend(self.config)
+        model = pipeline.build_model(self.config, len(self.users), len(self.items))
+        pipeline.load_weights(model, self.folder.read_arrays("weights.npz"))
+        return model
+
+    @cached_property
+    def histories(self) -> StoredRows:
+        """What each user had rated when the model was trained, read as it is asked for."""
+        return self.folder.read_histories(len(self.items))
+
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """(num_items,) how many ratings each item had when the model was trained."""
+        return self.folder.read_arrays("item_counts.npz")["count"]
+
+    def recommend(
+        self,
+        user: Any = None,
+        history: Mapping[Any, float] | pd.DataFrame | None = None,
+        top_n: int = 10,
+        exclude_seen: bool = True,
+        stoplist: Ids | None = None,
+        candidates: Ids | None = None,
+    ) -> pd.DataFrame:
+        """The best items for some people, or for everybody.
+
+        Args:
+            user: a raw user id, or a list of them; None = all.
+            history: of somebody not seen in training: {item id: rating}, or a data frame with
+                columns item, rating and, for several people, user.
+            top_n: how many items each.
+            exclude_seen: whether to leave out what is in the history.
+            stoplist: item ids never to recommend, as a list or a file (see conf/predict.yaml).
+            candidates: item ids to choose from, likewise.
+
+        Returns:
+            Columns user_id, item_id, rank (from 1), score, title (where known), source; see
+            `nnrec.recommend.TopN`.
+
+        Raises:
+            DataError, ConfigError, RunError: an unknown user, a history that cannot be used, ...
+
+        Example:
+            >>> run.recommend(history={1: 5, 50: 4}, top_n=3)  # doctest: +SKIP
+        """
+        from nnrec.recommend import recommend
+
+        return recommend(self, user, history, top_n, exclude_seen, stoplist, candidates)
+
+    def evaluate(self, data: pd.DataFrame | Ratings | None = None) -> dict[str, float]:
+        """Measures the model again on the test part of its data.
+
+        Args:
+            data: the ratings it was trained on, where these were not a named data set.
+
+        Raises:
+            DataError: the data are not those of the training.
+        """
+        model = self.model
+        ratings = pipeline.load_data(self.config, data)
+        pipeline.check_same(ratings, self.folder.read_json("data.json")["fingerprint"])
+        split: Split = build(self.config.split, "split")(ratings, self.config.seed)
+        test = (split.merged() if self.config.trainer.refit else split).test
+        return build(self.config.evaluation, "evaluation")(model, test)

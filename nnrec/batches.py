@@ -1,0 +1,124 @@
+"""Batches: NumPy in, NumPy out. No batch holds a dense matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from nnrec.data.ratings import Rows
+
+if TYPE_CHECKING:
+    from nnrec.runs import StoredRows
+
+Batch = dict[str, np.ndarray]
+
+
+def bucket(size: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, ...: few distinct shapes, at most half of each padding."""
+    power = 1 << max(size - 1, 0).bit_length()
+    return 3 * power // 4 if power >= 4 and size <= 3 * power // 4 else power
+
+
+def padded(array: np.ndarray, size: int, fill: float = 0) -> np.ndarray:
+    """`array` extended to `size` entries."""
+    result = np.full(size, fill, array.dtype)
+    result[: len(array)] = array
+    return result
+
+
+class RowBatches:
+    """Batches of sparse rows, each a dict of flat arrays padded to a few sizes.
+
+    A batch of B rows with E entries (padding included) holds
+        `index`: (B,) int32, which row of the matrix each is; -1 for padding.
+        `key`: (B,) uint32, the row's random key in this epoch.
+        `row`: (E,) int32, the position in the batch of each entry's row, ascending.
+        `column`, `value`, `weight`: (E,) int32, float32, float32; weight 0 marks padding.
+    With `touched=True` the columns are renumbered within the batch, and it holds also
+        `touched`: (U,) int32, the distinct columns; `column` points into it.
+        `touched_scale`: (U,) float32, 1 / P(a batch touches this column); 0 marks padding.
+          A penalty on the touched rows of a table, times this, has the full table's as expectation.
+
+    Args:
+        rows: the matrix.
+        batch_size: rows per batch; the last batch is padded up to it.
+        which: (m,) rows to run over; None = all.
+        seed: shuffles the rows anew every epoch and keys their draws; None = in order, keys 0.
+        touched: whether to renumber the columns (for row-sparse updates of large tables).
+    """
+
+    def __init__(
+        self,
+        rows: Rows | StoredRows,
+        batch_size: int,
+        *,
+        which: np.ndarray | None = None,
+        seed: int | None = None,
+        touched: bool = False,
+    ) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+        self.which = np.arange(len(rows)) if which is None else which
+        self.seed = seed
+        self.scale = self._touched_scale() if touched else None
+
+    def _touched_scale(self) -> np.ndarray:
+        """(num_columns,) float32: 1 / P(a batch touches the column), averaged over an epoch's batches."""
+        from scipy.special import gammaln
+
+        rows = len(self.which)
+        counts = np.bincount(self.rows.take(self.which).ids, minlength=self.rows.num_columns)
+
+        def touched(size: int) -> np.ndarray:
+            # Hypergeometric: 1 - C(rows - count, size) / C(rows, size)
+            rest = np.maximum(rows - counts, size)
+            missed = gammaln(rest + 1) - gammaln(rest - size + 1) - gammaln(rows + 1) + gammaln(rows - size + 1)
+            return np.where(rows - counts < size, 1.0, -np.expm1(missed))
+
+        full, left = divmod(rows, self.batch_size)
+        share = full * touched(min(self.batch_size, rows)) + (touched(left) if left else 0.0)
+        share /= max(len(self), 1)
+        return np.divide(1, share, out=np.zeros(len(counts)), where=counts > 0).astype(np.float32)
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return -(-len(self.which) // self.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """(m,) the rows in the order of this epoch."""
+        if self.seed is None:
+            return self.which
+        return np.random.default_rng([self.seed, epoch]).permutation(self.which)
+
+    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch; the same every time it is asked for."""
+        from nnrec.randomness import row_keys
+
+        order = self.order(epoch)
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            keys = np.zeros(len(chosen), np.uint32) if self.seed is None else row_keys(self.seed, epoch, chosen)
+            yield self._batch(chosen, keys)
+
+    def _batch(self, chosen: np.ndarray, keys: np.ndarray) -> Batch:
+        part = self.rows.take(chosen)
+        size = bucket(max(len(part.ids), 1))
+        weights = np.ones(len(part.ids), np.float32) if part.weights is None else part.weights
+        batch = {
+            "index": padded(chosen.astype(np.int32), self.batch_size, fill=-1),
+            "key": padded(keys, self.batch_size),
+            "row": padded(np.repeat(np.arange(len(chosen), dtype=np.int32), part.lengths), size, self.batch_size - 1),
+            "column": padded(part.ids, size),
+            "value": padded(part.values, size),
+            "weight": padded(weights, size),
+        }
+        if self.scale is not None:
+            codes, touched = pd.factorize(part.ids)
+            room = bucket(max(len(touched), 1))
+            batch["column"] = padded(codes.astype(np.int32), size)
+            batch["touched"] = padded(touched.astype(np.int32), room)
+            batch["touched_scale"] = padded(self.scale[touched], room)
+        return batch

@@ -1,0 +1,68 @@
+"""Configurations: composing them from conf/ and building what they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nnrec.errors import ConfigError, NnrecError
+
+
+def config_folder() -> Path:
+    """Where conf/ lies: beside the package in a checkout, inside it once installed."""
+    package = Path(__file__).resolve().parent
+    beside = package.parent / "conf"
+    return beside if (beside / "train.yaml").is_file() else package / "conf"
+
+
+def compose(name: str, overrides: Sequence[str] = ()) -> Any:
+    """The configuration that the command line would compose from these overrides.
+
+    Args:
+        name: "train" or "predict".
+        overrides: as on the command line, such as "model=autorec" or "trainer.epochs=5".
+
+    Raises:
+        ConfigError: an override does not fit.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return compose(name, list(overrides))
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
+
+
+def build(config: Any, key: str, **late: Any) -> Any:
+    """Calls what a group's `_target_` names with the group's settings.
+
+    Args:
+        config: the group.
+        key: its name, for messages.
+        late: arguments known only now, such as sizes of the data.
+
+    Raises:
+        ConfigError: no `_target_`, a setting without a value, or one that the target does not take.
+        NnrecError: raised by the target itself.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    config = config if OmegaConf.is_config(config) else OmegaConf.create(dict(config))
+    if "_target_" not in config:
+        raise ConfigError(f"{key} needs a _target_: what to call, such as mypackage.mymodule.MyClass.")
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ConfigError(f"{key}.{missing[0]} has no value. Give it on the command line: {key}.{missing[0]}=<value>.")
+    try:
+        return instantiate(config, _convert_="all", **late)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, NnrecError):
+            raise cause from None
+        if cause is None or isinstance(cause, (TypeError, ImportError)):
+            raise ConfigError(f"{key} ({config._target_}) cannot be called: {cause or error}") from error
+        raise cause from None

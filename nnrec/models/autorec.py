@@ -1,0 +1,310 @@
+"""AutoRec: an autoencoder over the ratings of an item, or of a user (Sedhain et al., WWW 2015)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+from nnrec.batches import Batch, RowBatches
+from nnrec.data.ratings import Ratings, Rows
+from nnrec.errors import ConfigError, DataError
+from nnrec.models.base import Recommender
+from nnrec.models.foldin import fold_in
+from nnrec.randomness import dropout_mask
+
+
+class AutoRec(Recommender):
+    """Masked AutoRec on sparse rows.
+
+    Paper: Sedhain, Menon, Sanner, Xie: AutoRec: Autoencoders Meet Collaborative Filtering, 2015,
+    equations 1 and 2:
+
+        min sum_rows sum_observed (r - b - W g(V r + mu))^2 + lambda/2 (|W|^2 + |V|^2)
+
+    In: batches of sparse rows (`RowBatches`); a row is an item over its users (`by="item"`) or a
+    user over their items (`by="user"`). Out: (E,) float32, a prediction for each entry.
+    Loss: the mean over the rows of the row's summed squared error (times the entry's weight), plus
+    lambda / (2 * num_rows) * (|W|^2 + |V|^2), which is the paper's objective / num_rows.
+
+    Scoring: `by="user"` encodes the user's history. `by="item"` keeps the encodings of all items;
+    a user known from training is their decoder column, anybody else is fitted to these encodings
+    by ridge regression with the decoder's lambda.
+
+    Differs: any number of hidden layers, dropout of input ratings and of hidden units, ratings
+    centred and rows rescaled before they go in (the paper does neither); Adam instead of RProp.
+    With sparse arithmetic the penalty is taken over the rows of V and W that a batch touches,
+    divided by the probability of being touched: the same in expectation.
+
+    Args:
+        num_users, num_items: sizes of the data.
+        by: which rows to encode.
+        hidden_units: sizes of the hidden layers, the first one next to the ratings.
+        activation: of every hidden layer, a name that Keras knows.
+        l2: lambda of the paper, on the first and the last matrix.
+        encoder_l2: another lambda for the first matrix; None = the same.
+        input_dropout: share of the observed ratings hidden from the encoder, in training.
+        dropout: share of the hidden units dropped, in training.
+        center: what is subtracted from ratings and added back to predictions: "none", "mean" (the
+            mean training rating), or "row" (the mean of the row's visible ratings, shrunk to it).
+        input_power: a row of n visible ratings enters divided by (n / mean n)^input_power, the mean
+            over the training rows; 0 = as it is.
+        masked: whether the loss leaves missing ratings out. False shows what treating them as
+            ratings of 0 does; it ignores `center`.
+        arithmetic: "dense" makes the batch dense on the device, "sparse" gathers the rows of V and
+            W that the batch touches and updates only those, "auto" takes the faster one.
+    """
+
+    family = "ratings"
+    capabilities = frozenset({"new_users", "rating_scale"})
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        *,
+        by: Literal["item", "user"] = "item",
+        hidden_units: tuple[int, ...] = (500,),
+        activation: str = "sigmoid",
+        l2: float = 100.0,
+        encoder_l2: float | None = None,
+        input_dropout: float = 0.0,
+        dropout: float = 0.0,
+        center: Literal["none", "mean", "row"] = "mean",
+        input_power: float = 0.0,
+        masked: bool = True,
+        arithmetic: Literal["auto", "dense", "sparse"] = "auto",
+        name: str = "autorec",
+        **options: Any,
+    ) -> None:
+        super().__init__(name=name, autocast=False, **options)
+        _check_options(by, hidden_units, (l2, encoder_l2), input_dropout, dropout, center, masked, arithmetic)
+        self.num_users, self.num_items = num_users, num_items
+        self.by, self.hidden_units, self.activation = by, tuple(hidden_units), activation
+        self.l2, self.encoder_l2, self.input_dropout, self.dropout = l2, encoder_l2, input_dropout, dropout
+        self.center, self.input_power, self.masked, self.arithmetic = center, input_power, masked, arithmetic
+        self.num_rows, self.num_columns = (num_items, num_users) if by == "item" else (num_users, num_items)
+        self.row_sparse = arithmetic == "sparse" or (arithmetic == "auto" and masked and self.num_columns > DENSE_UP_TO)
+        self._activate = keras.activations.get(activation)
+        first, last = self.hidden_units[0], self.hidden_units[-1]
+        table = {"trainable": not self.row_sparse}
+        self.encoder = self.add_weight((self.num_columns, first), _glorot(self.num_columns, first), name="encoder", **table)
+        self.encoder_bias = self.add_weight((first,), "zeros", name="encoder_bias")
+        self.between = [
+            keras.layers.Dense(units, activation, name=f"hidden_{depth}")
+            for depth, units in enumerate(self.hidden_units[1:], start=2)
+        ]
+        for layer, units in zip(self.between, self.hidden_units, strict=False):
+            layer.build((None, units))
+        self.decoder = self.add_weight((self.num_columns, last), _glorot(self.num_columns, last), name="decoder", **table)
+        self.decoder_bias = self.add_weight((self.num_columns,), "zeros", name="decoder_bias", **table)
+        self.row_tables = (self.encoder, self.decoder, self.decoder_bias) if self.row_sparse else ()
+        fixed = {"trainable": False, "initializer": "zeros"}
+        self.mean = self.add_weight((), name="mean", **fixed)
+        self.mean_length = self.add_weight((), name="mean_length", **fixed)
+        self.known = self.add_weight((self.num_columns,), name="known", **fixed)
+        self.rating_scale = self.add_weight((2,), name="rating_scale", **fixed)
+        if by == "item":
+            self.encodings = self.add_weight((num_items, last), name="encodings", **fixed)
+            self.item_mean = self.add_weight((num_items,), name="item_mean", **fixed)
+            self.average = self.add_weight((last + 1,), name="average", **fixed)
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("num_users", "num_items", "by", "hidden_units", "activation", "l2", "encoder_l2")
+        names += ("input_dropout", "dropout", "center", "input_power", "masked", "arithmetic", "name")
+        return {name: getattr(self, name) for name in names}
+
+    def training_rows(self, train: Ratings) -> Rows:
+        return train.rows(self.by)
+
+    def adapt(self, train: Ratings) -> None:
+        low, high = train.scale
+        if low == high and self.masked:
+            raise DataError(
+                f"All ratings are {low:g}: from the observed entries alone AutoRec would learn to predict just that. "
+                "Choose a column of ratings (data.source.value), or train on all entries with model.masked=false."
+            )
+        rows = self.training_rows(train)
+        lengths = rows.lengths[rows.lengths > 0]
+        self.num_rows = len(lengths)
+        if self.center != "none" and self.masked:
+            self.mean.assign(np.average(train.value, weights=train.weight))
+        self.mean_length.assign(lengths.mean())
+        self.rating_scale.assign(train.scale)
+        known = np.zeros(self.num_columns, np.float32)
+        known[rows.ids] = 1
+        self.known.assign(known)
+        # What was never seen has nothing to say: its prediction is the mean.
+        self.decoder.assign(self.decoder * known[:, None])
+
+    def call(self, batch: Batch, training: bool = False) -> Any:
+        centers = self._centers(batch)
+        hidden = self._hidden(batch, centers, training)
+        decoder, bias = self.rows_of(self.decoder, batch), self.rows_of(self.decoder_bias, batch)
+        size = ops.shape(batch["index"])[0]
+        if "touched" in batch:
+            units = ops.take(ops.cast(hidden, "float32"), batch["row"], axis=0)
+            prediction = ops.sum(units * ops.take(decoder, batch["column"], axis=0), axis=1)
+            prediction = prediction + ops.take(bias, batch["column"])
+        else:
+            decoder = ops.cast(decoder, self.compute_dtype)
+            everything = ops.cast(ops.matmul(hidden, ops.transpose(decoder)), "float32") + bias
+            flat = batch["row"] * self.num_columns + batch["column"]
+            prediction = ops.take(ops.reshape(everything, [-1]), flat)
+        prediction = prediction + ops.take(centers, batch["row"])
+        error = ops.sum(batch["weight"] * ops.square(batch["value"] - prediction))
+        if not self.masked:
+            # sum over all entries of (target - p)^2, where the target is 0 unless observed
+            missing = ops.sum(ops.square(everything)) - ops.sum(_visible(batch) * ops.square(prediction))
+            padding = ops.cast(batch["index"] < 0, "float32")
+            error = error + missing - ops.sum(padding[:, None] * ops.square(everything))
+        self.add_loss(error / ops.cast(size, "float32") + self._penalty(batch))
+        return prediction
+
+    def encode(self, batch: Batch) -> Any:
+        """(B, last hidden + 1) queries: a decoder column and its bias, or hidden units and a center."""
+        if self.by == "user":
+            centers = self._centers(batch)
+            hidden = self._hidden(batch, centers, training=False)
+            return ops.concatenate([ops.cast(hidden, "float32"), centers[:, None]], axis=1)
+        users = np.asarray(batch["index"])
+        trained = (users >= 0) & (np.asarray(ops.take(self.known, np.maximum(users, 0))) > 0)
+        average = ops.convert_to_numpy(self.average)
+        queries = np.tile(average, (len(users), 1))
+        queries[trained, :-1] = ops.convert_to_numpy(ops.take(self.decoder, users[trained], axis=0))
+        queries[trained, -1] = ops.convert_to_numpy(ops.take(self.decoder_bias, users[trained]))
+        rated = np.bincount(batch["row"], weights=batch["weight"], minlength=len(users)) > 0
+        for position in np.flatnonzero(rated & ~trained):
+            entries = (batch["row"] == position) & (batch["weight"] > 0)
+            items, weights = batch["column"][entries], batch["weight"][entries]
+            vectors = ops.convert_to_numpy(ops.take(self.encodings, items, axis=0))
+            target = batch["value"][entries] - ops.convert_to_numpy(ops.take(self.item_mean, items))
+            queries[position] = fold_in(vectors, target, weights, average, self.l2 / 2)
+        return ops.convert_to_tensor(queries)
+
+    def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
+        """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would tie the best."""
+        vectors, bias = self._item_vectors(items)
+        return ops.matmul(queries[:, :-1], ops.transpose(vectors)) + bias + queries[:, -1:]
+
+    def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        vectors, bias = self._item_vectors(items)
+        queries = ops.take(queries, rows, axis=0)
+        return ops.convert_to_numpy(ops.sum(queries[:, :-1] * vectors, axis=1) + bias + queries[:, -1])
+
+    def _item_vectors(self, items: np.ndarray | None) -> tuple[Any, Any]:
+        """(m, d) vectors and (m,) biases whose products with queries are the scores."""
+        vectors, bias = (self.encodings, self.item_mean) if self.by == "item" else (self.decoder, self.decoder_bias)
+        if items is None:
+            return ops.convert_to_tensor(vectors), ops.convert_to_tensor(bias)
+        return ops.take(vectors, items, axis=0), ops.take(bias, items)
+
+    def prepare(self, history: Ratings) -> None:
+        """Encodes all items from the ratings that may be seen (item-based only)."""
+        if self.by != "item":
+            return
+        batches = RowBatches(history.rows("item"), 256)
+        encodings = np.zeros(self.encodings.shape, np.float32)
+        item_mean = np.zeros(self.num_items, np.float32)
+        for start, batch in zip(range(0, self.num_items, 256), batches.epoch(), strict=True):
+            centers = self._centers(batch)
+            hidden = self._hidden(batch, centers, training=False)
+            stop = min(start + 256, self.num_items)
+            encodings[start:stop] = ops.convert_to_numpy(ops.cast(hidden, "float32"))[: stop - start]
+            item_mean[start:stop] = ops.convert_to_numpy(centers)[: stop - start]
+        self.encodings.assign(encodings)
+        self.item_mean.assign(item_mean)
+        share = self.known / ops.maximum(ops.sum(self.known), 1.0)
+        decoder = ops.matmul(share[None, :], self.decoder)[0]
+        self.average.assign(ops.concatenate([decoder, ops.sum(share * self.decoder_bias)[None]]))
+
+    def _centers(self, batch: Batch) -> Any:
+        """(B,) what is subtracted from each row's ratings."""
+        size = ops.shape(batch["index"])[0]
+        if self.center != "row" or not self.masked:
+            return ops.broadcast_to(ops.convert_to_tensor(self.mean), (size,))
+        visible = _visible(batch)
+        counts = ops.segment_sum(visible, batch["row"], size)
+        sums = ops.segment_sum(visible * (batch["value"] - self.mean), batch["row"], size)
+        return self.mean + sums / (counts + CENTER_SHRINKAGE)
+
+    def _hidden(self, batch: Batch, centers: Any, training: bool) -> Any:
+        """(B, last hidden) hidden units, in the compute dtype."""
+        size = ops.shape(batch["index"])[0]
+        row, column = batch["row"], batch["column"]
+        visible = _visible(batch)
+        values = visible * (batch["value"] - ops.take(centers, row))
+        if self.input_power:
+            counts = ops.segment_sum(visible, row, size)
+            values = values * ops.take((self.mean_length / ops.maximum(counts, 1.0)) ** self.input_power, row)
+        if training and self.input_dropout:
+            ids = ops.take(batch["touched"], column) if "touched" in batch else column
+            values = values * dropout_mask(ops.take(batch["key"], row), ids, self.input_dropout)
+        encoder = self.rows_of(self.encoder, batch)
+        if self.row_sparse:
+            products = values[:, None] * ops.take(encoder, column, axis=0)
+            summed = ops.cast(ops.segment_sum(products, row, size), self.compute_dtype)
+        else:
+            dense = ops.scatter(ops.stack([row, column], axis=1), values, (size, self.num_columns))
+            summed = ops.matmul(ops.cast(dense, self.compute_dtype), ops.cast(encoder, self.compute_dtype))
+        hidden = self._activate(summed + ops.cast(self.encoder_bias, self.compute_dtype))
+        hidden = self._drop(hidden, batch, 0, training)
+        for depth, layer in enumerate(self.between, start=1):
+            hidden = self._drop(layer(hidden), batch, depth, training)
+        return hidden
+
+    def _drop(self, hidden: Any, batch: Batch, depth: int, training: bool) -> Any:
+        if not (training and self.dropout):
+            return hidden
+        units = np.arange(hidden.shape[1]) + self.num_columns + sum(self.hidden_units[:depth])
+        mask = dropout_mask(batch["key"][:, None], units[None, :], self.dropout)
+        return hidden * ops.cast(mask, self.compute_dtype)
+
+    def _penalty(self, batch: Batch) -> Any:
+        total = 0.0
+        encoder_l2 = self.l2 if self.encoder_l2 is None else self.encoder_l2
+        for table, l2 in ((self.encoder, encoder_l2), (self.decoder, self.l2)):
+            squares = ops.square(self.rows_of(table, batch))
+            if "touched" in batch:
+                squares = batch["touched_scale"][:, None] * squares
+            total = total + l2 / (2.0 * self.num_rows) * ops.sum(squares)
+        return total
+
+
+# Columns up to which dense arithmetic is faster on two CPU cores (benchmarks/autorec.py).
+DENSE_UP_TO = 30_000
+# The mean of a row is taken as if it had this many more ratings at the overall mean.
+CENTER_SHRINKAGE = 5.0
+
+
+def _visible(batch: Batch) -> Any:
+    """(E,) 1 for entries, 0 for padding."""
+    return ops.cast(batch["weight"] > 0, "float32")
+
+
+def _glorot(columns: int, units: int) -> keras.initializers.Initializer:
+    """Uniform with variance 2 / (columns + units) whichever way round the matrix lies."""
+    return keras.initializers.RandomUniform(-((6 / (columns + units)) ** 0.5), (6 / (columns + units)) ** 0.5)
+
+
+def _check_options(by, hidden_units, penalties, input_dropout, dropout, center, masked, arithmetic) -> None:
+    for key, value, choices in (
+        ("by", by, ("item", "user")),
+        ("center", center, ("none", "mean", "row")),
+        ("arithmetic", arithmetic, ("auto", "dense", "sparse")),
+    ):
+        if value not in choices:
+            raise ConfigError(f"model.{key} must be one of {', '.join(choices)}. Received: {value!r}")
+    if not hidden_units or any(units < 1 for units in hidden_units):
+        raise ConfigError(f"model.hidden_units must list at least one positive size. Received: {list(hidden_units)}")
+    for key, rate in (("input_dropout", input_dropout), ("dropout", dropout)):
+        if not 0 <= rate < 1:
+            raise ConfigError(f"model.{key} must be at least 0 and below 1. Received: {rate}")
+    for key, penalty in zip(("l2", "encoder_l2"), penalties, strict=True):
+        if penalty is not None and penalty < 0:
+            raise ConfigError(f"model.{key} must not be negative. Received: {penalty}")
+    if not masked and arithmetic == "sparse":
+        raise ConfigError("model.masked=false looks at every entry of the matrix: use model.arithmetic=dense.")

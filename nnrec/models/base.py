@@ -1,0 +1,108 @@
+"""What every model offers: a history goes in, a score per item comes out."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+from nnrec import rowsparse
+from nnrec.batches import Batch
+from nnrec.data.ratings import Ratings, Rows
+
+Capability = Literal["new_users", "rating_scale"]
+
+
+class Recommender(keras.Model):
+    """A Keras model that scores items for histories.
+
+    A subclass states its family and capabilities, builds its weights in its constructor, adds its
+    loss in `call`, and offers `encode` and `score`. The life of a model:
+
+        model = AutoRec(num_users, num_items, hidden_units=[500])
+        model.adapt(train)                        # once: what is read off the data, not learnt
+        model.compile(...); model.fit(...)        # on batches of model.training_rows(train)
+        model.prepare(history)                    # before scoring: what the model may see
+        scores = model.score(model.encode(batch)) # batch: rows of history.rows("user")
+    """
+
+    family: str
+    capabilities: frozenset[Capability] = frozenset()
+    row_sparse = False
+    row_tables: tuple[keras.Variable, ...] = ()
+    _gathered: dict[int, Any] | None = None
+
+    def adapt(self, train: Ratings) -> None:
+        """Reads off the training data what is not learnt: means, the scale, which ids occur."""
+        raise NotImplementedError
+
+    def training_rows(self, train: Ratings) -> Rows:
+        """The matrix whose rows are the training examples."""
+        raise NotImplementedError
+
+    def prepare(self, history: Ratings) -> None:
+        """Takes notice of the ratings that may be seen when scoring. By default nothing is needed."""
+
+    def encode(self, batch: Batch) -> Any:
+        """Queries for a batch of users.
+
+        Args:
+            batch: rows of a (users x items) matrix, see `RowBatches`; `index` is the user's index,
+                or -1 for somebody not seen in training.
+
+        Returns:
+            (B, ...) tensor.
+        """
+        raise NotImplementedError
+
+    def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
+        """How much each item fits each query.
+
+        Args:
+            queries: what `encode` returned for B users.
+            items: (m,) item indices; None = all.
+
+        Returns:
+            (B, m) or (B, num_items) tensor, higher is better.
+        """
+        raise NotImplementedError
+
+    def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """The scores of single (query, item) pairs, (m,) float32.
+
+        Args:
+            queries: what `encode` returned.
+            rows: (m,) positions in `queries`.
+            items: (m,) item indices.
+        """
+        return np.asarray(ops.convert_to_numpy(self.score(queries)))[rows, items]
+
+    def rows_of(self, table: keras.Variable, batch: Batch) -> Any:
+        """A table as the batch's `column` addresses it: whole, or the touched rows only."""
+        if "touched" not in batch:
+            return ops.convert_to_tensor(table)
+        if self._gathered is not None:
+            return self._gathered[id(table)]
+        return ops.take(table, batch["touched"], axis=0)
+
+    @contextmanager
+    def gathered(self, rows):
+        """Makes `rows_of` return these tensors, so that a step can differentiate with respect to them."""
+        self._gathered = {id(table): row for table, row in zip(self.row_tables, rows, strict=True)}
+        try:
+            yield
+        finally:
+            self._gathered = None
+
+    def train_step(self, *arguments):
+        """Keras's step, or the row-sparse one where the model's tables are large."""
+        if not self.row_sparse:
+            return super().train_step(*arguments)
+        batch = arguments[-1]
+        batch = batch[0] if isinstance(batch, (tuple, list)) else batch
+        if keras.backend.backend() == "jax":
+            return rowsparse.jax_step(self, arguments[0], batch)
+        return rowsparse.tensorflow_step(self, batch)

@@ -1,0 +1,40 @@
+"""Fitting somebody new to item vectors that are already there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# How many ratings the average user's bias counts for, next to those of the new user.
+BIAS_PRIOR = 1.0
+
+
+def fold_in(vectors: np.ndarray, values: np.ndarray, weights: np.ndarray, average: np.ndarray, l2: float) -> np.ndarray:
+    """A user's coefficients (w, b) by ridge regression towards the average user's.
+
+    Minimises over (w, b), with (w0, b0) = `average`:
+
+        sum_i weight_i (value_i - w . vector_i - b)^2 + l2 |w - w0|^2 + BIAS_PRIOR (b - b0)^2
+
+    solved in its dual form, n x n instead of d x d, where the history is the shorter side.
+
+    Args:
+        vectors: (n, d) of the rated items.
+        values: (n,) ratings, centred as the model centres them.
+        weights: (n,) positive.
+        average: (d + 1,) the average user's coefficients, the bias last.
+        l2: the penalty on w.
+
+    Returns:
+        (d + 1,) float32.
+    """
+    design = np.column_stack([vectors, np.ones(len(vectors))]).astype(np.float64)
+    prior = np.append(np.full(vectors.shape[1], max(l2, 1e-6)), BIAS_PRIOR)
+    residual = values - design @ average
+    if len(design) <= design.shape[1]:
+        scaled = design / prior
+        kernel = scaled @ design.T + np.diag(1.0 / weights)
+        change = scaled.T @ np.linalg.solve(kernel, residual)
+    else:
+        weighted = design * weights[:, None]
+        change = np.linalg.solve(weighted.T @ design + np.diag(prior), weighted.T @ residual)
+    return (average + change).astype(np.float32)

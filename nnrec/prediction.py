@@ -1,0 +1,177 @@
+"""A prediction from its configuration to a file or the screen."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from nnrec import export
+from nnrec.console import ProgressBar, console
+from nnrec.errors import ConfigError, DataError
+from nnrec.people import People, TableFormat, known_people, new_people, read_ids
+from nnrec.recommend import POPULAR, TopN, barred_items
+
+if TYPE_CHECKING:
+    from nnrec.api import Run
+
+# Without output= and user=, so many people are shown, and so many items each.
+PREVIEW_PEOPLE, PREVIEW_ITEMS = 5, 5
+# So many of the items that a person liked are shown.
+LIKED = 10
+
+
+def execute(config: Any) -> None:
+    """Does what a composed prediction configuration asks for.
+
+    Args:
+        config: the configuration, composed from conf/predict.yaml.
+
+    Raises:
+        NnrecError: whatever stands in the way, in words for the user.
+    """
+    from omegaconf import OmegaConf
+
+    from nnrec.api import load
+
+    if OmegaConf.is_missing(config, "run"):
+        raise ConfigError("Which run? Give the folder of a finished training: run=runs/<model>/<data>/<time>.")
+    if config.user is not None and config.users is not None:
+        raise ConfigError("Give user=<id> (one person, shown on the screen) or users=[...], not both.")
+    output = None if config.output is None else Path(str(config.output))
+    file_format = None if output is None else export.format_of(output, config.format)
+    run, table = load(config.run), TableFormat(**config.table)
+    barred = barred_items(run, config.stoplist, config.candidates, table)
+    people = known_people(run) if config.histories is None else new_people(run, config.histories, table)
+    if config.user is not None:
+        people = people.select(config.user)
+    elif config.users is not None:
+        people = people.select(read_ids(config.users, "users", table))
+    top = TopN(run, config.top_n, config.exclude_seen, barred)
+    if output is not None and file_format is not None:
+        write(top, people, output, file_format)
+    if config.user is not None:
+        show_person(top, people)
+    elif output is None:
+        show_preview(top, people)
+
+
+def write(top: TopN, people: People, path: Path, file_format: str) -> None:
+    """Writes the lists of all people, a block at a time.
+
+    Args:
+        path: the file; one that is there is replaced once the new one is whole.
+        file_format: a name of `nnrec.export.FORMATS`.
+
+    Raises:
+        RunError: the file cannot be written.
+        DataError: nobody has an item left.
+    """
+    rows = by_model = by_fallback = 0
+    start = time.perf_counter()
+    with export.writer(path, file_format, top.schema(people)) as append, ProgressBar("Recommend", len(people)) as bar:
+        for block in top.blocks(people):
+            append(block.table)
+            rows += block.table.num_rows
+            by_model += block.by_model
+            by_fallback += block.by_fallback
+            bar.advance(block.people)
+            bar.report(f"{bar.done / (time.perf_counter() - start):.0f} users/s")
+        if not rows:
+            raise DataError(
+                "Nothing to write: everybody has already seen every item that may be recommended. "
+                "exclude_seen=false recommends those too."
+            )
+    console.print(
+        f"Wrote {rows:,} recommendations for {by_model + by_fallback:,} users to {path} "
+        f"in {time.perf_counter() - start:.1f} s.",
+        soft_wrap=True,
+    )
+    if by_fallback:
+        console.print(
+            f"{by_fallback:,} users have no history that the run knows: they got the most popular items "
+            f"(source={POPULAR}).",
+            soft_wrap=True,
+        )
+    if left := len(people) - by_model - by_fallback:
+        console.print(f"{left:,} users have seen every item that may be recommended: no rows for them.", soft_wrap=True)
+
+
+def show_person(top: TopN, people: People) -> None:
+    """Prints what one person liked and what is recommended to them."""
+    user_id = people.users.ids[people.which[0]]
+    history = people.histories.take(people.which)
+    best = np.argsort(-history.values, kind="stable")[:LIKED]
+    rated = len(history.ids)
+    title = f"User {user_id} rated {rated:,} items" + (f"; the best-liked {LIKED}:" if rated > LIKED else ":")
+    if rated:
+        liked = _items_table(top.run, title, "rating")
+        for item, value in zip(history.ids[best], history.values[best], strict=True):
+            liked.add_row(f"{value:g}", *_described(top.run, item))
+        console.print(liked)
+    else:
+        console.print(f"User {user_id} has no history that the run knows.")
+    block = next(top.blocks(people))
+    frame = block.table.to_pandas()
+    if not len(frame):
+        console.print("Nothing is left to recommend: every item that may be recommended is in the history.")
+        return
+    popular = bool(block.by_fallback)
+    title = f"Recommended by {top.run.config.model.name}:" if not popular else "Most popular (nothing to go by):"
+    recommended = _items_table(top.run, title, "rank", "ratings" if popular else "score")
+    for row, item in zip(frame.itertuples(), top.run.items.indices(frame["item_id"]), strict=True):
+        recommended.add_row(str(row.rank), *_described(top.run, item), _score(row))
+    console.print(recommended)
+
+
+def show_preview(top: TopN, people: People) -> None:
+    """Prints the heads of the lists of the first few people, and how to get all."""
+    first = People(people.users, people.histories, people.which[:PREVIEW_PEOPLE], people.trained)
+    frame = pd.concat([block.table.to_pandas() for block in top.blocks(first)])
+    table = Table(title=f"The first {len(first)} of {len(people):,} users", title_justify="left", title_style="bold")
+    for name in ("user", "rank", "item"):
+        table.add_column(name, justify="right" if name == "rank" else "left")
+    for name in _described_columns(top.run):
+        table.add_column(name)
+    table.add_column("score", justify="right")
+    for user_id, rows in frame.groupby("user_id", sort=False):
+        shown = rows.head(PREVIEW_ITEMS)
+        for row, item in zip(shown.itertuples(), top.run.items.indices(shown["item_id"]), strict=True):
+            score = f"{_score(row)} ratings" if row.source == POPULAR else _score(row)
+            table.add_row(str(user_id) if row.rank == 1 else "", str(row.rank), *_described(top.run, item), score)
+        table.add_section()
+    console.print(table)
+    one = first.users.ids[first.which[0]]
+    console.print(f"All {len(people):,} users: output=recommendations.csv   One of them: user={one}")
+
+
+def _items_table(run: Run, title: str, first: str, last: str | None = None) -> Table:
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    table.add_column(first, justify="right")
+    table.add_column("item")
+    for name in _described_columns(run):
+        table.add_column(name)
+    if last:
+        table.add_column(last, justify="right")
+    return table
+
+
+def _described_columns(run: Run) -> list[str]:
+    return [name for name in ("title", "genres") if run.item_table is not None and name in run.item_table.columns]
+
+
+def _described(run: Run, item: int) -> list[str]:
+    """The item's raw id and what the run's table says about it."""
+    cells = [run.items.ids[item]]
+    if run.item_table is not None:
+        cells += run.item_table[_described_columns(run)].iloc[item].fillna("").tolist()
+    return [escape(str(cell)) for cell in cells]
+
+
+def _score(row: Any) -> str:
+    return f"{row.score:,.0f}" if row.source == POPULAR else f"{row.score:.2f}"

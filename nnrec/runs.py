@@ -1,0 +1,217 @@
+"""What a run folder holds, and how it is written: whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nnrec.data.ratings import Ratings, Rows
+from nnrec.data.vocabulary import Vocabulary
+from nnrec.errors import RunError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; it becomes `path` only if the block succeeds.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; nothing half-written is left.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full. Free some space",
+            errno.EACCES: "permission denied. Choose a folder you may write to",
+            errno.EROFS: "the file system is read-only. Choose another folder",
+            errno.EISDIR: "it is a folder. Choose another name",
+            errno.ENOTDIR: "part of its path is a file, not a folder. Choose another folder",
+            errno.EEXIST: "part of its path is a file, not a folder. Choose another folder",
+        }
+        reason = reasons.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise RunError(f"Cannot write {path}: {reason} and try again.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+class StoredRows:
+    """`Rows` that stay on disk: only what is taken is read, and only that is held in memory.
+
+    Args:
+        folder: holds offsets.npy, ids.npy and values.npy.
+        num_columns: width of the matrix.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+
+    def __init__(self, folder: Path, num_columns: int) -> None:
+        self.folder, self.num_columns = folder, num_columns
+        self.offsets = np.array(self._map("offsets"))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(num_rows,) int64, entries per row."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """The given rows in the given order."""
+        # Mapped anew each time: pages of an old map would stay and add up.
+        ids, values = self._map("ids"), self._map("values")
+        part = Rows(self.offsets, ids, values, None, self.num_columns).take(rows)
+        return replace(part, values=part.values.astype(np.float32) / 2) if values.dtype == np.int8 else part
+
+    def _map(self, name: str) -> np.ndarray:
+        path = self.folder / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise RunError(f"{path} is missing or damaged: {error}") from error
+
+
+class RunFolder:
+    """A run folder: everything that `predict.py` or a resumed training needs.
+
+        config.yaml        the whole configuration
+        weights.npz        the model's weights
+        users.parquet, items.parquet      raw ids in index order
+        item_table.parquet titles, genres, ... in index order (where the source has them)
+        histories/         what each user had rated: CSR rows as offsets.npy, ids.npy, values.npy
+        item_counts.npz    how many of those ratings each item has
+        data.json          the summary of the data
+        metrics.json       validation, test, training and data figures
+        history.csv        losses and metrics by epoch
+        checkpoint.npz     the state of the training, to resume from
+        tensorboard/       event files
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: str | Path) -> RunFolder:
+        """Makes a new folder.
+
+        Raises:
+            RunError: it already holds something.
+        """
+        folder = cls(path)
+        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+            raise RunError(
+                f"The run folder {path} is already in use. Choose another run_dir, remove it, or continue it with "
+                f"resume={path}."
+            )
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"Cannot make the run folder {path}: {error.strerror}. Choose another run_dir.") from error
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing folder.
+
+        Raises:
+            RunError: it does not exist or is no run folder.
+        """
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise RunError(f"There is no run folder {folder.path.absolute()}. `ls runs/*/*` lists those made by default.")
+        if not folder["config.yaml"].is_file():
+            raise RunError(f"{folder.path.absolute()} is no run folder: it holds no config.yaml.")
+        return folder
+
+    def __getitem__(self, name: str) -> Path:
+        return self.path / name
+
+    def write_text(self, name: str, text: str) -> None:
+        with atomic(self[name]) as path:
+            path.write_text(text, encoding="utf-8")
+
+    def write_json(self, name: str, content: Any) -> None:
+        self.write_text(name, json.dumps(content, indent=2) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self._existing(name).read_text(encoding="utf-8"))
+
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes an uncompressed .npz."""
+        with atomic(self[name]) as path:
+            np.savez(path, allow_pickle=False, **arrays)
+
+    def read_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Reads an .npz; never unpickles.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        path = self._existing(name)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (ValueError, OSError, EOFError) as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+
+    def write_catalogue(self, ratings: Ratings) -> None:
+        """Writes vocabularies and item table."""
+        for name, vocabulary in (("users.parquet", ratings.users), ("items.parquet", ratings.items)):
+            with atomic(self[name]) as path:
+                vocabulary.save(path)
+        if ratings.item_table is not None:
+            with atomic(self["item_table.parquet"]) as path:
+                ratings.item_table.to_parquet(path, index=False)
+
+    def read_catalogue(self) -> tuple[Vocabulary, Vocabulary, pd.DataFrame | None]:
+        """Users, items and the item table (None where the source had none)."""
+        users, items = (Vocabulary.load(self._existing(name)) for name in ("users.parquet", "items.parquet"))
+        table = self["item_table.parquet"]
+        return users, items, pd.read_parquet(table) if table.is_file() else None
+
+    def write_histories(self, histories: Rows) -> None:
+        """Writes the users' ratings; halves and whole values up to 63 take one byte each."""
+        doubled = histories.values * 2
+        compact = bool(np.all((doubled == np.round(doubled)) & (np.abs(doubled) <= 127)))
+        values = doubled.astype(np.int8) if compact else histories.values
+        for name, array in (("offsets", histories.offsets), ("ids", histories.ids), ("values", values)):
+            with atomic(self["histories"] / f"{name}.npy") as path:
+                np.save(path, array, allow_pickle=False)
+
+    def read_histories(self, num_items: int) -> StoredRows:
+        """What `write_histories` wrote.
+
+        Raises:
+            RunError: the run was made with `keep_histories=false`, or the files are damaged.
+        """
+        if not self["histories"].is_dir():
+            raise RunError(
+                f"{self.path} keeps no histories (keep_histories=false): give those of the people you want "
+                "recommendations for with histories=<file>."
+            )
+        return StoredRows(self["histories"], num_items)
+
+    def _existing(self, name: str) -> Path:
+        if not self[name].is_file():
+            raise RunError(f"The run folder {self.path} has no {name}: the run did not finish. Continue it with "
+                           f"`python train.py resume={self.path}`.")
+        return self[name]

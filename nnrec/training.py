@@ -1,0 +1,320 @@
+"""Training: epochs, learning rates, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from nnrec import optimizers
+from nnrec.batches import Batch, RowBatches
+from nnrec.console import ProgressBar, figures
+from nnrec.data.ratings import Ratings
+from nnrec.errors import ConfigError, RunError, TrainingError
+from nnrec.models.base import Recommender
+from nnrec.runs import RunFolder
+from nnrec.schedules import Constant, Schedule
+from nnrec.tensorboard import EventWriter
+
+LOWER_IS_BETTER = ("loss", "rmse", "mae")
+PER_ROW = ("index", "key")
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How to train; see conf/trainer/default.yaml for each setting."""
+
+    epochs: int = 100
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Schedule = field(default_factory=Constant)
+    monitor: str = "val_rmse"
+    patience: int | None = None
+    refit: bool = True
+    precision: str = "float32"
+    xla: bool = False
+    devices: str = "auto"
+    checkpoint_seconds: float = 30.0
+    histograms: bool = False
+    profile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"trainer.{name} must be at least 1. Received: {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"trainer.learning_rate must be positive. Received: {self.learning_rate}")
+
+    def compile(self, model: Recommender) -> None:
+        """Gives the model its optimizer, with all state built."""
+        optimizer = optimizers.create(self.optimizer, self.learning_rate, **self.optimizer_options)
+        if model.row_sparse and not isinstance(optimizer, optimizers.Adam):
+            raise ConfigError(
+                f"{model.name} updates only the rows of its tables that a batch touches, which works with "
+                f"trainer.optimizer=adam. Received: {self.optimizer}. Use adam, or model.arithmetic=dense."
+            )
+        if model.row_sparse and self.precision == "mixed_float16":
+            raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")
+        model.compile(optimizer=optimizer, jit_compile=self.xla or keras.backend.backend() == "jax")
+        model.optimizer.build(model.trainable_variables)
+        if model.row_sparse:
+            model.optimizer.build_rows(model.row_tables)
+
+
+@dataclass
+class Progress:
+    """How far a stage has come: what a checkpoint holds beside the arrays."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history)
+
+
+class Stage:
+    """One training of one model from its initial weights: on the training part, or the refit.
+
+    Args:
+        name: "select" or "refit"; checkpoints bear it.
+        trainer: the settings.
+        model: adapted and compiled.
+        train: what to learn from.
+        seed: for the order of the rows and all draws.
+        epochs: how many at most.
+        validate: measures the model after each epoch; None = no validation, no early stopping.
+        rates: the learning rate of each epoch; None = as the schedule says.
+        folder, events: where checkpoints and TensorBoard's figures go; None = nowhere.
+        logged: epochs that earlier stages have logged.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        trainer: Trainer,
+        model: Recommender,
+        train: Ratings,
+        *,
+        seed: int,
+        epochs: int,
+        validate: Callable[[Recommender], dict[str, float]] | None = None,
+        rates: Sequence[float] | None = None,
+        folder: RunFolder | None = None,
+        events: EventWriter | None = None,
+        logged: int = 0,
+    ) -> None:
+        self.logged = logged
+        self.name, self.trainer, self.model, self.epochs = name, trainer, model, epochs
+        self.validate, self.rates, self.folder, self.events = validate, rates, folder, events
+        rows = model.training_rows(train)
+        self.row_ids = (train.items if rows.num_columns == train.num_users else train.users).ids
+        which = np.flatnonzero(rows.lengths)
+        self.batches = RowBatches(rows, trainer.batch_size, which=which, seed=seed, touched=model.row_sparse)
+        self.progress = Progress()
+        self.best: list[np.ndarray] | None = None
+        self._saved_at = time.monotonic()
+
+    def run(self, checkpoint: Mapping[str, np.ndarray] | None = None) -> Progress:
+        """Trains, on from a checkpoint of this stage if given, and leaves the best weights in the model."""
+        if checkpoint is not None and json.loads(str(checkpoint["about"]))["stage"] == self.name:
+            self.restore(checkpoint)
+        progress = self.progress
+        steps = len(self.batches)
+        with ProgressBar({"select": "training", "refit": "refitting"}[self.name], self.epochs * steps) as bar:
+            bar.advance(progress.epoch * steps)
+            while progress.epoch < self.epochs and not self._is_over():
+                row = self._epoch(progress.epoch, bar)
+                self._log(row)
+                bar.report(figures({"epoch": progress.epoch, **row}), final=progress.epoch == self.epochs)
+                if time.monotonic() - self._saved_at >= self.trainer.checkpoint_seconds:
+                    self.save()
+        self.save()
+        if self.best is not None:
+            self.model.set_weights(self.best)
+        return progress
+
+    def _epoch(self, epoch: int, bar: ProgressBar) -> dict[str, float]:
+        """One epoch; returns its line of the history and appends it."""
+        progress, trainer = self.progress, self.trainer
+        rate = self._rate(epoch)
+        self.model.optimizer.learning_rate = rate
+        started = time.perf_counter()
+        with _profiler(self.events, active=trainer.profile and epoch == 1):
+            logs = self.model.fit(
+                feed(self.batches, epoch),
+                epochs=epoch + 1,
+                initial_epoch=epoch,
+                steps_per_epoch=len(self.batches),
+                shuffle=False,
+                verbose=0,
+                callbacks=[_Watch(self, epoch, bar)],
+            ).history
+        seconds = time.perf_counter() - started
+        row = {"loss": float(logs["loss"][0]), "learning_rate": rate}
+        if self.validate is not None:
+            row |= {f"val_{name}": value for name, value in self.validate(self.model).items()}
+        row["examples_per_second"] = len(self.batches.which) / seconds
+        progress.seconds += time.perf_counter() - started
+        progress.history.append(row)
+        if self.validate is not None and self._best_epoch() == epoch + 1:
+            progress.best_epoch = epoch + 1
+            self.best = self.model.get_weights()
+        elif self.validate is None:
+            progress.best_epoch = epoch + 1
+        return row
+
+    def _rate(self, epoch: int) -> float:
+        if self.rates is not None:
+            return self.rates[epoch]
+        return self.trainer.learning_rate * self.trainer.schedule(epoch, self.epochs, self.progress.history)
+
+    def _best_epoch(self) -> int:
+        """The epoch (from 1) with the best monitored figure."""
+        monitor, history = self.trainer.monitor, self.progress.history
+        if monitor not in history[-1]:
+            choices = [name for name in history[-1] if name not in ("learning_rate", "examples_per_second")]
+            raise ConfigError(f"trainer.monitor={monitor} is not measured. Choose one of: {', '.join(choices)}.")
+        values = [row[monitor] for row in history]
+        lower = monitor.removeprefix("val_") in LOWER_IS_BETTER
+        return 1 + int(np.argmin(values) if lower else np.argmax(values))
+
+    def _is_over(self) -> bool:
+        """Whether the best epoch lies `patience` epochs back."""
+        patience, progress = self.trainer.patience, self.progress
+        if patience is None or self.validate is None or not progress.history:
+            return False
+        return progress.epoch - self._best_epoch() >= patience
+
+    def _log(self, row: dict[str, float]) -> None:
+        if self.events is None:
+            return
+        epoch = self.logged + self.progress.epoch
+        for name, value in row.items():
+            self.events.scalar(f"{self.name}/{name}", value, epoch)
+        if self.trainer.histograms:
+            for variable in [*self.model.trainable_variables, *self.model.row_tables]:
+                self.events.histogram(f"{self.name}/{variable.path}", keras.ops.convert_to_numpy(variable), epoch)
+        self.events.flush()
+
+    def save(self) -> None:
+        """Writes the whole state of the stage to the run folder."""
+        self._saved_at = time.monotonic()
+        if self.folder is None:
+            return
+        arrays = {"about": np.array(json.dumps(self._about()))}
+        for kind, variables in self._state().items():
+            for number, variable in enumerate(variables):
+                arrays[f"{kind}/{number}"] = keras.ops.convert_to_numpy(variable)
+        if self.best is not None:
+            arrays |= {f"best/{number}": array for number, array in enumerate(self.best)}
+        self.folder.write_arrays("checkpoint.npz", arrays)
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes up the state that `save` wrote.
+
+        Raises:
+            RunError: it belongs to a model of another shape.
+        """
+        self.progress = Progress(**json.loads(str(arrays["about"]))["progress"])
+        for kind, variables in self._state().items():
+            for number, variable in enumerate(variables):
+                array = arrays.get(f"{kind}/{number}")
+                if array is None or array.shape != tuple(variable.shape):
+                    raise RunError(f"The checkpoint does not fit the model at {variable.path}: was it made by another version?")
+                variable.assign(array)
+        best = [array for name, array in arrays.items() if name.startswith("best/")]
+        self.best = best or None
+
+    def _about(self) -> dict[str, Any]:
+        logged = self.logged + self.progress.epoch
+        return {"stage": self.name, "logged": logged, "progress": vars(self.progress)}
+
+    def _state(self) -> dict[str, list[keras.Variable]]:
+        return {"model": self.model.weights, "optimizer": self.model.optimizer.variables}
+
+    def rows_of_step(self, epoch: int, step: int) -> np.ndarray:
+        """Raw ids of the rows in a batch."""
+        size = self.batches.batch_size
+        return self.row_ids[self.batches.order(epoch)[step * size : (step + 1) * size]]
+
+
+class _Watch(keras.callbacks.Callback):
+    """Moves the progress bar and stops at a loss that is not finite."""
+
+    def __init__(self, stage: Stage, epoch: int, bar: ProgressBar) -> None:
+        super().__init__()
+        self.stage, self.epoch, self.bar = stage, epoch, bar
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.bar.advance()
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            rows = self.stage.rows_of_step(self.epoch, batch)
+            shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
+            raise TrainingError(
+                f"The loss is {loss} at step {batch + 1} of epoch {self.epoch + 1} (rows in the batch: {shown}). "
+                f"Lower trainer.learning_rate (now {self.stage._rate(self.epoch):g}) or trainer.batch_size, try "
+                "trainer.optimizer_options.clipnorm=1, or look for extreme values among these rows."
+            )
+
+
+def feed(batches: RowBatches, epoch: int) -> Any:
+    """The batches of an epoch in the form that the backend's `fit` takes."""
+    if keras.backend.backend() != "tensorflow":
+        return _as_tuples(batches.epoch(epoch))
+    import tensorflow as tf
+
+    first = next(iter(batches.epoch(epoch)))
+    signature = {
+        name: tf.TensorSpec((batches.batch_size,) if name in PER_ROW else (None,), array.dtype)
+        for name, array in first.items()
+    }
+    dataset = tf.data.Dataset.from_generator(lambda: _as_tuples(batches.epoch(epoch)), output_signature=(signature,))
+    return dataset.prefetch(2)
+
+
+def _as_tuples(batches: Iterator[Batch]) -> Iterator[tuple[Batch]]:
+    for batch in batches:
+        yield (batch,)
+
+
+class _profiler:
+    """Records a trace for TensorBoard's profiler while active."""
+
+    def __init__(self, events: EventWriter | None, active: bool) -> None:
+        self.folder = str(events.path.parent) if events is not None and active else None
+
+    def __enter__(self) -> None:
+        if self.folder is None:
+            return
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.profiler.start_trace(self.folder)
+        else:
+            import tensorflow as tf
+
+            tf.profiler.experimental.start(self.folder)
+
+    def __exit__(self, *_: object) -> None:
+        if self.folder is None:
+            return
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.profiler.stop_trace()
+        else:
+            import tensorflow as tf
+
+            tf.profiler.experimental.stop()

@@ -1,0 +1,22 @@
+"""Trains a recommender: `python train.py model=autorec data=ml-1m`."""
+
+import hydra
+from omegaconf import DictConfig
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> None:
+    """Composes the configuration from conf/ and the command line, and runs it."""
+    from nnrec.cli import report_errors
+
+    with report_errors():
+        from nnrec.backend import quiet
+
+        quiet()
+        from nnrec.pipeline import execute
+
+        execute(config)
+
+
+if __name__ == "__main__":
+    main()
