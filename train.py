@@ -10,9 +10,6 @@ def main(config: DictConfig) -> None:
     from nnrec.cli import report_errors
 
     with report_errors():
-        from nnrec.backend import quiet
-
-        quiet()
         from nnrec.pipeline import execute
 
         execute(config)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
 
 from nnrec.errors import ConfigError
 
@@ -30,7 +34,10 @@ def start(devices: str = "auto", precision: str = "float32", verbose: bool = Fal
     if devices == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
     try:
-        import keras
+        with contextlib.nullcontext() if verbose else _hushed():
+            import keras
+
+            keras.ops.zeros(1)  # the first operation makes the backend say the rest
     except ImportError as error:
         raise ConfigError(
             f"The Keras backend cannot be imported ({error}). Install it, or choose another with KERAS_BACKEND=tensorflow "
@@ -49,9 +56,25 @@ def start(devices: str = "auto", precision: str = "float32", verbose: bool = Fal
     keras.config.set_dtype_policy(precision)
 
 
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Holds back what libraries write to file descriptor 2, unless the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def quiet() -> None:
-    """Hides what TensorFlow and XLA print when they start."""
+    """Hides what TensorFlow and XLA print later on."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("GLOG_minloglevel", "3")
     warnings.filterwarnings("ignore", module="keras")

@@ -180,8 +180,8 @@ def _in_terms_of(run: Run, ratings: Ratings) -> People:
     known = index[ratings.item] >= 0
     if not known.all():
         console.print(
-            f"Histories: left out {int((~known).sum()):,} of {len(known):,} ratings, of {int((index < 0).sum()):,} "
-            "items that the run does not know.",
+            f"Histories: left out {int((~known).sum()):,} of {len(known):,} ratings "
+            f"(items unknown to the run: {int((index < 0).sum()):,}).",
             soft_wrap=True,
         )
     ratings = ratings.take(known)

@@ -94,12 +94,11 @@ def write(top: TopN, people: People, path: Path, file_format: str) -> None:
     )
     if by_fallback:
         console.print(
-            f"{by_fallback:,} users have no history that the run knows: they got the most popular items "
-            f"(source={POPULAR}).",
+            f"Users without a known history: {by_fallback:,}. They got the most popular items (source={POPULAR}).",
             soft_wrap=True,
         )
     if left := len(people) - by_model - by_fallback:
-        console.print(f"{left:,} users have seen every item that may be recommended: no rows for them.", soft_wrap=True)
+        console.print(f"Users without a row, who know every item that may be recommended: {left:,}.", soft_wrap=True)
 
 
 def show_person(top: TopN, people: People) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 BLOCK_ENTRIES = 2**24
 
 
-def user_blocks(
-    histories: Rows | StoredRows, num_items: int, which: np.ndarray | None = None
-) -> Iterator[Batch]:
+def user_blocks(histories: Rows | StoredRows, num_items: int, which: np.ndarray | None = None) -> Iterator[Batch]:
     """Batches of users, so few at a time that their scores for all items stay small."""
     people = len(histories) if which is None else len(which)
     size = int(np.clip(BLOCK_ENTRIES // max(num_items, 1), 1, min(1024, bucket(people))))
@@ -27,7 +25,7 @@ def user_blocks(
 
 
 def top_items(
-    scores, n: int, seen: Batch | None = None, barred: np.ndarray | None = None
+    scores: Any, n: int, seen: Batch | None = None, barred: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The n best items of each row, best first; ties go to the lower item index.
 

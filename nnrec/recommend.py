@@ -184,5 +184,7 @@ def _known(run: Run, source: Ids, key: str, table: TableFormat | None) -> np.nda
     raw = read_ids(source, key, table or TableFormat())
     index = run.items.indices(raw)
     if unknown := int((index < 0).sum()):
-        console.print(f"{key}: the run does not know {unknown:,} of the {len(index):,} items.", soft_wrap=True)
+        console.print(
+            f"{key}: left out {unknown:,} of {len(index):,} ids, which are unknown to the run.", soft_wrap=True
+        )
     return index[index >= 0]

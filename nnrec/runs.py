@@ -137,7 +137,9 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.path.is_dir():
-            raise RunError(f"There is no run folder {folder.path.absolute()}. `ls runs/*/*` lists those made by default.")
+            raise RunError(
+                f"There is no run folder {folder.path.absolute()}. `ls runs/*/*` lists those made by default."
+            )
         if not folder["config.yaml"].is_file():
             raise RunError(f"{folder.path.absolute()} is no run folder: it holds no config.yaml.")
         return folder

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,4 +23,25 @@ def real_data() -> Callable[[str], Path]:
             pytest.skip(f"no {name} in {path.parent}: set NNREC_DATA")
         return path
 
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run: 60 simulated users, 40 items, two epochs, made by the real command line."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    settings = {
+        "data": "simulated_ratings",
+        "data.source.num_users": 60,
+        "data.source.num_items": 40,
+        "data.source.num_ratings": 800,
+        "data.source.min_ratings_per_user": 5,
+        "model": "autorec",
+        "model.hidden_units": "[8]",
+        "trainer.epochs": 2,
+        "run_dir": folder,
+    }
+    command = [sys.executable, "train.py", *(f"{key}={value}" for key, value in settings.items())]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     return folder

@@ -31,22 +31,22 @@ NOUNS = (
 
 
 def simulate_ratings(
-    num_users: int = 1_200,
+    num_users: int = 1_500,
     num_items: int = 600,
-    num_ratings: int = 160_000,
+    num_ratings: int = 300_000,
     num_factors: int = 2,
-    noise: float = 0.8,
+    noise: float = 1.0,
     seed: int = 0,
     *,
     mean: float = 3.4,
-    user_spread: float = 0.35,
-    item_spread: float = 0.35,
-    taste_spread: float = 0.7,
+    user_spread: float = 0.3,
+    item_spread: float = 0.3,
+    taste_spread: float = 0.55,
     genre_share: float = 0.6,
-    popularity_exponent: float = 0.7,
-    activity_spread: float = 0.8,
+    popularity_exponent: float = 0.8,
+    activity_spread: float = 0.6,
     min_ratings_per_user: int = 20,
-    selectivity: float = 1.0,
+    selectivity: float = 0.5,
     half_stars: bool = False,
 ) -> Ratings:
     """Draws users, items and ratings from a documented model.
@@ -84,6 +84,9 @@ def simulate_ratings(
         raise ConfigError(f"Simulated ratings need noise above 0. Received: noise={noise}")
     if not 0 <= genre_share <= 1:
         raise ConfigError(f"genre_share is a share of variance, 0 to 1. Received: {genre_share}")
+
+    if not 0 <= popularity_exponent <= 2:
+        raise ConfigError(f"popularity_exponent must be 0 to 2. Received: {popularity_exponent}")
 
     rng = np.random.default_rng(seed)
     genres = _draw_genres(num_items, rng)
@@ -224,25 +227,27 @@ def _draw_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """activity[u] distinct items for each user: met by popularity, taken by taste; two int64 arrays by user.
 
-    Draws for everybody at once, drops repeats and what is too much, and draws again for those still short.
+    Draws for everybody at once, drops repeats and what is too much, and draws again, ever more, for those still short.
     """
     num_users, num_items = len(activity), len(popularity)
     reach = np.cumsum(popularity) / popularity.sum()
-    pairs = np.empty(0, np.int64)
-    missing = activity
+    complete, pairs = [], np.empty(0, np.int64)
+    missing, surplus = activity, 3
     while missing.any():
-        user = np.repeat(np.arange(num_users), 3 * missing)
+        user = np.repeat(np.arange(num_users), surplus * missing)
         item = np.minimum(np.searchsorted(reach, rng.random(len(user)), side="right"), num_items - 1)
         liking = np.einsum("nf,nf->n", tastes[user], attributes[item])
         taken = rng.random(len(user)) < expit(selectivity * liking)
-        pairs = np.concatenate([pairs, (user * num_items + item)[taken]])
-        pairs = pairs[np.sort(np.unique(pairs, return_index=True)[1])]
+        pairs = pd.unique(np.concatenate([pairs, (user * num_items + item)[taken]]))
         pairs = pairs[np.argsort(pairs // num_items, kind="stable")]
-        found = np.bincount(pairs // num_items, minlength=num_users)
-        place = np.arange(len(pairs)) - np.repeat(np.cumsum(found) - found, found)
-        pairs = pairs[place < activity[pairs // num_items]]
-        missing = np.maximum(activity - found, 0)
-    user, item = np.divmod(pairs, num_items)
+        owner = pairs // num_items
+        found = np.bincount(owner, minlength=num_users)
+        fits = np.arange(len(pairs)) - (np.cumsum(found) - found)[owner] < activity[owner]
+        missing = np.where(missing > 0, np.maximum(activity - found, 0), 0)
+        short = missing[owner] > 0
+        complete.append(pairs[fits & ~short])
+        pairs, surplus = pairs[short], 2 * surplus
+    user, item = np.divmod(np.concatenate(complete), num_items)
     return user, item
 
 

@@ -177,12 +177,16 @@ class AutoRec(Recommender):
         queries[trained, :-1] = ops.convert_to_numpy(ops.take(self.decoder, users[trained], axis=0))
         queries[trained, -1] = ops.convert_to_numpy(ops.take(self.decoder_bias, users[trained]))
         rated = np.bincount(batch["row"], weights=batch["weight"], minlength=len(users)) > 0
-        for position in np.flatnonzero(rated & ~trained):
-            entries = (batch["row"] == position) & (batch["weight"] > 0)
+        strangers = np.flatnonzero(rated & ~trained)
+        if len(strangers):
+            vectors, means = ops.convert_to_numpy(self.encodings), ops.convert_to_numpy(self.item_mean)
+            starts, ends = (np.searchsorted(batch["row"], strangers, side=side) for side in ("left", "right"))
+        for number, position in enumerate(strangers):
+            entries = np.arange(starts[number], ends[number])
+            entries = entries[batch["weight"][entries] > 0]
             items, weights = batch["column"][entries], batch["weight"][entries]
-            vectors = ops.convert_to_numpy(ops.take(self.encodings, items, axis=0))
-            target = batch["value"][entries] - ops.convert_to_numpy(ops.take(self.item_mean, items))
-            queries[position] = fold_in(vectors, target, weights, average, self.l2 / 2)
+            target = batch["value"][entries] - means[items]
+            queries[position] = fold_in(vectors[items], target, weights, average, self.l2 / 2)
         return ops.convert_to_tensor(queries)
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
