@@ -101,7 +101,7 @@ class Training:
                 split = self.split.merged()
                 refit = self._refit(folder, events, checkpoint, split, selection)
                 seconds, epochs = seconds + refit.seconds, epochs + refit.epoch
-            self.model.prepare(split.test.history)
+            self.model.prepare(split.train)
             test = self.evaluation(self.model, split.test)
             for part, values in (("validation", selection["validation"]), ("test", test)):
                 for name, value in values.items():
@@ -119,7 +119,7 @@ class Training:
             "data": _data_figures(self.config, split),
         }
         folder.write_arrays("weights.npz", _weights(self.model))
-        histories = split.test.history.rows("user")
+        histories = split.train.rows("user")
         folder.write_arrays("item_counts.npz", {"count": np.bincount(histories.ids, minlength=split.train.num_items)})
         if self.config.keep_histories:
             folder.write_histories(histories)

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ class Trainer:
     """How to train; see conf/trainer/default.yaml for each setting."""
 
     epochs: int = 100
-    batch_size: int = 128
+    batch_size: int | Literal["auto"] = "auto"
     learning_rate: float = 1e-3
     optimizer: str = "adam"
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
@@ -47,11 +47,16 @@ class Trainer:
     profile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"trainer.{name} must be at least 1. Received: {getattr(self, name)}")
+        if self.epochs < 1:
+            raise ConfigError(f"trainer.epochs must be at least 1. Received: {self.epochs}")
+        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise ConfigError(f"trainer.batch_size must be auto or at least 1. Received: {self.batch_size}")
         if not self.learning_rate > 0:
             raise ConfigError(f"trainer.learning_rate must be positive. Received: {self.learning_rate}")
+
+    def rows_per_batch(self, num_rows: int) -> int:
+        """The batch size; "auto" gives about 30 steps per epoch, with 16 to 512 rows each."""
+        return int(np.clip(num_rows // 30, 16, 512)) if self.batch_size == "auto" else self.batch_size
 
     def compile(self, model: Recommender) -> None:
         """Gives the model its optimizer, with all state built."""
@@ -122,7 +127,8 @@ class Stage:
         rows = model.training_rows(train)
         self.row_ids = (train.items if rows.num_columns == train.num_users else train.users).ids
         which = np.flatnonzero(rows.lengths)
-        self.batches = RowBatches(rows, trainer.batch_size, which=which, seed=seed, touched=model.row_sparse)
+        size = trainer.rows_per_batch(len(which))
+        self.batches = RowBatches(rows, size, which=which, seed=seed, touched=model.row_sparse)
         self.progress = Progress()
         self.best: list[np.ndarray] | None = None
         self._saved_at = time.monotonic()

@@ -6,7 +6,6 @@ the ratings. The same ratings and seed give the same split.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -62,9 +61,6 @@ class Split:
             return replace(self, train=train)
         train = _joined(self.train, self.validation.target)
         return replace(self, train=train, test=HeldOut(train, self.test.target))
-
-
-Splitter = Callable[[Ratings, int], Split]
 
 
 @dataclass(frozen=True)

@@ -113,17 +113,17 @@ class HeldOutUsers:
         left = np.bincount(kept.user, minlength=ratings.num_users)
         num_target = left - np.clip(_rounded(self.fold_in * left), 1, np.maximum(left - 1, 1))
         hidden = _place_from_end(kept.user, rng) < num_target[kept.user]
-        dropped = len(ratings) - len(kept)
-        split = Split(
-            train=kept.take(part == TRAIN),
-            validation=HeldOut(*(kept.take((part == VALIDATION) & side) for side in (~hidden, hidden))),
-            test=HeldOut(*(kept.take((part == TEST) & side) for side in (~hidden, hidden))),
-            definition=f"{num_validation:,} users held out for validation and {num_test:,} for test, "
-            f"{percent(self.fold_in)} of their ratings as history, the rest as target, seed {seed}; "
-            f"dropped {dropped:,} of their ratings (items without a training rating)",
-            new_users=True,
+        validation, test = (
+            HeldOut(kept.take((part == code) & ~hidden), kept.take((part == code) & hidden))
+            for code in (VALIDATION, TEST)
         )
-        return checked(split, MORE_DATA)
+        users = [f"{len(np.unique(half.target.user)):,}" for half in (validation, test)]
+        how = (
+            f"{users[0]} users held out for validation and {users[1]} for test, {percent(self.fold_in)} of their "
+            f"ratings as history, the rest as target, seed {seed}; dropped {len(ratings) - len(kept):,} of their "
+            "ratings (items without a training rating)"
+        )
+        return checked(Split(kept.take(part == TRAIN), validation, test, how, new_users=True), MORE_DATA)
 
 
 def _place_from_end(user: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -137,7 +137,7 @@ def _place_from_end(user: np.ndarray, rng: np.random.Generator | None = None) ->
     if rng is None:
         return place
     shuffled = np.empty_like(place)
-    shuffled[np.lexsort((rng.random(len(user)), user))] = place
+    shuffled[np.argsort(user + rng.random(len(user)), kind="stable")] = place
     return shuffled
 
 

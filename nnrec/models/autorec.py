@@ -33,22 +33,24 @@ class AutoRec(Recommender):
     a user known from training is their decoder column, anybody else is fitted to these encodings
     by ridge regression with the decoder's lambda.
 
-    Differs: any number of hidden layers, dropout of input ratings and of hidden units, ratings
-    centred and rows rescaled before they go in (the paper does neither); Adam instead of RProp.
-    With sparse arithmetic the penalty is taken over the rows of V and W that a batch touches,
-    divided by the probability of being touched: the same in expectation.
+    Differs: any number of hidden layers; dropout of input ratings and of hidden units; beside its
+    ratings a row may enter as a pattern of which ratings it has (`indicator`, as in the conditional
+    RBM of Salakhutdinov et al. 2007, with a matrix U penalised like V), and rows may be rescaled by
+    their length; Adam instead of RProp. With sparse arithmetic the penalty is taken over the rows of
+    the matrices that a batch touches, divided by the probability of being touched: the same in
+    expectation.
 
     Args:
         num_users, num_items: sizes of the data.
         by: which rows to encode.
         hidden_units: sizes of the hidden layers, the first one next to the ratings.
         activation: of every hidden layer, a name that Keras knows.
-        l2: lambda of the paper, on the first and the last matrix.
-        encoder_l2: another lambda for the first matrix; None = the same.
+        l2: lambda of the paper.
         input_dropout: share of the observed ratings hidden from the encoder, in training.
         dropout: share of the hidden units dropped, in training.
-        center: what is subtracted from ratings and added back to predictions: "none", "mean" (the
-            mean training rating), or "row" (the mean of the row's visible ratings, shrunk to it).
+        center: what is subtracted from ratings and added back to predictions: "middle" of the
+            rating scale, "mean" of the training ratings, or "none".
+        indicator: whether the encoder also sees which ratings there are, apart from their values.
         input_power: a row of n visible ratings enters divided by (n / mean n)^input_power, the mean
             over the training rows; 0 = as it is.
         masked: whether the loss leaves missing ratings out. False shows what treating them as
@@ -69,10 +71,10 @@ class AutoRec(Recommender):
         hidden_units: tuple[int, ...] = (500,),
         activation: str = "sigmoid",
         l2: float = 100.0,
-        encoder_l2: float | None = None,
         input_dropout: float = 0.0,
         dropout: float = 0.0,
-        center: Literal["none", "mean", "row"] = "mean",
+        center: Literal["middle", "mean", "none"] = "middle",
+        indicator: bool = True,
         input_power: float = 0.0,
         masked: bool = True,
         arithmetic: Literal["auto", "dense", "sparse"] = "auto",
@@ -80,11 +82,12 @@ class AutoRec(Recommender):
         **options: Any,
     ) -> None:
         super().__init__(name=name, autocast=False, **options)
-        _check_options(by, hidden_units, (l2, encoder_l2), input_dropout, dropout, center, masked, arithmetic)
+        _check_options(by, hidden_units, l2, input_dropout, dropout, center, masked, arithmetic)
         self.num_users, self.num_items = num_users, num_items
         self.by, self.hidden_units, self.activation = by, tuple(hidden_units), activation
-        self.l2, self.encoder_l2, self.input_dropout, self.dropout = l2, encoder_l2, input_dropout, dropout
-        self.center, self.input_power, self.masked, self.arithmetic = center, input_power, masked, arithmetic
+        self.l2, self.input_dropout, self.dropout = l2, input_dropout, dropout
+        self.center, self.indicator, self.input_power = center, indicator, input_power
+        self.masked, self.arithmetic = masked, arithmetic
         self.num_rows, self.num_columns = (num_items, num_users) if by == "item" else (num_users, num_items)
         self.row_sparse = arithmetic == "sparse" or (arithmetic == "auto" and masked and self.num_columns > DENSE_UP_TO)
         self._activate = keras.activations.get(activation)
@@ -100,21 +103,26 @@ class AutoRec(Recommender):
             layer.build((None, units))
         self.decoder = self.add_weight((self.num_columns, last), _glorot(self.num_columns, last), name="decoder", **table)
         self.decoder_bias = self.add_weight((self.num_columns,), "zeros", name="decoder_bias", **table)
-        self.row_tables = (self.encoder, self.decoder, self.decoder_bias) if self.row_sparse else ()
+        self.encoders = [self.encoder]
+        if indicator:
+            initial = _glorot(self.num_columns, first)
+            self.indicator_encoder = self.add_weight((self.num_columns, first), initial, name="indicator", **table)
+            self.encoders.append(self.indicator_encoder)
+        if self.row_sparse:
+            self.row_tables = (*self.encoders, self.decoder, self.decoder_bias)
         fixed = {"trainable": False, "initializer": "zeros"}
-        self.mean = self.add_weight((), name="mean", **fixed)
+        self.middle = self.add_weight((), name="middle", **fixed)
         self.mean_length = self.add_weight((), name="mean_length", **fixed)
         self.known = self.add_weight((self.num_columns,), name="known", **fixed)
         self.rating_scale = self.add_weight((2,), name="rating_scale", **fixed)
         if by == "item":
             self.encodings = self.add_weight((num_items, last), name="encodings", **fixed)
-            self.item_mean = self.add_weight((num_items,), name="item_mean", **fixed)
             self.average = self.add_weight((last + 1,), name="average", **fixed)
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
-        names = ("num_users", "num_items", "by", "hidden_units", "activation", "l2", "encoder_l2")
-        names += ("input_dropout", "dropout", "center", "input_power", "masked", "arithmetic", "name")
+        names = ("num_users", "num_items", "by", "hidden_units", "activation", "l2", "input_dropout", "dropout")
+        names += ("center", "indicator", "input_power", "masked", "arithmetic", "name")
         return {name: getattr(self, name) for name in names}
 
     def training_rows(self, train: Ratings) -> Rows:
@@ -130,19 +138,19 @@ class AutoRec(Recommender):
         rows = self.training_rows(train)
         lengths = rows.lengths[rows.lengths > 0]
         self.num_rows = len(lengths)
-        if self.center != "none" and self.masked:
-            self.mean.assign(np.average(train.value, weights=train.weight))
+        if self.masked:
+            mean = np.average(train.value, weights=train.weight)
+            self.middle.assign({"middle": (low + high) / 2, "mean": mean, "none": 0.0}[self.center])
         self.mean_length.assign(lengths.mean())
         self.rating_scale.assign(train.scale)
         known = np.zeros(self.num_columns, np.float32)
         known[rows.ids] = 1
         self.known.assign(known)
-        # What was never seen has nothing to say: its prediction is the mean.
+        # What was never seen has nothing to say: its prediction is the middle.
         self.decoder.assign(self.decoder * known[:, None])
 
     def call(self, batch: Batch, training: bool = False) -> Any:
-        centers = self._centers(batch)
-        hidden = self._hidden(batch, centers, training)
+        hidden = self._hidden(batch, training)
         decoder, bias = self.rows_of(self.decoder, batch), self.rows_of(self.decoder_bias, batch)
         size = ops.shape(batch["index"])[0]
         if "touched" in batch:
@@ -154,7 +162,7 @@ class AutoRec(Recommender):
             everything = ops.cast(ops.matmul(hidden, ops.transpose(decoder)), "float32") + bias
             flat = batch["row"] * self.num_columns + batch["column"]
             prediction = ops.take(ops.reshape(everything, [-1]), flat)
-        prediction = prediction + ops.take(centers, batch["row"])
+        prediction = prediction + self.middle
         error = ops.sum(batch["weight"] * ops.square(batch["value"] - prediction))
         if not self.masked:
             # sum over all entries of (target - p)^2, where the target is 0 unless observed
@@ -165,11 +173,9 @@ class AutoRec(Recommender):
         return prediction
 
     def encode(self, batch: Batch) -> Any:
-        """(B, last hidden + 1) queries: a decoder column and its bias, or hidden units and a center."""
+        """Hidden units of the users (B, d), or their decoder columns and biases (B, d + 1)."""
         if self.by == "user":
-            centers = self._centers(batch)
-            hidden = self._hidden(batch, centers, training=False)
-            return ops.concatenate([ops.cast(hidden, "float32"), centers[:, None]], axis=1)
+            return ops.cast(self._hidden(batch, training=False), "float32")
         users = np.asarray(batch["index"])
         trained = (users >= 0) & (np.asarray(ops.take(self.known, np.maximum(users, 0))) > 0)
         average = ops.convert_to_numpy(self.average)
@@ -179,81 +185,66 @@ class AutoRec(Recommender):
         rated = np.bincount(batch["row"], weights=batch["weight"], minlength=len(users)) > 0
         strangers = np.flatnonzero(rated & ~trained)
         if len(strangers):
-            vectors, means = ops.convert_to_numpy(self.encodings), ops.convert_to_numpy(self.item_mean)
+            vectors, middle = ops.convert_to_numpy(self.encodings), float(self.middle)
             starts, ends = (np.searchsorted(batch["row"], strangers, side=side) for side in ("left", "right"))
         for number, position in enumerate(strangers):
             entries = np.arange(starts[number], ends[number])
             entries = entries[batch["weight"][entries] > 0]
             items, weights = batch["column"][entries], batch["weight"][entries]
-            target = batch["value"][entries] - means[items]
+            target = batch["value"][entries] - middle
             queries[position] = fold_in(vectors[items], target, weights, average, self.l2 / 2)
         return ops.convert_to_tensor(queries)
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
         """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would tie the best."""
-        vectors, bias = self._item_vectors(items)
-        return ops.matmul(queries[:, :-1], ops.transpose(vectors)) + bias + queries[:, -1:]
+        if self.by == "item":
+            vectors, own, bias = self.encodings, queries[:, -1:], 0.0
+            queries = queries[:, :-1]
+        else:
+            vectors, own, bias = self.decoder, 0.0, _some(self.decoder_bias, items)
+        return ops.matmul(queries, ops.transpose(_some(vectors, items))) + bias + own + self.middle
 
     def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        vectors, bias = self._item_vectors(items)
         queries = ops.take(queries, rows, axis=0)
-        return ops.convert_to_numpy(ops.sum(queries[:, :-1] * vectors, axis=1) + bias + queries[:, -1])
-
-    def _item_vectors(self, items: np.ndarray | None) -> tuple[Any, Any]:
-        """(m, d) vectors and (m,) biases whose products with queries are the scores."""
-        vectors, bias = (self.encodings, self.item_mean) if self.by == "item" else (self.decoder, self.decoder_bias)
-        if items is None:
-            return ops.convert_to_tensor(vectors), ops.convert_to_tensor(bias)
-        return ops.take(vectors, items, axis=0), ops.take(bias, items)
+        if self.by == "item":
+            products, bias = queries[:, :-1] * _some(self.encodings, items), queries[:, -1]
+        else:
+            products, bias = queries * _some(self.decoder, items), _some(self.decoder_bias, items)
+        return ops.convert_to_numpy(ops.sum(products, axis=1) + bias + self.middle)
 
     def prepare(self, history: Ratings) -> None:
         """Encodes all items from the ratings that may be seen (item-based only)."""
         if self.by != "item":
             return
         batches = RowBatches(history.rows("item"), 256)
-        encodings = np.zeros(self.encodings.shape, np.float32)
-        item_mean = np.zeros(self.num_items, np.float32)
-        for start, batch in zip(range(0, self.num_items, 256), batches.epoch(), strict=True):
-            centers = self._centers(batch)
-            hidden = self._hidden(batch, centers, training=False)
-            stop = min(start + 256, self.num_items)
-            encodings[start:stop] = ops.convert_to_numpy(ops.cast(hidden, "float32"))[: stop - start]
-            item_mean[start:stop] = ops.convert_to_numpy(centers)[: stop - start]
-        self.encodings.assign(encodings)
-        self.item_mean.assign(item_mean)
+        encodings = [ops.convert_to_numpy(self._hidden(batch, training=False)) for batch in batches.epoch()]
+        self.encodings.assign(np.concatenate(encodings)[: self.num_items].astype(np.float32))
         share = self.known / ops.maximum(ops.sum(self.known), 1.0)
         decoder = ops.matmul(share[None, :], self.decoder)[0]
         self.average.assign(ops.concatenate([decoder, ops.sum(share * self.decoder_bias)[None]]))
 
-    def _centers(self, batch: Batch) -> Any:
-        """(B,) what is subtracted from each row's ratings."""
-        size = ops.shape(batch["index"])[0]
-        if self.center != "row" or not self.masked:
-            return ops.broadcast_to(ops.convert_to_tensor(self.mean), (size,))
-        visible = _visible(batch)
-        counts = ops.segment_sum(visible, batch["row"], size)
-        sums = ops.segment_sum(visible * (batch["value"] - self.mean), batch["row"], size)
-        return self.mean + sums / (counts + CENTER_SHRINKAGE)
-
-    def _hidden(self, batch: Batch, centers: Any, training: bool) -> Any:
+    def _hidden(self, batch: Batch, training: bool) -> Any:
         """(B, last hidden) hidden units, in the compute dtype."""
         size = ops.shape(batch["index"])[0]
         row, column = batch["row"], batch["column"]
-        visible = _visible(batch)
-        values = visible * (batch["value"] - ops.take(centers, row))
+        present = _visible(batch)
         if self.input_power:
-            counts = ops.segment_sum(visible, row, size)
-            values = values * ops.take((self.mean_length / ops.maximum(counts, 1.0)) ** self.input_power, row)
+            counts = ops.segment_sum(present, row, size)
+            present = present * ops.take((self.mean_length / ops.maximum(counts, 1.0)) ** self.input_power, row)
         if training and self.input_dropout:
             ids = ops.take(batch["touched"], column) if "touched" in batch else column
-            values = values * dropout_mask(ops.take(batch["key"], row), ids, self.input_dropout)
-        encoder = self.rows_of(self.encoder, batch)
-        if self.row_sparse:
-            products = values[:, None] * ops.take(encoder, column, axis=0)
-            summed = ops.cast(ops.segment_sum(products, row, size), self.compute_dtype)
-        else:
-            dense = ops.scatter(ops.stack([row, column], axis=1), values, (size, self.num_columns))
-            summed = ops.matmul(ops.cast(dense, self.compute_dtype), ops.cast(encoder, self.compute_dtype))
+            present = present * dropout_mask(ops.take(batch["key"], row), ids, self.input_dropout)
+        values = present * (batch["value"] - self.middle)
+        summed = 0.0
+        for inputs, table in zip((values, present), self.encoders, strict=False):
+            encoder = self.rows_of(table, batch)
+            if self.row_sparse:
+                products = inputs[:, None] * ops.take(encoder, column, axis=0)
+                summed = summed + ops.cast(ops.segment_sum(products, row, size), self.compute_dtype)
+            else:
+                dense = ops.scatter(ops.stack([row, column], axis=1), inputs, (size, self.num_columns))
+                dense, encoder = ops.cast(dense, self.compute_dtype), ops.cast(encoder, self.compute_dtype)
+                summed = summed + ops.matmul(dense, encoder)
         hidden = self._activate(summed + ops.cast(self.encoder_bias, self.compute_dtype))
         hidden = self._drop(hidden, batch, 0, training)
         for depth, layer in enumerate(self.between, start=1):
@@ -269,19 +260,16 @@ class AutoRec(Recommender):
 
     def _penalty(self, batch: Batch) -> Any:
         total = 0.0
-        encoder_l2 = self.l2 if self.encoder_l2 is None else self.encoder_l2
-        for table, l2 in ((self.encoder, encoder_l2), (self.decoder, self.l2)):
+        for table in (*self.encoders, self.decoder):
             squares = ops.square(self.rows_of(table, batch))
             if "touched" in batch:
                 squares = batch["touched_scale"][:, None] * squares
-            total = total + l2 / (2.0 * self.num_rows) * ops.sum(squares)
-        return total
+            total = total + ops.sum(squares)
+        return self.l2 / (2.0 * self.num_rows) * total
 
 
 # Columns up to which dense arithmetic is faster on two CPU cores (benchmarks/autorec.py).
 DENSE_UP_TO = 30_000
-# The mean of a row is taken as if it had this many more ratings at the overall mean.
-CENTER_SHRINKAGE = 5.0
 
 
 def _visible(batch: Batch) -> Any:
@@ -289,15 +277,20 @@ def _visible(batch: Batch) -> Any:
     return ops.cast(batch["weight"] > 0, "float32")
 
 
+def _some(table: Any, items: np.ndarray | None) -> Any:
+    """The rows of a table for these items; None = all."""
+    return ops.convert_to_tensor(table) if items is None else ops.take(table, items, axis=0)
+
+
 def _glorot(columns: int, units: int) -> keras.initializers.Initializer:
     """Uniform with variance 2 / (columns + units) whichever way round the matrix lies."""
     return keras.initializers.RandomUniform(-((6 / (columns + units)) ** 0.5), (6 / (columns + units)) ** 0.5)
 
 
-def _check_options(by, hidden_units, penalties, input_dropout, dropout, center, masked, arithmetic) -> None:
+def _check_options(by, hidden_units, l2, input_dropout, dropout, center, masked, arithmetic) -> None:
     for key, value, choices in (
         ("by", by, ("item", "user")),
-        ("center", center, ("none", "mean", "row")),
+        ("center", center, ("middle", "mean", "none")),
         ("arithmetic", arithmetic, ("auto", "dense", "sparse")),
     ):
         if value not in choices:
@@ -307,8 +300,7 @@ def _check_options(by, hidden_units, penalties, input_dropout, dropout, center, 
     for key, rate in (("input_dropout", input_dropout), ("dropout", dropout)):
         if not 0 <= rate < 1:
             raise ConfigError(f"model.{key} must be at least 0 and below 1. Received: {rate}")
-    for key, penalty in zip(("l2", "encoder_l2"), penalties, strict=True):
-        if penalty is not None and penalty < 0:
-            raise ConfigError(f"model.{key} must not be negative. Received: {penalty}")
+    if l2 < 0:
+        raise ConfigError(f"model.l2 must not be negative. Received: {l2}")
     if not masked and arithmetic == "sparse":
         raise ConfigError("model.masked=false looks at every entry of the matrix: use model.arithmetic=dense.")

@@ -27,14 +27,19 @@ def fold_in(vectors: np.ndarray, values: np.ndarray, weights: np.ndarray, averag
     Returns:
         (d + 1,) float32.
     """
-    design = np.column_stack([vectors, np.ones(len(vectors))]).astype(np.float64)
-    prior = np.append(np.full(vectors.shape[1], max(l2, 1e-6)), BIAS_PRIOR)
-    residual = values - design @ average
+    from scipy.linalg import solve
+
+    prior = np.append(np.full(vectors.shape[1], max(l2, 1e-6)), BIAS_PRIOR).astype(np.float32)
+    # Scaled so that every coefficient has penalty 1 and every rating weight 1.
+    design = np.column_stack([vectors, np.ones(len(vectors), np.float32)]) / np.sqrt(prior)
+    design *= np.sqrt(weights)[:, None]
+    residual = np.sqrt(weights) * (values - vectors @ average[:-1] - average[-1])
     if len(design) <= design.shape[1]:
-        scaled = design / prior
-        kernel = scaled @ design.T + np.diag(1.0 / weights)
-        change = scaled.T @ np.linalg.solve(kernel, residual)
+        kernel = design @ design.T
+        kernel.flat[:: len(kernel) + 1] += 1.0
+        change = design.T @ solve(kernel, residual, assume_a="pos", overwrite_a=True)
     else:
-        weighted = design * weights[:, None]
-        change = np.linalg.solve(weighted.T @ design + np.diag(prior), weighted.T @ residual)
-    return (average + change).astype(np.float32)
+        kernel = design.T @ design
+        kernel.flat[:: len(kernel) + 1] += 1.0
+        change = solve(kernel, design.T @ residual, assume_a="pos", overwrite_a=True)
+    return (average + change / np.sqrt(prior)).astype(np.float32)

@@ -48,6 +48,7 @@ TINY = make_ratings(user=[0, 1, 1, 2], item=[0, 0, 1, 1], value=[4, 2, 5, 3])
 
 def tiny_model(arithmetic="dense", **options):
     settings = {"by": "item", "hidden_units": (1,), "activation": "linear", "l2": 2.0, "center": "none"}
+    settings["indicator"] = False
     model = AutoRec(3, 2, arithmetic=arithmetic, **(settings | options))
     model.adapt(TINY)
     model.encoder.assign([[0.5], [0.25], [1.0]])
@@ -86,10 +87,14 @@ def test_unmasked_loss_ignores_padded_rows():
     assert padded * 4 == pytest.approx(whole * 2, rel=1e-6)
 
 
-def test_encoder_has_its_own_penalty():
-    # 2 / 4 * |W|^2 = .5 * 5.25 and 4 / 4 * |V|^2 = 1.3125
-    with_both = loss_of(tiny_model(encoder_l2=4.0), TINY)
-    assert with_both == pytest.approx(22.4765625 + 2.625 + 1.3125, rel=1e-6)
+@pytest.mark.parametrize("arithmetic", ["dense", "sparse"])
+def test_indicator_sees_which_ratings_there_are(arithmetic):
+    model = tiny_model(arithmetic, indicator=True)
+    model.indicator_encoder.assign([[1.0], [-1.0], [0.5]])
+    # hidden: item 0: 3.5 + 1 - 1 = 3.5; item 1: 5.25 - 1 + .5 = 4.75
+    # errors: 4 - 3.5; 2 - 2.75; 5 - 3.375; 3 - 8.5: .25 + .5625 + 2.640625 + 30.25 = 33.703125
+    # penalty: .5 * (6.5625 + 2.25)
+    assert loss_of(model, TINY) == pytest.approx(33.703125 / 2 + 4.40625, rel=1e-6)
 
 
 def test_centering_and_input_power():
@@ -103,7 +108,7 @@ def test_centering_and_input_power():
 
 def test_input_power_divides_by_the_rows_length():
     ratings = make_ratings([0, 1, 2, 0], [0, 0, 0, 1], [1, 1, 1, 1.5])
-    model = AutoRec(3, 2, hidden_units=(1,), activation="linear", l2=0.0, center="none", input_power=0.5)
+    model = AutoRec(3, 2, hidden_units=(1,), activation="linear", l2=0.0, center="none", indicator=False, input_power=0.5)
     model.adapt(ratings)
     model.encoder.assign([[1.0], [1.0], [1.0]])
     model.prepare(ratings)
@@ -113,7 +118,7 @@ def test_input_power_divides_by_the_rows_length():
 
 
 @pytest.mark.parametrize("by", ["item", "user"])
-@pytest.mark.parametrize("center", ["none", "mean", "row"])
+@pytest.mark.parametrize("center", ["none", "mean", "middle"])
 def test_sparse_and_dense_arithmetic_agree(by, center):
     ratings = random_ratings()
     models = []
@@ -156,7 +161,7 @@ def test_touched_penalty_is_the_full_one_on_average():
     ratings = random_ratings(num_users=200, num_items=40)
     model = AutoRec(200, 40, by="user", hidden_units=(3,), l2=5.0, arithmetic="sparse", center="none")
     model.adapt(ratings)
-    squares = sum(float(np.sum(keras.ops.convert_to_numpy(table) ** 2)) for table in (model.encoder, model.decoder))
+    squares = sum(float(np.sum(keras.ops.convert_to_numpy(table) ** 2)) for table in (*model.encoders, model.decoder))
     batches = RowBatches(model.training_rows(ratings), 5, seed=0, touched=True)
     penalties = [float(model._penalty(batch)) for epoch in range(30) for batch in batches.epoch(epoch)]
     assert np.mean(penalties) == pytest.approx(5 / (2 * 200) * squares, rel=0.02)
@@ -202,7 +207,7 @@ def test_new_user_is_fitted_to_the_item_encodings():
     assert scores.mean() == pytest.approx(values.mean(), abs=0.1)
 
 
-def test_unknown_items_predict_the_mean():
+def test_unknown_items_predict_the_middle_of_the_scale():
     ratings = make_ratings([0, 0, 1, 1], [0, 1, 0, 1], [4, 2, 5, 3], num_users=2, num_items=3)
     model = AutoRec(2, 3, by="user", hidden_units=(4,))
     model.adapt(ratings)
@@ -221,7 +226,7 @@ def test_auto_arithmetic_follows_the_width():
     ("options", "message"),
     [
         ({"by": "genre"}, "model.by must be one of item, user. Received: 'genre'"),
-        ({"center": "median"}, "model.center"),
+        ({"center": "median"}, "model.center must be one of"),
         ({"hidden_units": ()}, "model.hidden_units"),
         ({"input_dropout": 1.0}, "model.input_dropout"),
         ({"l2": -1.0}, "model.l2 must not be negative"),
