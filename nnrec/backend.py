@@ -40,8 +40,8 @@ def start(devices: str = "auto", precision: str = "float32", verbose: bool = Fal
             keras.ops.zeros(1)  # the first operation makes the backend say the rest
     except ImportError as error:
         raise ConfigError(
-            f"The Keras backend cannot be imported ({error}). Install it, or choose another with KERAS_BACKEND=tensorflow "
-            "or KERAS_BACKEND=jax."
+            f"The Keras backend cannot be imported ({error}). Install it, or choose another with "
+            "KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax."
         ) from error
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):

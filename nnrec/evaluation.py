@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnrec import metrics
+import nnrec.metrics as metrics
 from nnrec.data.ratings import Ratings
 from nnrec.data.splits import HeldOut
 from nnrec.errors import DataError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -66,7 +68,7 @@ class Adam(keras.optimizers.Adam):
             use_locking=True,
         )
 
-    def _fused(self, gradient, variable) -> bool:
+    def _fused(self, gradient: Any, variable: Any) -> bool:
         if keras.backend.backend() != "tensorflow" or self.amsgrad:
             return False
         import tensorflow as tf
@@ -75,20 +77,17 @@ class Adam(keras.optimizers.Adam):
         return one_device and isinstance(gradient, tf.Tensor) and gradient.dtype == variable.dtype
 
 
-def create(name: str, learning_rate: float, **options) -> keras.optimizers.Optimizer:
+def create(name: str, learning_rate: float, **options: Any) -> keras.optimizers.Optimizer:
     """The optimizer of this name ("adam", or any of Keras's) with its options.
 
     Raises:
         ConfigError: Keras has no such optimizer, or it has no such option.
     """
-    if name == "adam":
-        optimizer_class = Adam
-    else:
-        classes = {key.lower(): value for key, value in vars(keras.optimizers).items() if isinstance(value, type)}
-        if name.lower() not in classes:
-            raise ConfigError(f"trainer.optimizer: Keras has no optimizer {name!r}. Choose one of: {', '.join(classes)}.")
-        optimizer_class = classes[name.lower()]
+    classes = {key.lower(): value for key, value in vars(keras.optimizers).items() if isinstance(value, type)}
+    classes["adam"] = Adam
+    if name.lower() not in classes:
+        raise ConfigError(f"trainer.optimizer: there is no {name!r}. Choose one of: {', '.join(classes)}.")
     try:
-        return optimizer_class(learning_rate=learning_rate, **options)
+        return classes[name.lower()](learning_rate=learning_rate, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"trainer.optimizer_options do not fit {name}: {error}") from error

@@ -156,7 +156,12 @@ class Training:
         return selection
 
     def _refit(
-        self, folder: RunFolder, events: EventWriter, checkpoint: Mapping | None, split: Split, selection: dict[str, Any]
+        self,
+        folder: RunFolder,
+        events: EventWriter,
+        checkpoint: Mapping | None,
+        split: Split,
+        selection: dict[str, Any],
     ) -> Progress:
         """Trains a new model on training and validation part."""
         from nnrec.training import Stage
@@ -236,7 +241,7 @@ def _weights(model: Recommender) -> dict[str, np.ndarray]:
 def _hyper_parameters(config: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain: Any = OmegaConf.to_container(config, resolve=True)
     return {"seed": config.seed, "data": config.data.name, "model": plain["model"], "trainer": plain["trainer"]}
 
 

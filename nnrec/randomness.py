@@ -7,6 +7,8 @@ run that resumes), and nothing has to be saved.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
@@ -27,7 +29,7 @@ def row_keys(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:
     return bits
 
 
-def uniform(keys, columns):
+def uniform(keys: Any, columns: Any) -> Any:
     """Uniform numbers in [0, 1), one for each pair of a key and a column.
 
     The finaliser is Wellons' two-multiplication 32-bit integer hash, applied twice.
@@ -49,6 +51,6 @@ def uniform(keys, columns):
     return ops.cast(ops.bitwise_right_shift(bits, np.uint32(8)), "float32") * np.float32(2.0**-24)
 
 
-def dropout_mask(keys, columns, rate: float):
+def dropout_mask(keys: Any, columns: Any, rate: float) -> Any:
     """Inverted dropout: 0 with probability `rate`, else 1 / (1 - rate); float32, broadcast shape."""
     return ops.cast(uniform(keys, columns) >= rate, "float32") / (1.0 - rate)

@@ -10,11 +10,13 @@ optimizer must not see them whole), and by reading them through `Recommender.row
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
 
-def tensorflow_step(model, batch):
+def tensorflow_step(model: Any, batch: Any) -> Any:
     """One step on the TensorFlow backend; returns the logs."""
     import tensorflow as tf
 
@@ -39,7 +41,7 @@ def tensorflow_step(model, batch):
     return model.get_metrics_result()
 
 
-def jax_step(model, state, batch):
+def jax_step(model: Any, state: Any, batch: Any) -> Any:
     """One step on the JAX backend, on explicit state; returns the logs and the new state."""
     import jax
 
@@ -65,21 +67,19 @@ def jax_step(model, state, batch):
         others[place] = others[place].at[touched].add(change)
         for moment, moment_change in zip(moment_places, moment_changes, strict=True):
             optimizer_state[moment] = optimizer_state[moment].at[touched].add(moment_change)
-    with keras.StatelessScope(
-        state_mapping=list(zip(model.metrics_variables, metrics_state, strict=True))
-    ) as scope:
+    with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics_state, strict=True))) as scope:
         model._loss_tracker.update_state(loss)
         logs = model.get_metrics_result()
     metrics_state = [scope.get_current_value(variable) for variable in model.metrics_variables]
     return logs, (trainable, others, optimizer_state, metrics_state)
 
 
-def _changes(optimizer, batch, parts, gradient, rate, iteration):
+def _changes(optimizer: Any, batch: Any, parts: list, gradient: Any, rate: Any, iteration: Any) -> list:
     """The changes of a table's touched rows and of their moments, 0 in the padding."""
     valid = ops.cast(batch["touched_scale"] > 0, "float32")
     valid = ops.reshape(valid, [-1] + [1] * (len(parts[0].shape) - 1))
     return [valid * change for change in optimizer.row_step(parts[0], gradient, *parts[1:], rate, iteration)]
 
 
-def _place(variable, variables) -> int:
+def _place(variable: Any, variables: list) -> int:
     return next(place for place, other in enumerate(variables) if other is variable)

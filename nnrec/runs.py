@@ -214,6 +214,8 @@ class RunFolder:
 
     def _existing(self, name: str) -> Path:
         if not self[name].is_file():
-            raise RunError(f"The run folder {self.path} has no {name}: the run did not finish. Continue it with "
-                           f"`python train.py resume={self.path}`.")
+            raise RunError(
+                f"The run folder {self.path} has no {name}: the run did not finish. Continue it with "
+                f"`python train.py resume={self.path}`."
+            )
         return self[name]

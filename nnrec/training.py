@@ -239,7 +239,9 @@ class Stage:
             for number, variable in enumerate(variables):
                 array = arrays.get(f"{kind}/{number}")
                 if array is None or array.shape != tuple(variable.shape):
-                    raise RunError(f"The checkpoint does not fit the model at {variable.path}: was it made by another version?")
+                    raise RunError(
+                        f"The checkpoint does not fit the model at {variable.path}: made by another version?"
+                    )
                 variable.assign(array)
         best = [array for name, array in arrays.items() if name.startswith("best/")]
         self.best = best or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -88,7 +88,7 @@ class Ratings:
     PER_ENTRY = ("user", "item", "value", "time", "weight", "event", "expected")
 
     @classmethod
-    def build(cls, **fields) -> Ratings:
+    def build(cls, **fields: Any) -> Ratings:
         """Ratings from unsorted arrays: sorted by user, then time, then order of arrival.
 
         Raises:
@@ -119,7 +119,8 @@ class Ratings:
 
     def take(self, kept: np.ndarray) -> Ratings:
         """The entries at these positions (a boolean mask or indices); vocabularies stay whole."""
-        return replace(self, **{name: array[kept] for name in self.PER_ENTRY if (array := getattr(self, name)) is not None})
+        arrays = {name: getattr(self, name) for name in self.PER_ENTRY}
+        return replace(self, **{name: array[kept] for name, array in arrays.items() if array is not None})
 
     def noted(self, note: str) -> Ratings:
         """The same ratings with one more line in `notes`."""
@@ -131,14 +132,14 @@ class Ratings:
         num_rows, num_columns = (self.num_users, self.num_items) if by == "user" else (self.num_items, self.num_users)
         offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=num_rows))])
         order = slice(None) if by == "user" else np.argsort(row, kind="stable")
-        weights = None if self.weight is None else self.weight[order]
-        return Rows(offsets, column[order], self.value[order], weights, num_columns)
+        weight = None if self.weight is None else self.weight[order]
+        return Rows(offsets, column[order], self.value[order], weight, num_columns)
 
     def fingerprint(self) -> str:
         """A hash of users, items and values: the same ratings give the same string."""
         digest = hashlib.sha256()
-        for array in (self.users.ids, self.items.ids):
-            digest.update("\n".join(map(str, array)).encode())
+        for ids in (self.users.ids, self.items.ids):
+            digest.update("\n".join(map(str, ids)).encode())
         for array in (self.user, self.item, self.value, self.time, self.weight):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).tobytes())

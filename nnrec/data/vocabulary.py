@@ -65,7 +65,7 @@ class Vocabulary:
         """
         wanted = pd.Index(raw if isinstance(raw, (np.ndarray, pd.Series, pd.Index)) else list(raw))
         if self.numeric:
-            wanted = pd.Index(pd.to_numeric(wanted, errors="coerce"))
+            wanted = pd.Index(pd.to_numeric(wanted.to_series(), errors="coerce"))
         elif len(wanted):
             wanted = wanted.astype(str)
         return self.index.get_indexer(wanted).astype(np.int32)

@@ -92,8 +92,7 @@ class AutoRec(Recommender):
         self.row_sparse = arithmetic == "sparse" or (arithmetic == "auto" and masked and self.num_columns > DENSE_UP_TO)
         self._activate = keras.activations.get(activation)
         first, last = self.hidden_units[0], self.hidden_units[-1]
-        table = {"trainable": not self.row_sparse}
-        self.encoder = self.add_weight((self.num_columns, first), _glorot(self.num_columns, first), name="encoder", **table)
+        self.encoder = self._table("encoder", first)
         self.encoder_bias = self.add_weight((first,), "zeros", name="encoder_bias")
         self.between = [
             keras.layers.Dense(units, activation, name=f"hidden_{depth}")
@@ -101,12 +100,12 @@ class AutoRec(Recommender):
         ]
         for layer, units in zip(self.between, self.hidden_units, strict=False):
             layer.build((None, units))
-        self.decoder = self.add_weight((self.num_columns, last), _glorot(self.num_columns, last), name="decoder", **table)
-        self.decoder_bias = self.add_weight((self.num_columns,), "zeros", name="decoder_bias", **table)
+        self.decoder = self._table("decoder", last)
+        bias = {"shape": (self.num_columns,), "initializer": "zeros", "name": "decoder_bias"}
+        self.decoder_bias = self.add_weight(**bias, trainable=not self.row_sparse)
         self.encoders = [self.encoder]
         if indicator:
-            initial = _glorot(self.num_columns, first)
-            self.indicator_encoder = self.add_weight((self.num_columns, first), initial, name="indicator", **table)
+            self.indicator_encoder = self._table("indicator", first)
             self.encoders.append(self.indicator_encoder)
         if self.row_sparse:
             self.row_tables = (*self.encoders, self.decoder, self.decoder_bias)
@@ -120,10 +119,18 @@ class AutoRec(Recommender):
             self.average = self.add_weight((last + 1,), name="average", **fixed)
         self.built = True
 
+    def _table(self, name: str, units: int) -> keras.Variable:
+        """A (columns, units) matrix; Glorot's uniform distribution, whichever way round it lies."""
+        limit = (6 / (self.num_columns + units)) ** 0.5
+        initializer = keras.initializers.RandomUniform(-limit, limit)
+        return self.add_weight((self.num_columns, units), initializer, name=name, trainable=not self.row_sparse)
+
     def get_config(self) -> dict[str, Any]:
-        names = ("num_users", "num_items", "by", "hidden_units", "activation", "l2", "input_dropout", "dropout")
-        names += ("center", "indicator", "input_power", "masked", "arithmetic", "name")
-        return {name: getattr(self, name) for name in names}
+        sizes = ("num_users", "num_items")
+        settings = ("by", "hidden_units", "activation", "l2", "input_dropout", "dropout", "center", "indicator")
+        return {
+            name: getattr(self, name) for name in (*sizes, *settings, "input_power", "masked", "arithmetic", "name")
+        }
 
     def training_rows(self, train: Ratings) -> Rows:
         return train.rows(self.by)
@@ -282,12 +289,16 @@ def _some(table: Any, items: np.ndarray | None) -> Any:
     return ops.convert_to_tensor(table) if items is None else ops.take(table, items, axis=0)
 
 
-def _glorot(columns: int, units: int) -> keras.initializers.Initializer:
-    """Uniform with variance 2 / (columns + units) whichever way round the matrix lies."""
-    return keras.initializers.RandomUniform(-((6 / (columns + units)) ** 0.5), (6 / (columns + units)) ** 0.5)
-
-
-def _check_options(by, hidden_units, l2, input_dropout, dropout, center, masked, arithmetic) -> None:
+def _check_options(
+    by: str,
+    hidden_units: tuple[int, ...],
+    l2: float,
+    input_dropout: float,
+    dropout: float,
+    center: str,
+    masked: bool,
+    arithmetic: str,
+) -> None:
     for key, value, choices in (
         ("by", by, ("item", "user")),
         ("center", center, ("middle", "mean", "none")),

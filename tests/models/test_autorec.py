@@ -108,7 +108,9 @@ def test_centering_and_input_power():
 
 def test_input_power_divides_by_the_rows_length():
     ratings = make_ratings([0, 1, 2, 0], [0, 0, 0, 1], [1, 1, 1, 1.5])
-    model = AutoRec(3, 2, hidden_units=(1,), activation="linear", l2=0.0, center="none", indicator=False, input_power=0.5)
+    model = AutoRec(
+        3, 2, hidden_units=(1,), activation="linear", l2=0.0, center="none", indicator=False, input_power=0.5
+    )
     model.adapt(ratings)
     model.encoder.assign([[1.0], [1.0], [1.0]])
     model.prepare(ratings)
