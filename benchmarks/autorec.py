@@ -77,7 +77,7 @@ for columns in CROSSOVER_COLUMNS:
     for length in (50, 165):
         for hidden in (64, 500):
             rows = CROSSOVER_STEPS * 128
-            peers = ("nnrec-dense", "nnrec-dense-xla", "nnrec-sparse", "nnrec-sparse-xla")
+            peers = ("nnrec-dense", "nnrec-dense-xla", "nnrec-sparse")
             CASES[f"{columns}/{length}/{hidden}"] = Case(rows, columns, rows * length, "user", hidden, 128, peers)
 
 
@@ -123,7 +123,7 @@ def make_data(name: str, path: Path) -> None:
     np.savez(path, user=ratings.user, item=ratings.item, value=ratings.value, source=source)
 
 
-def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", xla: bool | None = None) -> dict:
+def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", xla: bool = False) -> dict:
     """Trains nnrec's model with nnrec's training loop."""
     import numpy as np
 
@@ -145,10 +145,8 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", x
         arithmetic=arithmetic,
     )  # fmt: skip
     model.adapt(train)
-    trainer = Trainer(epochs=epochs, batch_size=case.batch_size)
+    trainer = Trainer(epochs=epochs, batch_size=case.batch_size, xla=xla)
     trainer.compile(model)
-    if xla is not None:
-        model.jit_compile = xla
     stage = Stage("select", trainer, model, train, seed=SEED, epochs=epochs)
     watch = Stopwatch()
     for epoch in range(epochs):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+
+import numpy as np
 
 from nnrec.errors import ConfigError
 
@@ -38,7 +41,7 @@ def start(devices: str = "auto", precision: str = "float32", verbose: bool = Fal
             import keras
 
             keras.ops.zeros(1)  # the first operation makes the backend say the rest
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise ConfigError(
             f"The Keras backend cannot be imported ({error}). Install it, or choose another with "
             "KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax."
@@ -54,6 +57,23 @@ def start(devices: str = "auto", precision: str = "float32", verbose: bool = Fal
         # The same seed gives the same weights, bit for bit.
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(precision)
+
+
+def seed(number: int) -> None:
+    """Makes the weights of the models built from here on depend on this number.
+
+    Raises:
+        ConfigError: it cannot be a seed.
+    """
+    import keras
+
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**32:
+        raise ConfigError(f"seed must be a whole number, 0 or more and below 2^32. Received: {number!r}")
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(number)
+    else:  # that function imports TensorFlow wherever it is installed
+        random.seed(number)
+        np.random.seed(number)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class RowBatches:
         `row`: (E,) int32, the position in the batch of each entry's row, ascending.
         `column`, `value`, `weight`: (E,) int32, float32, float32; weight 0 marks padding.
     With `touched=True` the columns are renumbered within the batch, and it holds also
-        `touched`: (U,) int32, the distinct columns; `column` points into it.
+        `touched`: (U,) int32, the distinct columns; `column` points into it. Padding repeats the first.
         `touched_scale`: (U,) float32, 1 / P(a batch touches this column); 0 marks padding.
           A penalty on the touched rows of a table, times this, has the full table's as expectation.
 
@@ -119,6 +119,6 @@ class RowBatches:
             codes, touched = pd.factorize(part.ids)
             room = bucket(max(len(touched), 1))
             batch["column"] = padded(codes.astype(np.int32), size)
-            batch["touched"] = padded(touched.astype(np.int32), room)
+            batch["touched"] = padded(touched.astype(np.int32), room, fill=touched[0] if len(touched) else 0)
             batch["touched_scale"] = padded(self.scale[touched], room)
         return batch

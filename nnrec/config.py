@@ -63,6 +63,6 @@ def build(config: Any, key: str, **late: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, NnrecError):
             raise cause from None
-        if cause is None or isinstance(cause, (TypeError, ImportError)):
+        if cause is None or isinstance(cause, (TypeError, ValueError, ImportError)):
             raise ConfigError(f"{key} ({config._target_}) cannot be called: {cause or error}") from error
         raise cause from None

@@ -182,9 +182,7 @@ class Training:
         return stage.run(checkpoint)
 
     def _fresh_model(self, split: Split) -> Recommender:
-        import keras
-
-        keras.utils.set_random_seed(self.config.seed)
+        backend.seed(self.config.seed)
         model = build_model(self.config, split.train.num_users, split.train.num_items)
         model.adapt(split.train)
         self.trainer.compile(model)
@@ -194,6 +192,7 @@ class Training:
 def start_backend(config: Any) -> None:
     """Prepares Keras as the configuration says."""
     backend.start(config.trainer.devices, config.trainer.precision, config.verbose)
+    backend.seed(config.seed)
 
 
 def build_model(config: Any, num_users: int, num_items: int) -> Recommender:
@@ -201,7 +200,7 @@ def build_model(config: Any, num_users: int, num_items: int) -> Recommender:
     return build(config.model, "model", num_users=num_users, num_items=num_items)
 
 
-def load_weights(model: Recommender, arrays: Mapping[str, np.ndarray]) -> None:
+def load_weights(model: Recommender, arrays: dict[str, np.ndarray]) -> None:
     """Gives a model the weights of a run folder.
 
     Raises:
@@ -211,7 +210,8 @@ def load_weights(model: Recommender, arrays: Mapping[str, np.ndarray]) -> None:
     found = [arrays[name].shape for name in sorted(arrays, key=int)]
     if shapes != found:
         raise RunError(f"weights.npz does not fit {model.name}. Expected shapes {shapes}. Received: {found}")
-    model.set_weights([arrays[name] for name in sorted(arrays, key=int)])
+    for number, weight in enumerate(model.weights):
+        weight.assign(arrays.pop(str(number)))  # popped, so that large weights are not in memory twice for long
 
 
 def load_data(config: Any, frame: pd.DataFrame | Ratings | None) -> Ratings:

@@ -1,8 +1,8 @@
 """The training step for tables too large to be touched whole at every step.
 
 One step gathers the rows that the batch touches, differentiates with respect to those alone, and
-scatters their changes back. Its cost follows the batch, not the table. The batch names the rows
-(`touched`, padded; `touched_scale` is 0 in the padding), so that shapes stay static for XLA.
+writes them back. Its cost follows the batch, not the table. The batch names the rows (`touched`;
+the padding repeats the first of them, its `touched_scale` is 0), so that shapes stay static for XLA.
 
 A model takes part by listing its tables in `row_tables`, created with `trainable=False` (the
 optimizer must not see them whole), and by reading them through `Recommender.rows_of`.
@@ -17,26 +17,35 @@ from keras import ops
 
 
 def tensorflow_step(model: Any, batch: Any) -> Any:
-    """One step on the TensorFlow backend; returns the logs."""
+    """One step on the TensorFlow backend; returns the logs.
+
+    XLA fuses the many small operations between gathering and writing back. Those two stay outside:
+    inside, it would copy whole tables.
+    """
     import tensorflow as tf
 
-    optimizer, touched = model.optimizer, batch["touched"]
-    tables = [table.value for table in model.row_tables]
-    rows = [tf.gather(table, touched) for table in tables]
-    dense = model.trainable_variables
-    with tf.GradientTape() as tape:
-        tape.watch(rows)
-        with model.gathered(rows):
-            model(batch, training=True)
-        loss = sum(model.losses)
-    gradients = tape.gradient(loss, [variable.value for variable in dense] + rows)
-    rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
-    optimizer.apply(gradients[: len(dense)], dense)
-    for table, row, gradient, moments in zip(tables, rows, gradients[len(dense) :], optimizer.row_moments, strict=True):
-        stores = [table, *(moment.value for moment in moments)]
-        parts = [row, *(tf.gather(store, touched) for store in stores[1:])]
-        for store, change in zip(stores, _changes(optimizer, batch, parts, gradient, rate, iteration), strict=True):
-            store.scatter_add(tf.IndexedSlices(change, touched))
+    optimizer, touched, dense = model.optimizer, batch["touched"], model.trainable_variables
+    stores = [[table, *moments] for table, moments in zip(model.row_tables, optimizer.row_moments, strict=True)]
+
+    @tf.function(jit_compile=True)
+    def compute(batch: Any, parts: list) -> Any:
+        rows = [part[0] for part in parts]
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            with model.gathered(rows):
+                model(batch, training=True)
+            loss = sum(model.losses)
+        gradients = tape.gradient(loss, [variable.value for variable in dense] + rows)
+        rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
+        optimizer.apply(gradients[: len(dense)], dense)
+        row_gradients = zip(parts, gradients[len(dense) :], strict=True)
+        return loss, [_updated(optimizer, batch, part, gradient, rate, iteration) for part, gradient in row_gradients]
+
+    parts = [[tf.gather(variable.value, touched) for variable in store] for store in stores]
+    loss, updated = compute(batch, parts)
+    for store, new_parts in zip(stores, updated, strict=True):
+        for variable, new in zip(store, new_parts, strict=True):
+            variable.value.scatter_update(tf.IndexedSlices(new, touched))
     model._loss_tracker.update_state(loss)
     return model.get_metrics_result()
 
@@ -63,10 +72,10 @@ def jax_step(model: Any, state: Any, batch: Any) -> Any:
     for place, row, gradient, moments in zip(places, rows, row_gradients, optimizer.row_moments, strict=True):
         moment_places = [_place(moment, optimizer.variables) for moment in moments]
         parts = [row, *(optimizer_state[moment][touched] for moment in moment_places)]
-        change, *moment_changes = _changes(optimizer, batch, parts, gradient, rate, iteration)
-        others[place] = others[place].at[touched].add(change)
-        for moment, moment_change in zip(moment_places, moment_changes, strict=True):
-            optimizer_state[moment] = optimizer_state[moment].at[touched].add(moment_change)
+        new_row, *new_moments = _updated(optimizer, batch, parts, gradient, rate, iteration)
+        others[place] = others[place].at[touched].set(new_row)
+        for moment, new in zip(moment_places, new_moments, strict=True):
+            optimizer_state[moment] = optimizer_state[moment].at[touched].set(new)
     with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics_state, strict=True))) as scope:
         model._loss_tracker.update_state(loss)
         logs = model.get_metrics_result()
@@ -74,11 +83,12 @@ def jax_step(model: Any, state: Any, batch: Any) -> Any:
     return logs, (trainable, others, optimizer_state, metrics_state)
 
 
-def _changes(optimizer: Any, batch: Any, parts: list, gradient: Any, rate: Any, iteration: Any) -> list:
-    """The changes of a table's touched rows and of their moments, 0 in the padding."""
-    valid = ops.cast(batch["touched_scale"] > 0, "float32")
+def _updated(optimizer: Any, batch: Any, parts: list, gradient: Any, rate: Any, iteration: Any) -> list:
+    """A table's touched rows and their moments after the step; the padding repeats the first row's."""
+    valid = batch["touched_scale"] > 0
     valid = ops.reshape(valid, [-1] + [1] * (len(parts[0].shape) - 1))
-    return [valid * change for change in optimizer.row_step(parts[0], gradient, *parts[1:], rate, iteration)]
+    changes = optimizer.row_step(parts[0], gradient, *parts[1:], rate, iteration)
+    return [ops.where(valid, part + change, (part + change)[:1]) for part, change in zip(parts, changes, strict=True)]
 
 
 def _place(variable: Any, variables: list) -> int:

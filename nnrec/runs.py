@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ class StoredRows:
         path = self.folder / f"{name}.npy"
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise RunError(f"{path} is missing or damaged: {error}") from error
 
 
@@ -98,7 +99,8 @@ class RunFolder:
         item_counts.npz    how many of those ratings each item has
         data.json          the summary of the data
         metrics.json       validation, test, training and data figures
-        history.csv        losses and metrics by epoch
+        history.csv        losses and metrics by epoch, of the training with validation
+        selection.json     the same, the best epoch and the figures on validation data
         checkpoint.npz     the state of the training, to resume from
         tensorboard/       event files
 
@@ -172,7 +174,7 @@ class RunFolder:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise RunError(f"{path} is damaged: {error}") from error
 
     def write_catalogue(self, ratings: Ratings) -> None:

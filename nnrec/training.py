@@ -68,8 +68,8 @@ class Trainer:
             )
         if model.row_sparse and self.precision == "mixed_float16":
             raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")
-        # A row-sparse step is many small operations, which XLA fuses; a dense one is quicker without (on CPU).
-        compiled = self.xla or model.row_sparse or keras.backend.backend() == "jax"
+        # On TensorFlow a dense step is quicker without XLA on CPU, and the row-sparse step compiles a part of itself.
+        compiled = keras.backend.backend() == "jax" or (self.xla and not model.row_sparse)
         model.compile(optimizer=optimizer, jit_compile=compiled)
         model.optimizer.build(model.trainable_variables)
         if model.row_sparse:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -26,22 +27,35 @@ def real_data() -> Callable[[str], Path]:
     return folder
 
 
+TINY_DATA = (
+    "data=simulated_ratings",
+    "data.source.num_users=60",
+    "data.source.num_items=40",
+    "data.source.num_ratings=800",
+    "data.source.min_ratings_per_user=5",
+)
+
+
+class FinishedRun(NamedTuple):
+    """A run folder, and what appeared on the screen while it was made."""
+
+    folder: Path
+    screen: str
+
+
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run: 60 simulated users, 40 items, two epochs, made by the real command line."""
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """60 simulated users, 40 items, two epochs, made by the real command line."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    settings = {
-        "data": "simulated_ratings",
-        "data.source.num_users": 60,
-        "data.source.num_items": 40,
-        "data.source.num_ratings": 800,
-        "data.source.min_ratings_per_user": 5,
-        "model": "autorec",
-        "model.hidden_units": "[8]",
-        "trainer.epochs": 2,
-        "run_dir": folder,
-    }
-    command = [sys.executable, "train.py", *(f"{key}={value}" for key, value in settings.items())]
+    settings = (*TINY_DATA, "model=autorec", "model.hidden_units=[8]", "trainer.epochs=2", f"run_dir={folder}")
+    command = [sys.executable, "train.py", *settings]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return folder
+    assert done.stderr == ""
+    return FinishedRun(folder, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def run_folder(finished_run: FinishedRun) -> Path:
+    """The folder of the finished run."""
+    return finished_run.folder

@@ -93,7 +93,7 @@ class AutoRec(Recommender):
         self._activate = keras.activations.get(activation)
         first, last = self.hidden_units[0], self.hidden_units[-1]
         self.encoder = self._table("encoder", first)
-        self.encoder_bias = self.add_weight((first,), "zeros", name="encoder_bias")
+        self.encoder_bias = self.add_weight((first,), "zeros", name="encoder_bias", autocast=False)
         self.between = [
             keras.layers.Dense(units, activation, name=f"hidden_{depth}")
             for depth, units in enumerate(self.hidden_units[1:], start=2)
@@ -101,15 +101,15 @@ class AutoRec(Recommender):
         for layer, units in zip(self.between, self.hidden_units, strict=False):
             layer.build((None, units))
         self.decoder = self._table("decoder", last)
-        bias = {"shape": (self.num_columns,), "initializer": "zeros", "name": "decoder_bias"}
-        self.decoder_bias = self.add_weight(**bias, trainable=not self.row_sparse)
+        bias = {"trainable": not self.row_sparse, "initializer": "zeros", "autocast": False}
+        self.decoder_bias = self.add_weight((self.num_columns,), name="decoder_bias", **bias)
         self.encoders = [self.encoder]
         if indicator:
             self.indicator_encoder = self._table("indicator", first)
             self.encoders.append(self.indicator_encoder)
         if self.row_sparse:
             self.row_tables = (*self.encoders, self.decoder, self.decoder_bias)
-        fixed = {"trainable": False, "initializer": "zeros"}
+        fixed = {"trainable": False, "initializer": "zeros", "autocast": False}
         self.middle = self.add_weight((), name="middle", **fixed)
         self.mean_length = self.add_weight((), name="mean_length", **fixed)
         self.known = self.add_weight((self.num_columns,), name="known", **fixed)
@@ -123,7 +123,8 @@ class AutoRec(Recommender):
         """A (columns, units) matrix; Glorot's uniform distribution, whichever way round it lies."""
         limit = (6 / (self.num_columns + units)) ** 0.5
         initializer = keras.initializers.RandomUniform(-limit, limit)
-        return self.add_weight((self.num_columns, units), initializer, name=name, trainable=not self.row_sparse)
+        shape, trainable = (self.num_columns, units), not self.row_sparse
+        return self.add_weight(shape, initializer, name=name, trainable=trainable, autocast=False)
 
     def get_config(self) -> dict[str, Any]:
         sizes = ("num_users", "num_items")
