@@ -35,7 +35,7 @@ def start(devices: str = "auto", precision: str = "float32", verbose: bool = Fal
     if not verbose:
         quiet()
     if devices == "cpu":
-        os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
     try:
         with contextlib.nullcontext() if verbose else _hushed():
             import keras
@@ -52,8 +52,6 @@ def start(devices: str = "auto", precision: str = "float32", verbose: bool = Fal
     if backend == "tensorflow":
         import tensorflow as tf
 
-        if devices == "cpu":
-            tf.config.set_visible_devices([], "GPU")
         # The same seed gives the same weights, bit for bit.
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(precision)

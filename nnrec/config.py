@@ -64,5 +64,6 @@ def build(config: Any, key: str, **late: Any) -> Any:
         if isinstance(cause, NnrecError):
             raise cause from None
         if cause is None or isinstance(cause, (TypeError, ValueError, ImportError)):
-            raise ConfigError(f"{key} ({config._target_}) cannot be called: {cause or error}") from error
+            reason = " ".join(str(cause or error).split())
+            raise ConfigError(f"{key} ({config._target_}) cannot be called: {reason}") from error
         raise cause from None

@@ -291,7 +291,9 @@ def feed(batches: RowBatches, epoch: int) -> Any:
         for name, array in first.items()
     }
     dataset = tf.data.Dataset.from_generator(lambda: _as_tuples(batches.epoch(epoch)), output_signature=(signature,))
-    return dataset.prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # there is nothing to tune, and its end is announced on stderr
+    return dataset.prefetch(2).with_options(options)
 
 
 def _as_tuples(batches: Iterator[Batch]) -> Iterator[tuple[Batch]]:

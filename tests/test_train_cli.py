@@ -135,12 +135,13 @@ LONG = (
     "model.hidden_units=[8]",
     "model.dropout=0.2",
     "model.input_dropout=0.4",
-    "trainer.epochs=40",
+    "trainer.epochs=14",
+    "trainer.monitor=loss",
     "trainer.batch_size=4",
-    "trainer.schedule._target_=nnrec.schedules.Plateau",
-    "+trainer.schedule.patience=2",
-    "+trainer.schedule.factor=0.7",
-    "trainer.learning_rate=2e-3",
+    "trainer/schedule=plateau",
+    "trainer.schedule.patience=1",
+    "trainer.schedule.factor=0.7",
+    "trainer.learning_rate=2e-2",
     "trainer.checkpoint_seconds=0",
     "seed=3",
 )
@@ -380,8 +381,9 @@ def test_on_jax_nothing_imports_tensorflow(tmp_path):
     )
     environment = {"KERAS_BACKEND": "jax", "PYTHONPATH": tmp_path}
     folder, output = tmp_path / "run", tmp_path / "recs.csv"
-    settings = (*TINY_DATA, "model.hidden_units=[8]", "trainer.epochs=1", "trainer.histograms=true", f"run_dir={folder}")
-    assert finish(start(*settings, **environment))[::2] == (0, "")
+    settings = (*TINY_DATA, "model.hidden_units=[8]", "trainer.epochs=1", "trainer.refit=false", "trainer.histograms=true")
+    status, _, err = finish(start(*settings, f"run_dir={folder}", **environment))
+    assert (status, err) == (0, "")
     assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
     status, _, err = finish(start(f"run={folder}", f"output={output}", "top_n=3", script="predict.py", **environment))
     assert (status, err) == (0, "")

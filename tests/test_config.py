@@ -1,0 +1,183 @@
+"""Every file under conf/ composes, and what it names can be called with what it gives."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from hydra.utils import get_method, get_object
+from omegaconf import OmegaConf
+
+from nnrec.config import build, compose, config_folder
+from nnrec.data.filters import apply_filters
+from nnrec.errors import ConfigError, DataError
+
+CONF = config_folder()
+FILES = sorted(CONF.rglob("*.yaml"))
+
+
+def group(name: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / name).glob("*.yaml"))
+
+
+def fits(config, skipped: tuple[str, ...] = ()) -> None:
+    """The target exists and takes every key of the group; nested groups likewise."""
+    parameters = inspect.signature(get_object(config._target_)).parameters
+    for key, value in config.items_ex(resolve=False):
+        if key in ("_target_", *skipped):
+            continue
+        assert key in parameters, f"{config._target_} does not take {key}"
+        if OmegaConf.is_config(value) and "_target_" in value:
+            fits(value)
+
+
+def test_the_configuration_is_that_of_the_checkout():
+    assert CONF == ROOT / "conf"
+    assert {path.parent.name for path in FILES} >= {"model", "data", "split", "trainer", "evaluation", "conf"}
+
+
+@pytest.mark.parametrize("name", group("model"))
+def test_models(name):
+    config = compose("train", [f"model={name}"])
+    fits(config.model, skipped=("name",))
+    assert config.model.name == name
+    assert config.run_dir.startswith(f"runs/{name}/")
+    assert build(config.model, "model", num_users=3, num_items=4).name == name
+
+
+@pytest.mark.parametrize("name", group("split"))
+def test_splits(name):
+    fits(compose("train", [f"split={name}"]).split)
+    assert callable(build(compose("train", [f"split={name}"]).split, "split"))
+
+
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part in ("trainer", "evaluation") for name in group(part)])
+def test_trainers_and_evaluations(part, name):
+    config = compose("train", [f"{part}={name}"])[part]
+    fits(config)
+    made = build(config, part)
+    for key, value in OmegaConf.to_container(config, resolve=True).items():
+        if not isinstance(value, dict) and key != "_target_":
+            assert getattr(made, key) == value
+    if part == "trainer":
+        assert made.schedule(0, made.epochs, []) > 0
+
+
+@pytest.mark.parametrize("name", group("data"))
+def test_data(name, monkeypatch):
+    monkeypatch.delenv("NNREC_DATA", raising=False)
+    config = compose("train", [f"data={name}"])
+    assert config.data.name == name
+    assert config.data.family == "ratings"
+    fits(config.data.source)
+    assert list(config.data.filters) == list(inspect.signature(apply_filters).parameters)[1:]
+    if "item_table" in config.data.source:
+        reader = get_method("nnrec.data.readers.read_item_table")
+        assert set(config.data.source.item_table) <= set(inspect.signature(reader).parameters)
+    if "folder" in config.data.source:
+        assert config.data.source.folder == f"data/{name}"
+    if OmegaConf.missing_keys(config.data.source):
+        with pytest.raises(ConfigError, match=r"data\.source\.path has no value\. Give it on the command line: data\.sou"):
+            build(config.data.source, "data.source")
+    elif name == "simulated_ratings":
+        assert len(build(config.data.source, "data.source")) == config.data.source.num_ratings
+
+
+def test_data_root_leads_to_the_files(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNREC_DATA", str(tmp_path / "from_environment"))
+    assert compose("train", ["data=ml-1m"]).data.source.folder == f"{tmp_path}/from_environment/ml-1m"
+    assert compose("train", ["data=ml-1m", "data_root=/other"]).data.source.folder == "/other/ml-1m"
+    config = compose("train", ["data=ml-100k", f"data_root={tmp_path}", "data.source.download=false"])
+    with pytest.raises(DataError, match="ml-100k"):
+        build(config.data.source, "data.source")
+
+
+def choices() -> set[tuple[str, str]]:
+    return {(model, data) for model in group("model") for data in group("data")}
+
+
+@pytest.mark.parametrize("name", group("experiment"))
+def test_experiments(name):
+    """An experiment is picked by the model and the data it is named after, and sets only what is there to be set."""
+    (named,) = [(model, data) for model, data in choices() if f"{model}_{data}" == name]
+    recorded = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
+    config = compose("train", [f"model={named[0]}", f"data={named[1]}"])
+    for part in ("model", "trainer", "split"):
+        for key, value in (recorded.get(part) or {}).items():
+            assert config[part][key] == value
+        fits(config[part], skipped=("name",))
+    build(config.trainer, "trainer")
+    # The command line wins.
+    assert compose("train", [f"model={named[0]}", f"data={named[1]}", "trainer.epochs=7"]).trainer.epochs == 7
+
+
+def test_without_an_experiment_the_defaults_hold():
+    lone = sorted(choices() - {(m, d) for m, d in choices() if f"{m}_{d}" in group("experiment")})
+    model, data = lone[0]
+    recorded = OmegaConf.load(CONF / "model" / f"{model}.yaml")
+    assert compose("train", [f"model={model}", f"data={data}"]).model == recorded
+
+
+@pytest.mark.parametrize("name", ["train", "predict"])
+def test_entry_points_compose(name):
+    config = compose(name)
+    assert "hydra" not in config
+    OmegaConf.to_container(config, resolve=True)
+
+
+def keys(tree: object, path: str = "") -> list[str]:
+    if not isinstance(tree, dict):
+        return []
+    return [found for name, value in tree.items() for found in (f"{path}{name}", *keys(value, f"{path}{name}."))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_no_file_holds_the_size_of_a_data_set(path: Path):
+    sizes = [key for key in keys(yaml.safe_load(path.read_text())) if key.rpartition(".")[2].startswith("num_")]
+    simulator = {"source.num_users", "source.num_items", "source.num_ratings", "source.num_factors"}
+    assert set(sizes) == (simulator if path.stem.startswith("simulated") else set())
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=autorek", r"Could not find 'model/autorek'\s+Available options in 'model':\s+.*autorec"),
+        ("data=ml-2m", r"Available options in 'data':[\s\S]*ml-1m"),
+        ("trainer.epoch=3", r"Could not override 'trainer\.epoch'"),
+        ("sed=3", r"Could not override 'sed'"),
+        ("trainer.epochs", r"missing EQUAL|mismatched input|trainer\.epochs"),
+    ],
+)
+def test_a_mistyped_override_is_named(override, message):
+    with pytest.raises(ConfigError, match=message):
+        compose("train", [override])
+
+
+def test_a_group_without_a_target():
+    with pytest.raises(ConfigError, match="model needs a _target_: what to call"):
+        build({"hidden_units": 3}, "model")
+
+
+def test_from_the_command_line():
+    done = subprocess.run(
+        [sys.executable, "train.py", "--cfg", "job", "data=ml-1m", "trainer.epochs=3", "data_root=/d"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = yaml.safe_load(done.stdout)
+    composed = compose("train", ["data=ml-1m", "trainer.epochs=3", "data_root=/d"])
+    assert shown == OmegaConf.to_container(composed, resolve=False)
+    done = subprocess.run(
+        [sys.executable, "train.py", "trainer.epoch=3"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "Key 'epoch' is not in struct" in done.stderr
+    assert "Traceback" not in done.stderr
