@@ -7,7 +7,7 @@
 | ml-1m     | 6,040     | 3,706     | 1,000,209 | items | 500    | 128   | yes                |
 | 100k      | 100,000   | 100,000   | 5,000,000 | users | 64     | 512   | yes                |
 | 1m        | 100,000   | 1,000,000 | 5,000,000 | users | 64     | 512   | no: nnrec alone    |
-| crossover | 20 x B    | varies    |           | users | 64/500 | 128   | dense against row-sparse nnrec, time per step |
+| crossover | 10 x B    | varies    |           | users | 64/500 | 128   | dense against row-sparse nnrec, time per step |
 
 Both sides: TensorFlow, float32, Adam, no dropout, no centring, the same L2, one epoch after the other.
 Every measurement is a process of its own, the two sides take turns, and what is shown is the median
@@ -72,7 +72,7 @@ CASES = {
     "1m": Case(100_000, 1_000_000, 5_000_000, "user", 64, 512, peers=("nnrec",)),
 }
 CROSSOVER_COLUMNS = (4_000, 10_000, 30_000, 100_000)
-CROSSOVER_STEPS = 20
+CROSSOVER_STEPS = 10
 for columns in CROSSOVER_COLUMNS:
     for length in (50, 165):
         for hidden in (64, 500):
@@ -142,7 +142,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", x
     train = Ratings.build(users=users, items=items, **arrays)
     model = AutoRec(
         case.num_users, case.num_items, by=case.by, hidden_units=(case.hidden,), l2=L2, center="none",
-        arithmetic=arithmetic,
+        indicator=False, arithmetic=arithmetic,
     )  # fmt: skip
     model.adapt(train)
     trainer = Trainer(epochs=epochs, batch_size=case.batch_size, xla=xla)
@@ -252,6 +252,7 @@ def compare(name: str, repeats: int, epochs: int, folder: Path) -> dict[str, dic
     for _ in range(repeats):
         for peer in runs:
             runs[peer].append(json.loads(call("--measure", name, peer, data, epochs).splitlines()[-1]))
+            print(name, peer, runs[peer][-1]["epochs"], file=sys.stderr, flush=True)
     data.unlink()
     summary = {}
     for peer, results in runs.items():

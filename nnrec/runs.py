@@ -157,7 +157,16 @@ class RunFolder:
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
     def read_json(self, name: str) -> Any:
-        return json.loads(self._existing(name).read_text(encoding="utf-8"))
+        """Reads a JSON file.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        path = self._existing(name)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}") from error
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes an uncompressed .npz."""

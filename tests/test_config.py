@@ -68,6 +68,17 @@ def test_trainers_and_evaluations(part, name):
         assert made.schedule(0, made.epochs, []) > 0
 
 
+@pytest.mark.parametrize("name", group("trainer/schedule"))
+def test_schedules(name):
+    config = compose("train", [f"trainer/schedule={name}"])
+    fits(config.trainer.schedule)
+    history = [{"val_rmse": 1.0}] * 30
+    schedule = build(config.trainer, "trainer").schedule
+    rates = [schedule(epoch, 30, history[:epoch]) for epoch in range(30)]
+    assert all(0 < rate <= 1 for rate in rates)
+    assert (rates[-1] < rates[0]) == (name != "constant")
+
+
 @pytest.mark.parametrize("name", group("data"))
 def test_data(name, monkeypatch):
     monkeypatch.delenv("NNREC_DATA", raising=False)
@@ -82,7 +93,9 @@ def test_data(name, monkeypatch):
     if "folder" in config.data.source:
         assert config.data.source.folder == f"data/{name}"
     if OmegaConf.missing_keys(config.data.source):
-        with pytest.raises(ConfigError, match=r"data\.source\.path has no value\. Give it on the command line: data\.sou"):
+        with pytest.raises(
+            ConfigError, match=r"data\.source\.path has no value\. Give it on the command line: data\.sou"
+        ):
             build(config.data.source, "data.source")
     elif name == "simulated_ratings":
         assert len(build(config.data.source, "data.source")) == config.data.source.num_ratings
@@ -103,17 +116,21 @@ def choices() -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", group("experiment"))
 def test_experiments(name):
-    """An experiment is picked by the model and the data it is named after, and sets only what is there to be set."""
-    (named,) = [(model, data) for model, data in choices() if f"{model}_{data}" == name]
+    """What an experiment sets is there to be set, and the command line wins over it."""
     recorded = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
-    config = compose("train", [f"model={named[0]}", f"data={named[1]}"])
+    config = compose("train", [f"experiment={name}"])
     for part in ("model", "trainer", "split"):
         for key, value in (recorded.get(part) or {}).items():
             assert config[part][key] == value
         fits(config[part], skipped=("name",))
     build(config.trainer, "trainer")
-    # The command line wins.
-    assert compose("train", [f"model={named[0]}", f"data={named[1]}", "trainer.epochs=7"]).trainer.epochs == 7
+    assert compose("train", [f"experiment={name}", "trainer.epochs=7"]).trainer.epochs == 7
+
+
+@pytest.mark.parametrize(("model", "data"), sorted(pair for pair in choices() if "_".join(pair) in group("experiment")))
+def test_an_experiment_is_picked_by_the_model_and_the_data_it_is_named_after(model, data):
+    plain = compose("train", [f"model={model}", f"data={data}"])
+    assert plain == compose("train", [f"model={model}", f"data={data}", f"experiment={model}_{data}"])
 
 
 def test_without_an_experiment_the_defaults_hold():

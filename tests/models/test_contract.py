@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -135,21 +135,18 @@ def data_of(case: tuple[str, str]) -> Ratings:
     return DATA[get_class(settings_of(case)["_target_"]).family]()
 
 
+def untrained(case: tuple[str, str], ratings: Ratings, **more: Any) -> Recommender:
+    config = SimpleNamespace(model=settings_of(case, **more))
+    return pipeline.build_model(config, ratings.num_users, ratings.num_items)
+
+
 def fresh(case: tuple[str, str], ratings: Ratings, seed: int = 0, trainer: Trainer = TRAINER, **more: Any):
     """A model ready to be trained."""
-    keras.utils.set_random_seed(seed)
-    config = {"model": settings_of(case, **more)}
-    model = pipeline.build_model(_Config(config), ratings.num_users, ratings.num_items)
+    backend.seed(seed)
+    model = untrained(case, ratings, **more)
     model.adapt(ratings)
     trainer.compile(model)
     return model
-
-
-class _Config:
-    """The part of a configuration that `build_model` looks at."""
-
-    def __init__(self, parts: Mapping[str, Any]) -> None:
-        self.model = parts["model"]
 
 
 def trained(case, ratings, seed: int = 0, trainer: Trainer = TRAINER, **more) -> tuple[Recommender, list[float]]:
@@ -251,7 +248,7 @@ def test_saved_weights_give_the_same_scores(case, tmp_path):
     ratings, (model, _) = data_of(case), ready(case)
     folder = RunFolder.create(tmp_path / "run")
     folder.write_arrays("weights.npz", pipeline._weights(model))
-    reloaded = pipeline.build_model(_Config({"model": settings_of(case)}), ratings.num_users, ratings.num_items)
+    reloaded = untrained(case, ratings)
     pipeline.load_weights(reloaded, folder.read_arrays("weights.npz"))
     np.testing.assert_array_equal(scores_of(reloaded, ratings), scores_of(model, ratings))
 
@@ -299,7 +296,9 @@ def test_evaluation_shows_the_model_no_target(case, monkeypatch):
         for row, column, weight in zip(batch["row"], batch["column"], batch["weight"], strict=True)
         if weight > 0
     }
-    history, target = (set(zip(part.user.tolist(), part.item.tolist(), strict=True)) for part in vars(split.test).values())
+    history, target = (
+        set(zip(part.user.tolist(), part.item.tolist(), strict=True)) for part in vars(split.test).values()
+    )
     assert shown
     assert shown <= history
     assert not shown & target
@@ -422,7 +421,12 @@ VALIDATION = (1.0, 0.8, 0.9, 0.9, 0.85, 0.85, 0.9, 0.9)
 def test_an_interrupted_training_resumes_bit_for_bit(case, tmp_path):
     ratings = data_of(case)
     trainer = replace(
-        TRAINER, epochs=8, schedule=Plateau(factor=0.5, patience=1), patience=4, monitor="val_rmse", checkpoint_seconds=0
+        TRAINER,
+        epochs=8,
+        schedule=Plateau(factor=0.5, patience=1),
+        patience=4,
+        monitor="val_rmse",
+        checkpoint_seconds=0,
     )
 
     def stage(folder: str, seed: int, die_in: int | None = None) -> Stage:
@@ -462,7 +466,9 @@ def test_an_interrupted_training_resumes_bit_for_bit(case, tmp_path):
 def test_a_diverging_training_names_step_and_rows(case):
     ratings = data_of(case)
     trainer = replace(TRAINER, learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+ of epoch 1 \(rows in the batch: [ui]\d") as told:
+    with pytest.raises(
+        TrainingError, match=r"The loss is (nan|inf) at step \d+ of epoch 1 \(rows in the batch: [ui]\d"
+    ) as told:
         trained(case, ratings, trainer=trainer)
     assert "Lower trainer.learning_rate (now 1e+30)" in str(told.value)
 
