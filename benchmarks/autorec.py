@@ -2,16 +2,16 @@
 
     python benchmarks/autorec.py --case ml-1m|100k|1m|crossover|all [--repeats 3] [--epochs 4]
 
-| case      | users     | items     | ratings   | rows  | hidden | batch | beside dense Keras |
-|-----------|-----------|-----------|-----------|-------|--------|-------|--------------------|
-| ml-1m     | 6,040     | 3,706     | 1,000,209 | items | 500    | 128   | yes                |
-| 100k      | 100,000   | 100,000   | 5,000,000 | users | 64     | 512   | yes                |
-| 1m        | 100,000   | 1,000,000 | 5,000,000 | users | 64     | 512   | no: nnrec alone    |
-| crossover | 10 x B    | varies    |           | users | 64/500 | 128   | dense against row-sparse nnrec, time per step |
+| case      | users   | items     | ratings   | rows  | hidden  | batch | measured                         |
+|-----------|---------|-----------|-----------|-------|---------|-------|----------------------------------|
+| ml-1m     | 6,040   | 3,706     | 1,000,209 | items | 500     | 128   | nnrec beside dense Keras         |
+| 100k      | 100,000 | 100,000   | 5,000,000 | users | 64      | 512   | nnrec beside dense Keras         |
+| 1m        | 100,000 | 1,000,000 | 5,000,000 | users | 64      | 512   | nnrec alone                      |
+| crossover | 1,280   | varies    | varies    | users | 64, 500 | 128   | nnrec's arithmetic, dense, sparse |
 
-Both sides: TensorFlow, float32, Adam, no dropout, no centring, the same L2, one epoch after the other.
-Every measurement is a process of its own, the two sides take turns, and what is shown is the median
-over the epochs after the first, over all repeats. ml-1m is the real data set where NNREC_DATA has it,
+Both sides: the paper's model on TensorFlow, in float32, with Adam, without dropout or centring, with
+the same L2. Every measurement is a process of its own; the two sides take turns; shown is the median
+of the epochs after the first over all repeats. ml-1m is the real data set where NNREC_DATA has it,
 else simulated ratings of its size.
 
 What bounds the work. R rows, C columns, H hidden units, B rows a batch, E ratings a batch, U columns
@@ -29,9 +29,19 @@ that a batch touches, all float32. Two cores do about 190 GFLOP/s and move about
     100k, an epoch:            3.2 GFLOP + 196 * (39 MB + 82 MB at U = 16,000) (about 2 s)
     1m, an epoch:              the same: the tables (128 M weights, with moments 1.5 GB) are only gathered from
 
-What is left at these sizes is the overhead per step, hence XLA for the row-sparse step.
+What is left then is overhead: many small operations, which XLA fuses in the row-sparse step.
 
-CROSSOVER-FIGURES
+Which arithmetic: CPU milliseconds per step of 128 rows, two cores of an Intel Xeon shared with other
+work (load average 5), TensorFlow 2.21, 2026-11-23. XLA gains the dense step nothing (within noise).
+
+    ratings a row, hidden    50, 64        50, 500        165, 64       165, 500
+    columns               dense sparse   dense sparse   dense sparse   dense sparse
+      4,000                  16     13      55     78      19     26      63    184
+     10,000                  36     20     147     94      43     36     157    194
+     30,000                  83     18     405     93      76     40     381    234
+    100,000                 238     20    1222    109     251     46    1232    289
+
+The change comes at about a hundred times the ratings a row, hence `DENSE_UP_TO` in nnrec/models/autorec.py.
 """
 
 from __future__ import annotations
@@ -81,7 +91,7 @@ for columns in CROSSOVER_COLUMNS:
             CASES[f"{columns}/{length}/{hidden}"] = Case(rows, columns, rows * length, "user", hidden, 128, peers)
 
 
-# In the measured process
+# In the measured process.
 
 
 class Stopwatch:
@@ -116,8 +126,8 @@ def make_data(name: str, path: Path) -> None:
 
         least = min(20, case.num_ratings // case.num_users)
         ratings = simulate_ratings(
-            case.num_users, case.num_items, case.num_ratings, seed=SEED, activity_spread=0.6 if name == "ml-1m" else 0.0,
-            min_ratings_per_user=least,
+            case.num_users, case.num_items, case.num_ratings, seed=SEED, min_ratings_per_user=least,
+            activity_spread=0.6 if name == "ml-1m" else 0.0,
         )  # fmt: skip
         source = "simulated"
     np.savez(path, user=ratings.user, item=ratings.item, value=ratings.value, source=source)
@@ -231,14 +241,14 @@ def measure(name: str, peer: str, data: Path, epochs: int) -> dict:
     return result | {"peak_bytes": peak, "source": source}
 
 
-# In the process that the user started: it stays small, since a child's peak memory counts from its parent's
+# In the process that the user started. It stays small: a child's peak memory counts from its parent's.
 
 
 def call(*arguments: object) -> str:
     command = [sys.executable, __file__, *map(str, arguments)]
     env = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), env.get("PYTHONPATH")]))
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     return done.stdout
@@ -251,8 +261,10 @@ def compare(name: str, repeats: int, epochs: int, folder: Path) -> dict[str, dic
     runs: dict[str, list[dict]] = {peer: [] for peer in CASES[name].peers}
     for _ in range(repeats):
         for peer in runs:
-            runs[peer].append(json.loads(call("--measure", name, peer, data, epochs).splitlines()[-1]))
-            print(name, peer, runs[peer][-1]["epochs"], file=sys.stderr, flush=True)
+            result = json.loads(call("--measure", name, peer, data, epochs).splitlines()[-1])
+            runs[peer].append(result)
+            seconds = ", ".join(f"{wall:.2f}" for wall, _ in result["epochs"])
+            print(f"{name}, {peer}: {seconds} s", file=sys.stderr)
     data.unlink()
     summary = {}
     for peer, results in runs.items():
@@ -276,8 +288,8 @@ def print_comparison(results: dict[str, dict[str, dict]], epochs: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="AutoRec, seconds per epoch", caption=machine(), title_justify="left", caption_justify="left")
-    for column in ("case", "peer", "epoch s", "CPU s", "first epoch s", "peak GiB", f"loss after {epochs}"):
+    table = Table(title=f"AutoRec, {epochs} epochs", caption=machine(), title_justify="left", caption_justify="left")
+    for column in ("case", "peer", "epoch s", "CPU s", "first s", "peak GiB", "last loss"):
         table.add_column(column, justify="left" if column in ("case", "peer") else "right")
     notes = []
     for name, peers in results.items():
@@ -300,13 +312,14 @@ def print_comparison(results: dict[str, dict[str, dict]], epochs: int) -> None:
 
 
 def print_crossover(results: dict[str, dict[str, dict]]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    title = f"AutoRec, milliseconds per step of {128} rows: wall (CPU)"
-    table = Table(title=title, caption=machine(), title_justify="left", caption_justify="left")
+    title = "AutoRec, milliseconds per step of 128 rows: wall (CPU)"
+    table = Table(title=title, caption=machine(), title_justify="left", caption_justify="left", box=box.SIMPLE)
     peers = list(next(iter(results.values())))
-    for column in ("columns", "ratings a row", "hidden", *(peer.removeprefix("nnrec-") for peer in peers)):
+    for column in ("columns", "a row", "hidden", *(peer.removeprefix("nnrec-") for peer in peers)):
         table.add_column(column, justify="right")
     for name, figures in results.items():
         cells = (figures[peer] for peer in peers)

@@ -17,12 +17,14 @@ from nnrec.errors import ConfigError
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def start(devices: str = "auto", precision: str = "float32", verbose: bool = False) -> None:
+def start(devices: str = "auto", precision: str = "float32", xla: bool = False, verbose: bool = False) -> None:
     """Prepares the Keras backend that `KERAS_BACKEND` names (TensorFlow by default).
 
     Args:
         devices: "auto" (an accelerator where there is one) or "cpu".
         precision: a Keras dtype policy, for the models built from here on.
+        xla: whether models are to be compiled whole. TensorFlow refuses that where its operations are
+            told to be deterministic, so they are not.
         verbose: whether to let the backend's start-up messages through.
 
     Raises:
@@ -49,7 +51,7 @@ def start(devices: str = "auto", precision: str = "float32", verbose: bool = Fal
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         raise ConfigError(f"nnrec runs on Keras's TensorFlow and JAX backends. Received: KERAS_BACKEND={backend}")
-    if backend == "tensorflow":
+    if backend == "tensorflow" and not xla:
         import tensorflow as tf
 
         # The same seed gives the same weights, bit for bit.

@@ -46,13 +46,15 @@ def execute(config: Any, frame: pd.DataFrame | Ratings | None = None) -> RunFold
         if folder["metrics.json"].is_file():
             raise RunError(f"The run {folder.path} has finished: there is nothing to resume.")
         config = OmegaConf.load(folder["config.yaml"])
-    start_backend(config)
-    trainer, evaluation = build(config.trainer, "trainer"), build(config.evaluation, "evaluation")
+    else:
+        RunFolder.check_free(config.run_dir)
     ratings = load_data(config, frame)
     summary = summarise(ratings)
     print_summary(summary)
     split = build(config.split, "split")(ratings, config.seed)
     console.print(f"Split: {split.definition}", soft_wrap=True)
+    start_backend(config)
+    trainer, evaluation = build(config.trainer, "trainer"), build(config.evaluation, "evaluation")
     training = Training(config, trainer, evaluation, split)
     if folder is None:
         folder = RunFolder.create(config.run_dir)
@@ -191,7 +193,8 @@ class Training:
 
 def start_backend(config: Any) -> None:
     """Prepares Keras as the configuration says."""
-    backend.start(config.trainer.devices, config.trainer.precision, config.verbose)
+    trainer = config.trainer
+    backend.start(trainer.devices, trainer.precision, trainer.xla, config.verbose)
     backend.seed(config.seed)
 
 

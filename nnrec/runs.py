@@ -111,6 +111,20 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    @staticmethod
+    def check_free(path: str | Path) -> None:
+        """Makes sure that a new run can have this folder.
+
+        Raises:
+            RunError: it already holds something.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(
+                f"The run folder {path} is already in use. Choose another run_dir, remove it, or continue it with "
+                f"resume={path}."
+            )
+
     @classmethod
     def create(cls, path: str | Path) -> RunFolder:
         """Makes a new folder.
@@ -118,12 +132,8 @@ class RunFolder:
         Raises:
             RunError: it already holds something.
         """
+        cls.check_free(path)
         folder = cls(path)
-        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
-            raise RunError(
-                f"The run folder {path} is already in use. Choose another run_dir, remove it, or continue it with "
-                f"resume={path}."
-            )
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

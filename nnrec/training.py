@@ -125,7 +125,7 @@ class Stage:
         self.name, self.trainer, self.model, self.epochs = name, trainer, model, epochs
         self.validate, self.rates, self.folder, self.events = validate, rates, folder, events
         rows = model.training_rows(train)
-        self.row_ids = (train.items if rows.num_columns == train.num_users else train.users).ids
+        self.row_ids = (train.items if model.rows_are == "item" else train.users).ids
         which = np.flatnonzero(rows.lengths)
         size = trainer.rows_per_batch(len(which))
         self.batches = RowBatches(rows, size, which=which, seed=seed, touched=model.row_sparse)

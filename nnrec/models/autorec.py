@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from nnrec.batches import Batch, RowBatches
-from nnrec.data.ratings import Ratings, Rows
+from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError, DataError
 from nnrec.models.base import Recommender
 from nnrec.models.foldin import fold_in
@@ -83,7 +83,7 @@ class AutoRec(Recommender):
     ) -> None:
         super().__init__(name=name, autocast=False, **options)
         _check_options(by, hidden_units, l2, input_dropout, dropout, center, masked, arithmetic)
-        self.num_users, self.num_items = num_users, num_items
+        self.num_users, self.num_items, self.rows_are = num_users, num_items, by
         self.by, self.hidden_units, self.activation = by, tuple(hidden_units), activation
         self.l2, self.input_dropout, self.dropout = l2, input_dropout, dropout
         self.center, self.indicator, self.input_power = center, indicator, input_power
@@ -132,9 +132,6 @@ class AutoRec(Recommender):
         return {
             name: getattr(self, name) for name in (*sizes, *settings, "input_power", "masked", "arithmetic", "name")
         }
-
-    def training_rows(self, train: Ratings) -> Rows:
-        return train.rows(self.by)
 
     def adapt(self, train: Ratings) -> None:
         low, high = train.scale
@@ -277,7 +274,7 @@ class AutoRec(Recommender):
 
 
 # Columns up to which dense arithmetic is faster on two CPU cores (benchmarks/autorec.py).
-DENSE_UP_TO = 30_000
+DENSE_UP_TO = 15_000
 
 
 def _visible(batch: Batch) -> Any:

@@ -31,6 +31,7 @@ class Recommender(keras.Model):
 
     family: str
     capabilities: frozenset[Capability] = frozenset()
+    rows_are: Literal["user", "item"] = "user"
     row_sparse = False
     row_tables: tuple[keras.Variable, ...] = ()
     _gathered: dict[int, Any] | None = None
@@ -41,7 +42,7 @@ class Recommender(keras.Model):
 
     def training_rows(self, train: Ratings) -> Rows:
         """The matrix whose rows are the training examples."""
-        raise NotImplementedError
+        return train.rows(self.rows_are)
 
     def prepare(self, history: Ratings) -> None:
         """Takes notice of the ratings that may be seen when scoring. By default nothing is needed."""

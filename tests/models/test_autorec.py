@@ -63,7 +63,7 @@ def test_loss_is_the_papers_objective(arithmetic):
     # hidden: item 0: 4 * .5 + 2 * .25 + 1 = 3.5;  item 1: 5 * .25 + 3 * 1 + 1 = 5.25
     # predictions: (0, item 0) 3.5 + 0; (1, item 0) 1.75 + 1; (1, item 1) 2.625 + 1; (2, item 1) 10.5 - 1
     # squared errors: .5^2 + .75^2 + 1.375^2 + 6.5^2 = 44.953125; mean over 2 rows 22.4765625
-    # penalty: 2 / (2 * 2) * (.25 + .0625 + 1 + 1 + .25 + 4) = 3.28125; every user is touched for certain in a batch of all rows
+    # penalty: 2 / (2 * 2) * (.25 + .0625 + 1 + 1 + .25 + 4) = 3.28125; a batch of all rows touches every user
     assert loss_of(tiny_model(arithmetic), TINY) == pytest.approx(22.4765625 + 3.28125, rel=1e-6)
 
 
