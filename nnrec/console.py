@@ -20,9 +20,10 @@ class ProgressBar:
     Args:
         label: what is going on.
         total: how many steps it takes.
+        transient: whether the bar goes away at the end.
     """
 
-    def __init__(self, label: str, total: int) -> None:
+    def __init__(self, label: str, total: int, transient: bool = False) -> None:
         self.label, self.total, self.done = label, total, 0
         self.status = ""
         self._last_line = time.monotonic()
@@ -34,6 +35,7 @@ class ProgressBar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[status]}"),
             console=console,
+            transient=transient,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task(label, total=total, status="")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
 import nnrec.metrics as metrics
+from nnrec.console import ProgressBar
 from nnrec.data.ratings import Ratings
 from nnrec.data.splits import HeldOut
 from nnrec.errors import DataError
@@ -45,17 +47,20 @@ class Evaluation:
         offsets = np.searchsorted(target.user, np.arange(target.num_users + 1))
         predictions, lists = [np.empty(0, np.float32)], []
         accuracy = "rating_scale" in model.capabilities
-        for batch in user_blocks(histories, target.num_items, users):
-            queries = model.encode(batch)
-            if accuracy:
+        with ProgressBar("evaluating", len(users), transient=True) if ranking else nullcontext() as bar:
+            for batch in user_blocks(histories, target.num_items, users):
+                queries = model.encode(batch)
                 block = batch["index"][batch["index"] >= 0]
-                lengths = offsets[block + 1] - offsets[block]
-                rows = np.repeat(np.arange(len(block)), lengths)
-                entries = slice(offsets[block[0]], offsets[block[-1] + 1])
-                predictions.append(model.score_pairs(queries, rows, target.item[entries]))
-            if ranking:
-                items, _ = top_items(model.score(queries), max(self.cutoffs), seen=batch)
-                lists.append(items[batch["index"] >= 0])
+                if accuracy:
+                    lengths = offsets[block + 1] - offsets[block]
+                    rows = np.repeat(np.arange(len(block)), lengths)
+                    entries = slice(offsets[block[0]], offsets[block[-1] + 1])
+                    predictions.append(model.score_pairs(queries, rows, target.item[entries]))
+                if bar is not None:
+                    items, _ = top_items(model.score(queries), max(self.cutoffs), seen=batch)
+                    lists.append(items[: len(block)])
+                    bar.advance(len(block))
+                    bar.report("users")
         figures = {}
         if accuracy:
             low, high = np.asarray(model.rating_scale)
