@@ -26,7 +26,8 @@ that a batch touches, all float32. Two cores do about 190 GFLOP/s and move about
     row-sparse, a step:        10 E H FLOP            nothing
                                6 * 4 E H bytes        gathered twice forward, the same backward
                                40 * 2 U H bytes       touched rows of the tables and of their two moments
-    100k, an epoch:            3.2 GFLOP + 196 * (39 MB + 82 MB at U = 16,000) (about 2 s)
+    100k, an epoch:            3.2 GFLOP + 196 * (39 MB + 82 MB at U = 16,000): 2 s at the least; it
+                               takes 9 s, since XLA's gathers and sums run on one core
     1m, an epoch:              the same: the tables (128 M weights, with moments 1.5 GB) are only gathered from
 
 What is left then is overhead: many small operations, which XLA fuses in the row-sparse step.

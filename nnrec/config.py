@@ -67,3 +67,13 @@ def build(config: Any, key: str, **late: Any) -> Any:
             reason = " ".join(str(cause or error).split())
             raise ConfigError(f"{key} ({config._target_}) cannot be called: {reason}") from error
         raise cause from None
+
+
+def check_seed(number: Any) -> None:
+    """Makes sure that splits and weights can be drawn from this number.
+
+    Raises:
+        ConfigError: it cannot be a seed.
+    """
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**32:
+        raise ConfigError(f"seed must be a whole number, 0 or more and below 2^32. Received: {number!r}")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec import backend, data
-from nnrec.config import build
+from nnrec.config import build, check_seed
 from nnrec.console import console, metrics_table
 from nnrec.data.ratings import Ratings
 from nnrec.data.summary import print_summary, summarise
@@ -48,6 +48,7 @@ def execute(config: Any, frame: pd.DataFrame | Ratings | None = None) -> RunFold
         config = OmegaConf.load(folder["config.yaml"])
     else:
         RunFolder.check_free(config.run_dir)
+    check_seed(config.seed)
     ratings = load_data(config, frame)
     summary = summarise(ratings)
     print_summary(summary)
@@ -195,7 +196,6 @@ def start_backend(config: Any) -> None:
     """Prepares Keras as the configuration says."""
     trainer = config.trainer
     backend.start(trainer.devices, trainer.precision, trainer.xla, config.verbose)
-    backend.seed(config.seed)
 
 
 def build_model(config: Any, num_users: int, num_items: int) -> Recommender:

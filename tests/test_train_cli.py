@@ -325,7 +325,7 @@ def test_a_folder_that_cannot_be_made(tmp_path, capsys):
     ],
 )
 def test_a_wrong_backend_in_a_process_of_its_own(backend, message):
-    status, out, err = finish(start("data=table", "data.source.path=/nowhere/log.csv", KERAS_BACKEND=backend))
+    status, out, err = finish(start(*TINY_DATA, KERAS_BACKEND=backend))
     assert status == 1
     assert err.startswith("error: ") and err.count("\n") == 1, err
     assert message in err
