@@ -33,11 +33,12 @@ class AutoRec(Recommender):
     a user known from training is their decoder column, anybody else is fitted to these encodings
     by ridge regression with the decoder's lambda.
 
-    Differs: any number of hidden layers; dropout of input ratings and of hidden units; beside its
-    ratings a row may enter as a pattern of which ratings it has (`indicator`, as in the conditional
-    RBM of Salakhutdinov et al. 2007, with a matrix U penalised like V), and rows may be rescaled by
-    their length; Adam instead of RProp. With sparse arithmetic the penalty is taken over the rows of
-    the matrices that a batch touches, divided by the probability of being touched: the same in
+    Differs: any number of hidden layers; dropout of hidden units and of input ratings (those hidden
+    from the encoder are still to be predicted); beside its ratings a row may enter as a pattern of
+    which ratings it has (`indicator`, as in the conditional RBM of Salakhutdinov et al. 2007, with a
+    matrix U penalised like V), and rows may be rescaled by their length; Adam instead of RProp. With
+    sparse arithmetic Adam is lazy (`nnrec.optimizers.Adam`), and the penalty is taken over the rows
+    of the matrices that a batch touches, divided by the probability of being touched: the same in
     expectation.
 
     Args:
