@@ -46,6 +46,7 @@ def execute(config: Any, frame: pd.DataFrame | Ratings | None = None) -> RunFold
         if folder["metrics.json"].is_file():
             raise RunError(f"The run {folder.path} has finished: there is nothing to resume.")
         config = OmegaConf.load(folder["config.yaml"])
+        folder.remove_leftovers()
     else:
         RunFolder.check_free(config.run_dir)
     check_seed(config.seed)

@@ -156,6 +156,11 @@ class RunFolder:
             raise RunError(f"{folder.path.absolute()} is no run folder: it holds no config.yaml.")
         return folder
 
+    def remove_leftovers(self) -> None:
+        """Removes the temporary files that a killed run was writing; only for a run that is about to resume."""
+        for path in self.path.rglob(".*.tmp.*"):
+            path.unlink(missing_ok=True)
+
     def __getitem__(self, name: str) -> Path:
         return self.path / name
 

@@ -183,6 +183,7 @@ def test_killed_twice_interrupted_once_and_resumed_it_ends_like_an_uninterrupted
     first = json.loads(str(RunFolder(folder).read_arrays("checkpoint.npz")["about"]))
     assert (first["stage"], (folder / "metrics.json").exists()) == ("select", False)
 
+    (folder / ".checkpoint.1.tmp.npz").write_bytes(b"what a kill in the middle of writing leaves")
     process = start(f"resume={folder}")
     wait_for(process, folder, "select", after=len(first["progress"]["history"]) + 2)
     process.send_signal(signal.SIGINT)
@@ -335,14 +336,11 @@ def test_a_wrong_backend_in_a_process_of_its_own(backend, message):
 
 
 def processor_seconds(*command: str) -> float:
-    """The least of three runs: user and system time, which a busy machine disturbs less than the clock."""
-    spent = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, timeout=120)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    return min(spent)
+    """User and system time, which a busy machine disturbs less than the clock."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, timeout=120)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def test_help_is_quick(tmp_path):
@@ -360,7 +358,10 @@ def test_help_is_quick(tmp_path):
             """
         )
     )
-    assert processor_seconds("train.py", "--help") < processor_seconds(str(bare), "--help") + 0.25
+    # In turns, so that a busy spell meets both; the least of each is closest to the undisturbed time.
+    rounds = [(processor_seconds("train.py", "--help"), processor_seconds(str(bare), "--help")) for _ in range(6)]
+    ours, bares = (min(times) for times in zip(*rounds, strict=True))
+    assert ours < bares + 0.25
 
 
 def test_help_says_what_to_do_and_imports_little():
