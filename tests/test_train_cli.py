@@ -38,6 +38,8 @@ def start(*arguments: object, script: str = "train.py", cwd: Path = ROOT, **envi
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
+        # Where the tests run in the background of a script, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
