@@ -146,7 +146,8 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", x
     from nnrec.data.ratings import Ratings
     from nnrec.data.vocabulary import Vocabulary
     from nnrec.models.autorec import AutoRec
-    from nnrec.training import Stage, Trainer
+    from nnrec.trainer import Trainer
+    from nnrec.training import Stage, compile_model
 
     keras.utils.set_random_seed(SEED)
     users, items = (Vocabulary(np.arange(size)) for size in (case.num_users, case.num_items))
@@ -157,7 +158,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", x
     )  # fmt: skip
     model.adapt(train)
     trainer = Trainer(epochs=epochs, batch_size=case.batch_size, xla=xla)
-    trainer.compile(model)
+    compile_model(model, trainer)
     stage = Stage("select", trainer, model, train, seed=SEED, epochs=epochs)
     watch = Stopwatch()
     for epoch in range(epochs):

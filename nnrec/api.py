@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnrec import pipeline
 from nnrec.config import build, compose
+from nnrec.learning import build_model, weighed
 from nnrec.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from nnrec.data.ratings import Ratings
     from nnrec.data.splits import Split
-    from nnrec.models.base import Recommender
+    from nnrec.data.stoplist import Words
+    from nnrec.models.scorer import Scorer
     from nnrec.people import Ids
     from nnrec.runs import StoredRows
 
@@ -69,11 +71,11 @@ class Run:
         return f"Run({str(self.folder.path)!r}, test={self.metrics['test']})"
 
     @cached_property
-    def model(self) -> Recommender:
+    def model(self) -> Scorer:
         """The trained model."""
         pipeline.start_backend(self.config)
-        model = pipeline.build_model(self.config, len(self.users), len(self.items))
-        pipeline.load_weights(model, self.folder.read_arrays("weights.npz"))
+        model = build_model(self.config, len(self.users), len(self.items))
+        model.load_state(self.folder.read_arrays("weights.npz"))
         return model
 
     @cached_property
@@ -94,6 +96,7 @@ class Run:
         exclude_seen: bool = True,
         stoplist: Ids | None = None,
         candidates: Ids | None = None,
+        stopwords: Words | None = None,
     ) -> pd.DataFrame:
         """The best items for some people, or for everybody.
 
@@ -105,6 +108,8 @@ class Run:
             exclude_seen: whether to leave out what is in the history.
             stoplist: item ids never to recommend, as a list or a file (see conf/predict.yaml).
             candidates: item ids to choose from, likewise.
+            stopwords: words, as a list or a file: items with one in their title or categories are never
+                recommended, and are printed; `nnrec.data.stoplist` says how words match.
 
         Returns:
             Columns user_id, item_id, rank (from 1), score, title (where known), source; see
@@ -118,7 +123,7 @@ class Run:
         """
         from nnrec.recommend import recommend
 
-        return recommend(self, user, history, top_n, exclude_seen, stoplist, candidates)
+        return recommend(self, user, history, top_n, exclude_seen, stoplist, candidates, stopwords)
 
     def evaluate(self, data: pd.DataFrame | Ratings | None = None) -> dict[str, float]:
         """Measures the model again on the test part of its data.
@@ -133,5 +138,5 @@ class Run:
         ratings = pipeline.load_data(self.config, data)
         pipeline.check_same(ratings, self.folder.read_json("data.json")["fingerprint"])
         split: Split = build(self.config.split, "split")(ratings, self.config.seed)
-        test = (split.merged() if self.config.trainer.refit else split).test
-        return build(self.config.evaluation, "evaluation")(model, test)
+        split = weighed(self.config, split.merged() if self.config.trainer.refit else split)
+        return build(self.config.evaluation, "evaluation")(model, split.train, split.test).figures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import random
 import sys
@@ -17,10 +18,18 @@ from nnrec.errors import ConfigError
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def start(devices: str = "auto", precision: str = "float32", xla: bool = False, verbose: bool = False) -> None:
-    """Prepares the Keras backend that `KERAS_BACKEND` names (TensorFlow by default).
+def start(
+    devices: str = "auto",
+    precision: str = "float32",
+    xla: bool = False,
+    verbose: bool = False,
+    target: str | None = None,
+) -> None:
+    """Prepares the Keras backend that `KERAS_BACKEND` names (TensorFlow by default), if it is needed.
 
     Args:
+        target: the import path of the model's class; where importing it does not import Keras, Keras
+            is not needed. None = it is.
         devices: "auto" (an accelerator where there is one) or "cpu".
         precision: a Keras dtype policy, for the models built from here on.
         xla: whether models are to be compiled whole. TensorFlow refuses that where its operations are
@@ -40,6 +49,8 @@ def start(devices: str = "auto", precision: str = "float32", xla: bool = False, 
         os.environ |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
     try:
         with contextlib.nullcontext() if verbose else _hushed():
+            if target is not None and not _imports_keras(target):
+                return
             import keras
 
             keras.ops.zeros(1)  # the first operation makes the backend say the rest
@@ -61,6 +72,8 @@ def start(devices: str = "auto", precision: str = "float32", xla: bool = False, 
 
 def seed(number: int) -> None:
     """Makes the weights of the models built from here on depend on this number."""
+    if "keras" not in sys.modules:
+        return
     import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -68,6 +81,12 @@ def seed(number: int) -> None:
     else:  # that function imports TensorFlow wherever it is installed
         random.seed(number)
         np.random.seed(number)
+
+
+def _imports_keras(target: str) -> bool:
+    with contextlib.suppress(ImportError):  # a wrong path is reported where the model is built
+        importlib.import_module(target.rpartition(".")[0])
+    return "keras" in sys.modules
 
 
 @contextlib.contextmanager

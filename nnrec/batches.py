@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.data.ratings import Rows
+from nnrec.randomness import row_keys
 
 if TYPE_CHECKING:
     from nnrec.runs import StoredRows
@@ -95,8 +96,6 @@ class RowBatches:
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; the same every time it is asked for."""
-        from nnrec.randomness import row_keys
-
         order = self.order(epoch)
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]

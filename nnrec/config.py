@@ -20,20 +20,26 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     """The configuration that the command line would compose from these overrides.
 
     Args:
-        name: "train" or "predict".
+        name: "train", "predict" or "compare".
         overrides: as on the command line, such as "model=autorec" or "trainer.epochs=5".
 
     Raises:
         ConfigError: an override does not fit.
     """
     from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
+    # Within a Hydra application (compare.py, or somebody else's) its own state is put aside meanwhile.
+    own = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             return compose(name, list(overrides))
     except HydraException as error:
         raise ConfigError(str(error)) from error
+    finally:
+        GlobalHydra.instance().hydra = own
 
 
 def build(config: Any, key: str, **late: Any) -> Any:

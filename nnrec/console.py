@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -66,12 +67,40 @@ def figures(values: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def metrics_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> Table:
-    """A table with a row per metric and a column per part of the data."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("metric")
+def results_table(
+    title: str,
+    test: Mapping[str, float],
+    validation: Mapping[str, float],
+    intervals: Mapping[str, Sequence[float]],
+    best_reachable: Mapping[str, float],
+) -> Table:
+    """A table with a row per metric; a metric at several cutoffs has a column for each.
+
+    Args:
+        title: of the table.
+        test, validation: figures by name, such as `rmse` or `recall@10`.
+        intervals: name -> (low, high), of figures on test data.
+        best_reachable: what no model can exceed, where that is known.
+    """
+    cutoffs = list(dict.fromkeys(name.partition("@")[2] for name in test if "@" in name))
+    first, *others = cutoffs or [""]
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    at = f" @{first}" if first else ""
+    columns = ["metric", f"validation{at}", f"test{at}", "95% interval", *(f"test @{k}" for k in others)]
+    columns += ["best reachable"] if best_reachable else []
     for column in columns:
-        table.add_column(column, justify="right")
-    for name in dict.fromkeys(name for column in columns.values() for name in column):
-        table.add_row(name, *(f"{column[name]:.4f}" if name in column else "" for column in columns.values()))
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for metric in dict.fromkeys(name.partition("@")[0] for name in test):
+        name = metric if metric in test else f"{metric}@{first}"
+        interval = intervals.get(name)
+        cells = [_cell(validation.get(name)), _cell(test.get(name))]
+        cells.append("" if interval is None else " to ".join(_cell(bound) for bound in interval))
+        cells += [_cell(test.get(f"{metric}@{k}")) for k in others]
+        table.add_row(metric, *cells, *([_cell(best_reachable.get(name))] if best_reachable else []))
     return table
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"

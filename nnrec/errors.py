@@ -23,3 +23,7 @@ class TrainingError(NnrecError):
 
 class RunError(NnrecError):
     """A run folder is missing, incomplete or already in use."""
+
+
+class Interrupted(RunError):
+    """A person pressed Ctrl-C during a training, which can be resumed."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,9 +13,18 @@ import nnrec.metrics as metrics
 from nnrec.console import ProgressBar
 from nnrec.data.ratings import Ratings
 from nnrec.data.splits import HeldOut
-from nnrec.errors import DataError
-from nnrec.models.base import Recommender
+from nnrec.errors import ConfigError, DataError
+from nnrec.measured import Measured
+from nnrec.metrics.rankings import RANKING
+from nnrec.models.baseline import matrix
+from nnrec.models.scorer import Scorer
 from nnrec.ranking import top_items, user_blocks
+from nnrec.responsiveness import responsiveness
+from nnrec.single_targets import SingleTargets
+
+Depth = Literal["accuracy", "ranking", "all"]
+# The columns of the item table that make up its content.
+CONTENT = ("genres", "title")
 
 
 @dataclass(frozen=True)
@@ -24,64 +34,256 @@ class Evaluation:
     Rating accuracy: `rmse` and `mae` over all held-out ratings; predictions are clipped to the
     scale of the training ratings; weights count.
 
-    Ranking, against the full catalogue with the items of the history left out: `recall@k`,
-    `precision@k`, `ndcg@k`, `mrr@k`, averaged over the users with at least one relevant held-out
-    item.
+    Ranking, against the full catalogue with the items of the history left out, averaged over the
+    users with at least one relevant held-out item: `recall@k` (or `recall_min@k`), `precision@k`,
+    `ndcg@k`, `map@k`, `mrr@k`, `hit_rate@k`, `arhr@k`, `serendipity@k`. Where every user has one
+    held-out item and it ties with others, also `hit_rate_<ties>@k` and `mrr_<ties>@k` for the ties
+    `standard`, `median` and `conservative`; in lists, ties go to the lower item index.
+
+    Lists as a whole: `catalogue_coverage@k`, `gini@k`, `diversity@k`, `novelty@k` (self-information,
+    bits), `popularity_rank@k`, `popularity_share@k`; at the first cutoff `responsiveness@k` and
+    `lists_changed@k` (see `nnrec.responsiveness`).
+
+    With a `threshold`, of models whose scores are ratings, also `user_coverage@k` and, where every
+    user has one held-out item, `cumulative_hit_rate@k`: of the users whose item is predicted at the
+    threshold or above. `nnrec.metrics` has the formulas.
 
     Args:
         cutoffs: the k's.
         relevant: held-out ratings of at least this value are relevant; None = all of them.
         truncated_recall: recall@k is divided by min(k, relevant items) as in Liang et al. (2018)
             and named `recall_min@k`, instead of by the number of relevant items.
+        threshold: predicted ratings of at least this value count as good recommendations.
+        diversity: what makes two items similar: "training" (the same people rated them alike) or
+            "content" (titles and genres).
+
+    Raises:
+        ConfigError: no cutoff, or one below 1; an unknown `diversity`.
     """
 
     cutoffs: Sequence[int] = (10, 20)
     relevant: float | None = None
     truncated_recall: bool = False
+    threshold: float | None = None
+    diversity: Literal["training", "content"] = "training"
 
-    def __call__(self, model: Recommender, held_out: HeldOut, ranking: bool = True) -> dict[str, float]:
-        """All figures by name; `ranking=False` leaves out the slower half."""
-        target = held_out.target
-        users = np.unique(target.user)
-        histories = held_out.history.rows("user")
+    def __post_init__(self) -> None:
+        if not self.cutoffs or any(not isinstance(k, int) or k < 1 for k in self.cutoffs):
+            raise ConfigError(f"evaluation.cutoffs must list whole numbers from 1 on. Received: {list(self.cutoffs)}")
+        if self.diversity not in ("training", "content"):
+            raise ConfigError(f"evaluation.diversity must be training or content. Received: {self.diversity!r}")
+
+    def check(self, held_out: HeldOut) -> None:
+        """Makes sure, before anything is trained, that all can be measured on such data.
+
+        Raises:
+            DataError: nothing is relevant; items have no content to be compared by.
+        """
+        highest = held_out.target.scale[1]
+        if self.relevant is not None and highest < self.relevant:
+            raise DataError(
+                f"No held-out rating reaches evaluation.relevant={self.relevant}: the highest is {highest:g}."
+            )
+        if self.diversity == "content":
+            _content_parts(held_out.target)
+
+    def __call__(self, model: Scorer, train: Ratings, held_out: HeldOut, depth: Depth = "all") -> Measured:
+        """Measures a model that is prepared to score the users of `held_out`.
+
+        Args:
+            model: trained and prepared.
+            train: what it learnt from.
+            held_out: histories to score from, and what is to be predicted.
+            depth: "accuracy" of rating predictions alone; with the "ranking" of the relevant items;
+                "all" = with the lists as a whole too.
+
+        Raises:
+            DataError: a held-out entry is in the histories; what `check` raises.
+        """
+        self.check(held_out)
+        check_disjoint(held_out)
+        users = np.unique(held_out.target.user)
+        singles = SingleTargets.among(held_out.target) if depth == "all" else None
+        measured = self._score(model, held_out, users, depth != "accuracy", singles)
+        if measured.predictions is not None:
+            _accuracy(measured, held_out.target)
+        if depth != "accuracy":
+            self._ranking(measured, train, held_out)
+        if depth == "all":
+            self._whole_lists(measured, train)
+            if singles is not None:
+                singles.measure(measured, self.cutoffs, self.relevant, self.threshold)
+            measured.figures |= responsiveness(model, held_out, self.cutoffs[0])
+            self._thresholds(model, measured)
+        return measured
+
+    def describe(self, model: Scorer, train: Ratings) -> Measured:
+        """Measures the lists of everybody in `train` as a whole; nothing is held out."""
+        nothing = train.take(np.zeros(0, np.int64))
+        measured = self._score(model, HeldOut(train, nothing), np.unique(train.user), ranked=True)
+        measured.predictions = None
+        self._whole_lists(measured, train)
+        self._thresholds(model, measured)
+        return measured
+
+    def _score(
+        self, model: Scorer, held_out: HeldOut, users: np.ndarray, ranked: bool, singles: SingleTargets | None = None
+    ) -> Measured:
+        target, histories = held_out.target, held_out.history.rows("user")
         offsets = np.searchsorted(target.user, np.arange(target.num_users + 1))
-        predictions, lists = [np.empty(0, np.float32)], []
+        predictions, lists, scores = [np.empty(0, np.float32)], [], []
         accuracy = "rating_scale" in model.capabilities
-        with ProgressBar("evaluating", len(users), transient=True) if ranking else nullcontext() as bar:
+        seconds = 0.0
+        with ProgressBar("evaluating", len(users), transient=True) as bar:
             for batch in user_blocks(histories, target.num_items, users):
-                queries = model.encode(batch)
                 block = batch["index"][batch["index"] >= 0]
+                started = time.perf_counter()
+                queries = model.encode(batch)
+                if ranked:
+                    found = model.score(queries)
+                    items, values = top_items(found, max(self.cutoffs), seen=batch)
+                    seconds += time.perf_counter() - started
+                    lists.append(items[: len(block)])
+                    scores.append(values[: len(block)])
+                    if singles is not None:
+                        singles.add(np.asarray(found), batch, block)
                 if accuracy:
                     lengths = offsets[block + 1] - offsets[block]
                     rows = np.repeat(np.arange(len(block)), lengths)
                     entries = slice(offsets[block[0]], offsets[block[-1] + 1])
                     predictions.append(model.score_pairs(queries, rows, target.item[entries]))
-                if bar is not None:
-                    items, _ = top_items(model.score(queries), max(self.cutoffs), seen=batch)
-                    lists.append(items[: len(block)])
-                    bar.advance(len(block))
+                bar.advance(len(block))
+                if ranked:
                     bar.report("users")
-        figures = {}
+        measured = Measured(users)
         if accuracy:
-            low, high = np.asarray(model.rating_scale)
-            clipped = np.clip(np.concatenate(predictions), low, high)
-            figures["rmse"] = metrics.rmse(target.value, clipped, target.weight)
-            figures["mae"] = metrics.mae(target.value, clipped, target.weight)
-        if ranking:
-            figures |= self._ranking(np.concatenate(lists), users, target)
-        return figures
+            measured.predictions = np.clip(np.concatenate(predictions), *np.asarray(model.rating_scale))
+        if ranked:
+            measured.lists, measured.scores = np.concatenate(lists), np.concatenate(scores)
+            measured.users_per_second = len(users) / max(seconds, 1e-9)
+        return measured
 
-    def _ranking(self, lists: np.ndarray, users: np.ndarray, target: Ratings) -> dict[str, float]:
+    def _ranking(self, measured: Measured, train: Ratings, held_out: HeldOut) -> None:
+        target = held_out.target
         relevant = target if self.relevant is None else target.take(target.value >= self.relevant)
-        if not len(relevant):
-            raise DataError(
-                f"No held-out rating reaches evaluation.relevant={self.relevant}: the highest is {target.scale[1]:g}."
+        wanted = relevant.rows("user").take(measured.users)
+        names = [name for name in RANKING if name != ("recall" if self.truncated_recall else "recall_min")]
+        found = metrics.ranking_per_user(measured.lists, wanted.offsets, wanted.ids, self.cutoffs, names)
+        hit, seen = metrics.hits(measured.lists, wanted.offsets, wanted.ids), held_out.history.rows("user")
+        seen = seen.take(measured.users)
+        places = metrics.popularity_places(measured.lists, _counts(train), seen.offsets, seen.ids)
+        for k in self.cutoffs:
+            found[f"serendipity@{k}"] = metrics.serendipity(hit, wanted.lengths, k, places)
+        measured.add(found)
+        if _too_good(hit, wanted.lengths, target.num_items - seen.lengths):
+            measured.notes.append(
+                "Nearly every list begins with exactly the items that were held out. No honest model does that: has it "
+                "seen them?"
             )
-        wanted = np.isin(users, relevant.user)
-        rows = relevant.rows("user").take(users[wanted])
-        return metrics.ranking(lists[wanted], rows.offsets, rows.ids, self.cutoffs, self.truncated_recall)
+
+    def _whole_lists(self, measured: Measured, train: Ratings) -> None:
+        counts, num_users = _counts(train), len(np.unique(train.user))
+        diversity = _vectors(self.diversity, train)(measured.lists, self.cutoffs)
+        for k in self.cutoffs:
+            lists = measured.lists[:, :k]
+            times = metrics.times_listed(lists, train.num_items)
+            measured.figures[f"catalogue_coverage@{k}"] = metrics.catalogue_coverage(lists, train.num_items)
+            if not np.isnan(gini := metrics.gini(times)):
+                measured.figures[f"gini@{k}"] = gini
+            measured.add(
+                {
+                    f"diversity@{k}": diversity[k],
+                    f"novelty@{k}": metrics.self_information(lists, counts, num_users),
+                    f"popularity_rank@{k}": metrics.mean_popularity_rank(lists, counts),
+                    f"popularity_share@{k}": metrics.popularity_share(lists, counts),
+                }
+            )
+
+    def _thresholds(self, model: Scorer, measured: Measured) -> None:
+        if self.threshold is None:
+            return
+        if "rating_scale" not in model.capabilities:
+            measured.notes.append(
+                f"No user coverage and no cumulative hit rate: evaluation.threshold={self.threshold:g} is a rating, "
+                f"and the scores of {model.name} are not."
+            )
+            return
+        for k in self.cutoffs:
+            measured.add({f"user_coverage@{k}": metrics.user_coverage(measured.scores[:, :k], self.threshold)})
+
+
+def _accuracy(measured: Measured, target: Ratings) -> None:
+    predictions = measured.predictions
+    assert predictions is not None
+    measured.figures["rmse"] = metrics.rmse(target.value, predictions, target.weight)
+    measured.figures["mae"] = metrics.mae(target.value, predictions, target.weight)
+    weight = np.ones(len(target)) if target.weight is None else target.weight
+    error = target.value.astype(np.float64) - predictions
+    row = np.searchsorted(measured.users, target.user)
+    for name, amount in (("squared_error", error**2), ("absolute_error", np.abs(error)), ("weight", 1.0)):
+        measured.per_user[name] = np.bincount(row, weights=weight * amount, minlength=len(measured.users))
+
+
+def _counts(train: Ratings) -> np.ndarray:
+    return np.bincount(train.item, minlength=train.num_items)
+
+
+def _vectors(kind: str, train: Ratings) -> metrics.Diversity:
+    """What makes items similar: the columns of the training matrix, or their content."""
+    if kind == "training":
+        return metrics.Diversity.from_training(matrix(train))
+    from nnrec.models.content_knn import ContentKNN
+
+    genres, title = (float(part in _content_parts(train)) for part in CONTENT)
+    content = ContentKNN(train.num_users, train.num_items, genres=genres, title=title)
+    return metrics.Diversity(content.describe(train))
+
+
+def _content_parts(ratings: Ratings) -> list[str]:
+    """Which parts of `CONTENT` the items have.
+
+    Raises:
+        DataError: none.
+    """
+    found = [] if ratings.item_table is None else [part for part in CONTENT if part in ratings.item_table.columns]
+    if not found:
+        raise DataError(
+            f"evaluation.diversity=content compares items by {' and '.join(CONTENT)}, and these data have neither. "
+            "Use evaluation.diversity=training, or give items a description (data.source.item_table)."
+        )
+    return found
+
+
+def _too_good(hit: np.ndarray, num_relevant: np.ndarray, num_candidates: np.ndarray) -> bool:
+    """Whether practically all lists begin with all that was held out, which chance would not do."""
+    some = (num_relevant > 0) & (num_relevant <= hit.shape[1])
+    if not some.any() or np.mean(num_relevant[some] / num_candidates[some]) > 0.1:
+        return False
+    first = np.cumsum(hit[some], axis=1)[np.arange(some.sum()), num_relevant[some] - 1]
+    return bool(np.mean(first == num_relevant[some]) > 0.95)
+
+
+def check_disjoint(held_out: HeldOut) -> None:
+    """Makes sure that nothing is to be predicted that may be seen.
+
+    Raises:
+        DataError: a held-out entry is in the histories.
+    """
+    history, target = (
+        part.user.astype(np.int64) * part.num_items + part.item for part in (held_out.history, held_out.target)
+    )
+    if (shown := np.isin(target, history)).any():
+        first = int(np.argmax(shown))
+        users, items = held_out.target.users, held_out.target.items
+        user, item = users.ids[held_out.target.user[first]], items.ids[held_out.target.item[first]]
+        raise DataError(
+            f"{int(shown.sum()):,} of {len(shown):,} held-out ratings are in the histories that the model is shown, "
+            f"for example user {user} and item {item}: figures would mean nothing. Mend the split."
+        )
 
 
 def best_rmse(target: Ratings) -> float | None:
     """The error of the best possible prediction, where the truth is known (simulated data)."""
-    return None if target.expected is None else metrics.rmse(target.value, target.expected, target.weight)
+    if target.expected is None or not len(target):
+        return None
+    return metrics.rmse(target.value, target.expected, target.weight)

@@ -46,7 +46,7 @@ def execute(config: Any) -> None:
     output = None if config.output is None else Path(str(config.output))
     file_format = None if output is None else export.format_of(output, config.format)
     run, table = load(config.run), TableFormat(**config.table)
-    barred = barred_items(run, config.stoplist, config.candidates, table)
+    barred = barred_items(run, config.stoplist, config.candidates, table, config.stopwords)
     people = known_people(run) if config.histories is None else new_people(run, config.histories, table)
     if config.user is not None:
         people = people.select(config.user)

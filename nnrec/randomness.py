@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 
 def row_keys(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:
@@ -41,6 +40,8 @@ def uniform(keys: Any, columns: Any) -> Any:
     Returns:
         float32 tensor of the broadcast shape.
     """
+    from keras import ops
+
     bits = ops.bitwise_xor(keys, ops.cast(columns, "uint32") * np.uint32(0x85EBCA6B))
     for _ in range(2):
         for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97), (15, None)):
@@ -53,4 +54,6 @@ def uniform(keys: Any, columns: Any) -> Any:
 
 def dropout_mask(keys: Any, columns: Any, rate: float) -> Any:
     """Inverted dropout: 0 with probability `rate`, else 1 / (1 - rate); float32, broadcast shape."""
+    from keras import ops
+
     return ops.cast(uniform(keys, columns) >= rate, "float32") / (1.0 - rate)

@@ -30,7 +30,7 @@ def top_items(
     """The n best items of each row, best first; ties go to the lower item index.
 
     Args:
-        scores: (B, num_items) tensor.
+        scores: (B, num_items) array or tensor; a tensor is ranked on its device.
         n: length of the lists; at most num_items come back.
         seen: the batch that was encoded; its items are left out.
         barred: (num_items,) boolean, items left out for everybody.
@@ -39,6 +39,8 @@ def top_items(
         items: (B, n) int32; -1 where no item is left.
         values: (B, n) float32, their scores; -inf there.
     """
+    if isinstance(scores, np.ndarray):
+        return _top_of_array(scores, n, seen, barred)
     from keras import ops
 
     if barred is not None:
@@ -51,3 +53,26 @@ def top_items(
     values, items = ops.top_k(scores, min(n, int(scores.shape[1])))
     values, items = ops.convert_to_numpy(values), ops.convert_to_numpy(items).astype(np.int32)
     return np.where(np.isneginf(values), -1, items), values
+
+
+def _top_of_array(
+    scores: np.ndarray, n: int, seen: Batch | None, barred: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    scores = scores.astype(np.float32) + np.float32(0)  # a copy, in which -0.0 is 0.0
+    if barred is not None:
+        scores[:, barred] = -np.inf
+    if seen is not None:
+        entries = seen["weight"] > 0
+        scores[seen["row"][entries], seen["column"][entries]] = -np.inf
+    # One integer for each entry, in the order of the scores and then of falling indices: float32 sorts as its
+    # bits do once those of negative numbers are flipped.
+    width = scores.shape[1]
+    bits = scores.view(np.int32)
+    keys = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64) << 32
+    keys |= np.arange(width - 1, -1, -1)
+    n = min(n, width)
+    keys.partition(width - n, axis=1)
+    best = np.sort(keys[:, width - n :], axis=1)[:, ::-1]
+    items = (width - 1 - (best & 0xFFFFFFFF)).astype(np.int32)
+    values = np.take_along_axis(scores, items, axis=1)
+    return np.where(np.isneginf(values), np.int32(-1), items), values

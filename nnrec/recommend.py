@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from nnrec.batches import Batch
 from nnrec.console import console
+from nnrec.data.stoplist import Words, catch, in_words, print_caught, read_words, records
 from nnrec.errors import ConfigError, DataError
 from nnrec.people import Ids, People, TableFormat, known_people, new_people, read_ids
 from nnrec.ranking import top_items, user_blocks
@@ -30,9 +31,10 @@ def recommend(
     exclude_seen: bool = True,
     stoplist: Ids | None = None,
     candidates: Ids | None = None,
+    stopwords: Words | None = None,
 ) -> pd.DataFrame:
     """All lists in one data frame; see `Run.recommend`."""
-    barred = barred_items(run, stoplist, candidates)
+    barred = barred_items(run, stoplist, candidates, stopwords=stopwords)
     people = known_people(run) if history is None else new_people(run, history, TableFormat())
     people = people if user is None else people.select(user)
     top = TopN(run, top_n, exclude_seen, barred)
@@ -107,7 +109,7 @@ class TopN:
             start += size
             if not people.trained:
                 batch["index"] = np.full_like(batch["index"], -1)
-            empty = np.bincount(batch["row"], weights=batch["weight"] > 0, minlength=size)[:size] == 0
+            empty = ~self.model.knows(batch)[:size]
             items, scores = self._lists(batch, empty)
             yield self._block(people.users.ids[who], items, scores, empty, schema)
 
@@ -153,14 +155,19 @@ class TopN:
 
 
 def barred_items(
-    run: Run, stoplist: Ids | None = None, candidates: Ids | None = None, table: TableFormat | None = None
+    run: Run,
+    stoplist: Ids | None = None,
+    candidates: Ids | None = None,
+    table: TableFormat | None = None,
+    stopwords: Words | None = None,
 ) -> np.ndarray | None:
     """(num_items,) boolean, items that nobody may get; None where there is no restriction.
 
-    Ids that the run does not know are counted and reported.
+    Ids that the run does not know are counted and reported, and so are the items that words catch.
 
     Raises:
-        DataError: a file cannot be read, or no item is left.
+        DataError: a file cannot be read, the run has no titles to match words against, or no item is left.
+        ConfigError: words that cannot be matched.
     """
     barred = np.zeros(len(run.items), bool)
     if stoplist is not None:
@@ -169,14 +176,25 @@ def barred_items(
         chosen = np.zeros(len(run.items), bool)
         chosen[_known(run, candidates, "candidates", table)] = True
         barred |= ~chosen
+    if stopwords is not None:
+        barred[_caught(run, stopwords)] = True
     if barred.all():
-        given = {"stoplist": stoplist, "candidates": candidates}
+        given = {"stoplist": stoplist, "candidates": candidates, "stopwords": stopwords}
         names = " and ".join(name for name, ids in given.items() if ids is not None)
         raise DataError(
             f"Nothing is left to recommend: {names} left none of the run's {len(run.items):,} items. Do the ids mean "
             f"the same items as in training? It knows, for example, {', '.join(map(str, run.items.ids[:3]))}."
         )
     return barred if barred.any() else None
+
+
+def _caught(run: Run, stopwords: Words) -> np.ndarray:
+    """Indices of the items that the words catch, which are printed."""
+    words = read_words(stopwords, "stopwords")
+    found = catch(run.item_table, run.items, words, "stopwords")
+    heading = f"stopwords ({in_words(words)}) bar {len(found):,} of {len(run.items):,} items"
+    print_caught(records(found), f"{heading}{':' if len(found) else '.'}", console)
+    return found["item"].to_numpy()
 
 
 def _known(run: Run, source: Ids, key: str, table: TableFormat | None) -> np.ndarray:

@@ -95,6 +95,7 @@ class RunFolder:
         weights.npz        the model's weights
         users.parquet, items.parquet      raw ids in index order
         item_table.parquet titles, genres, ... in index order (where the source has them)
+        user_table.parquet gender, age group, ... in index order (likewise)
         histories/         what each user had rated: CSR rows as offsets.npy, ids.npy, values.npy
         item_counts.npz    how many of those ratings each item has
         data.json          the summary of the data
@@ -202,19 +203,25 @@ class RunFolder:
             raise RunError(f"{path} is damaged: {error}") from error
 
     def write_catalogue(self, ratings: Ratings) -> None:
-        """Writes vocabularies and item table."""
+        """Writes vocabularies and the tables of items and users."""
         for name, vocabulary in (("users.parquet", ratings.users), ("items.parquet", ratings.items)):
             with atomic(self[name]) as path:
                 vocabulary.save(path)
-        if ratings.item_table is not None:
-            with atomic(self["item_table.parquet"]) as path:
-                ratings.item_table.to_parquet(path, index=False)
+        for name, table in (("item_table.parquet", ratings.item_table), ("user_table.parquet", ratings.user_table)):
+            if table is not None:
+                with atomic(self[name]) as path:
+                    table.to_parquet(path, index=False)
 
     def read_catalogue(self) -> tuple[Vocabulary, Vocabulary, pd.DataFrame | None]:
         """Users, items and the item table (None where the source had none)."""
         users, items = (Vocabulary.load(self._existing(name)) for name in ("users.parquet", "items.parquet"))
         table = self["item_table.parquet"]
         return users, items, pd.read_parquet(table) if table.is_file() else None
+
+    def read_user_table(self) -> pd.DataFrame | None:
+        """What is known about users, one row each in index order (None where the source had nothing)."""
+        table = self["user_table.parquet"]
+        return pd.read_parquet(table) if table.is_file() else None
 
     def write_histories(self, histories: Rows) -> None:
         """Writes the users' ratings; halves and whole values up to 63 take one byte each."""

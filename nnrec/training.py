@@ -6,8 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,75 +18,33 @@ from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError, RunError, TrainingError
 from nnrec.models.base import Recommender
 from nnrec.runs import RunFolder
-from nnrec.schedules import Constant, Schedule
 from nnrec.tensorboard import EventWriter
+from nnrec.trainer import Progress, Trainer
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae")
 PER_ROW = ("index", "key")
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """How to train; see conf/trainer/default.yaml for each setting."""
+def compile_model(model: Recommender, trainer: Trainer) -> None:
+    """Gives the model its optimizer, with all state built.
 
-    epochs: int = 100
-    batch_size: int | Literal["auto"] = "auto"
-    learning_rate: float = 1e-3
-    optimizer: str = "adam"
-    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    schedule: Schedule = field(default_factory=Constant)
-    monitor: str = "val_rmse"
-    patience: int | None = None
-    refit: bool = True
-    precision: str = "float32"
-    xla: bool = False
-    devices: str = "auto"
-    checkpoint_seconds: float = 30.0
-    histograms: bool = False
-    profile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ConfigError(f"trainer.epochs must be at least 1. Received: {self.epochs}")
-        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
-            raise ConfigError(f"trainer.batch_size must be auto or at least 1. Received: {self.batch_size}")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"trainer.learning_rate must be positive. Received: {self.learning_rate}")
-
-    def rows_per_batch(self, num_rows: int) -> int:
-        """The batch size; "auto" gives about 30 steps per epoch, with 16 to 512 rows each."""
-        return int(np.clip(num_rows // 30, 16, 512)) if self.batch_size == "auto" else self.batch_size
-
-    def compile(self, model: Recommender) -> None:
-        """Gives the model its optimizer, with all state built."""
-        optimizer = optimizers.create(self.optimizer, self.learning_rate, **self.optimizer_options)
-        if model.row_sparse and not isinstance(optimizer, optimizers.Adam):
-            raise ConfigError(
-                f"{model.name} updates only the rows of its tables that a batch touches, which works with "
-                f"trainer.optimizer=adam. Received: {self.optimizer}. Use adam, or model.arithmetic=dense."
-            )
-        if model.row_sparse and self.precision == "mixed_float16":
-            raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")
-        # On TensorFlow a dense step is quicker without XLA on CPU, and the row-sparse step compiles a part of itself.
-        compiled = keras.backend.backend() == "jax" or (self.xla and not model.row_sparse)
-        model.compile(optimizer=optimizer, jit_compile=compiled)
-        model.optimizer.build(model.trainable_variables)
-        if model.row_sparse:
-            model.optimizer.build_rows(model.row_tables)
-
-
-@dataclass
-class Progress:
-    """How far a stage has come: what a checkpoint holds beside the arrays."""
-
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    seconds: float = 0.0
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        return len(self.history)
+    Raises:
+        ConfigError: the optimizer or precision does not go with row-sparse updates.
+    """
+    optimizer = optimizers.create(trainer.optimizer, trainer.learning_rate, **trainer.optimizer_options)
+    if model.row_sparse and not isinstance(optimizer, optimizers.Adam):
+        raise ConfigError(
+            f"{model.name} updates only the rows of its tables that a batch touches, which works with "
+            f"trainer.optimizer=adam. Received: {trainer.optimizer}. Use adam, or model.arithmetic=dense."
+        )
+    if model.row_sparse and trainer.precision == "mixed_float16":
+        raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")
+    # On TensorFlow a dense step is quicker without XLA on CPU, and the row-sparse step compiles a part of itself.
+    compiled = keras.backend.backend() == "jax" or (trainer.xla and not model.row_sparse)
+    model.compile(optimizer=optimizer, jit_compile=compiled)
+    model.optimizer.build(model.trainable_variables)
+    if model.row_sparse:
+        model.optimizer.build_rows(model.row_tables)
 
 
 class Stage:

@@ -163,7 +163,7 @@ def test_no_file_holds_the_size_of_a_data_set(path: Path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model=autorek", r"Could not find 'model/autorek'\s+Available options in 'model':\s+.*autorec"),
+        ("model=autorek", r"Could not find 'model/autorek'\s+Available options in 'model':[\s\S]*autorec"),
         ("data=ml-2m", r"Available options in 'data':[\s\S]*ml-1m"),
         ("trainer.epoch=3", r"Could not override 'trainer\.epoch'"),
         ("sed=3", r"Could not override 'sed'"),

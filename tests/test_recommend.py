@@ -12,12 +12,13 @@ from nnrec import ranking
 from nnrec.data.ratings import Rows
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError, DataError, RunError
+from nnrec.models.scorer import Scorer
 from nnrec.people import known_people
 from nnrec.recommend import TopN, recommend
 from nnrec.runs import RunFolder
 
 
-class Doubler:
+class Doubler(Scorer):
     """Scores 0, 2, 4, 6, 8 for items 0 to 4; ratings go from 1 to 5. Remembers what it was given."""
 
     name = "doubler"
@@ -137,6 +138,34 @@ def test_nothing_left_to_recommend(run):
         recommend(run, stoplist=list("abcde"))
     with pytest.raises(DataError, match="stoplist and candidates left none .* It knows, for example, a, b, c"):
         recommend(run, stoplist=["a"], candidates=["a", "x"])
+
+
+def test_stopwords_bar_items_from_all_lists(run, tmp_path, capsys):
+    run.item_table = pd.DataFrame(
+        {"title": ["Gore", "Calm", None, "Quiet", "A Gory Day"], "genres": ["X", "Y", "Bloods|Y", "Y", "Y"]}
+    )
+    # User 11 gets the model's list, user 12 the popular items.
+    assert lists(recommend(run, user=[11, 12], stopwords=["gore", "blood"])) == {11: "eb", 12: "dbe"}
+    assert "stopwords (gore, blood) bar 2 of 5 items:\n  gore   Gore\n  blood  item c\n" in capsys.readouterr().out
+    (tmp_path / "words.txt").write_text("calm # for now\ngory day\n")
+    assert lists(recommend(run, user=11, stoplist=["a"], stopwords=tmp_path / "words.txt")) == {11: "c"}
+    assert lists(recommend(run, user=11, stopwords=["salt"])) == {11: "ecba"}
+    assert "stopwords (salt) bar 0 of 5 items.\n" in capsys.readouterr().out
+
+
+def test_stopwords_that_cannot_be_used(run, tmp_path):
+    with pytest.raises(ConfigError, match="stopwords is empty"):
+        recommend(run, stopwords=[])
+    with pytest.raises(ConfigError, match="stopwords holds ' ?', which has no letter or digit"):
+        recommend(run, stopwords=["a", " "])
+    with pytest.raises(DataError, match=r"No such file: .*stopwords is a file .* or a list of words, such as \[x\]"):
+        recommend(run, stopwords="x")
+    run.item_table["title"] = list("xxxxx")
+    with pytest.raises(DataError, match="Nothing is left to recommend: stoplist and stopwords left none"):
+        recommend(run, stoplist=["a"], stopwords=["x"])
+    run.item_table = None
+    with pytest.raises(DataError, match="stopwords matches words against titles and categories, but there is no item"):
+        recommend(run, stopwords=["x"])
 
 
 def test_a_missing_list_of_ids(run, tmp_path):

@@ -10,7 +10,8 @@ from nnrec.batches import RowBatches
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.models.autorec import AutoRec
-from nnrec.training import Trainer, feed
+from nnrec.trainer import Trainer
+from nnrec.training import compile_model, feed
 
 RATE = 0.1
 # Users 0 and 1 over items 1, 3, 4, 6, 8; items 0, 2, 5, 7 are never touched.
@@ -33,7 +34,7 @@ def steps():
         model = AutoRec(2, 9, by="user", hidden_units=(3,), l2=1.0, arithmetic="sparse")
         model.adapt(RATINGS)
         model.decoder.assign(np.random.default_rng(0).normal(size=(9, 3)))
-        Trainer(learning_rate=RATE).compile(model)
+        compile_model(model, Trainer(learning_rate=RATE))
         stores = [*model.row_tables, *(moment for moments in model.optimizer.row_moments for moment in moments)]
         before = [keras.ops.convert_to_numpy(store).copy() for store in stores]
         batches = RowBatches(model.training_rows(RATINGS), 2, seed=0, touched=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,15 @@ def test_the_catalogue_comes_back(tmp_path, table):
         assert found is None
     else:
         pd.testing.assert_frame_equal(found, table)
+
+
+def test_the_user_table_comes_back(tmp_path):
+    nothing = np.zeros(0, np.int32)
+    table = pd.DataFrame({"gender": ["female", None], "age": pd.array([31, None], "Int16")})
+    without = Ratings(Vocabulary(["ann", "bob"]), Vocabulary([7]), nothing, nothing, nothing.astype(np.float32))
+    folder = RunFolder.create(tmp_path)
+    folder.write_catalogue(without)
+    assert folder.read_user_table() is None
+    folder.write_catalogue(replace(without, user_table=table))
+    pd.testing.assert_frame_equal(folder.read_user_table(), table)
+    assert len(folder.read_catalogue()) == 3

@@ -18,7 +18,8 @@ from nnrec.models.autorec import AutoRec
 from nnrec.runs import RunFolder
 from nnrec.schedules import Steps
 from nnrec.tensorboard import EventWriter
-from nnrec.training import Stage, Trainer, feed
+from nnrec.trainer import Trainer
+from nnrec.training import Stage, compile_model, feed
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +43,7 @@ def stage(trainer, name="select", hidden=4, validate=None, **options) -> Stage:
     keras.utils.set_random_seed(0)
     model = AutoRec(20, 10, hidden_units=(hidden,), l2=0.1)
     model.adapt(RATINGS)
-    trainer.compile(model)
+    compile_model(model, trainer)
     return Stage(name, trainer, model, RATINGS, seed=0, epochs=trainer.epochs, validate=validate, **options)
 
 
@@ -208,6 +209,6 @@ def test_row_sparse_models_need_adam():
     with pytest.raises(
         ConfigError, match=r"works with trainer\.optimizer=adam\. Received: sgd\. Use adam, or model\.arith"
     ):
-        Trainer(optimizer="sgd").compile(model)
+        compile_model(model, Trainer(optimizer="sgd"))
     with pytest.raises(ConfigError, match=r"use trainer\.precision=mixed_bfloat16"):
-        Trainer(precision="mixed_float16").compile(model)
+        compile_model(model, Trainer(precision="mixed_float16"))

@@ -16,12 +16,14 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Ratings | None = None)
 
     Args:
         config: `name`, `source` (with `_target_`, a callable that returns `Ratings`, or a data frame
-            with columns user, item and, where there are such, rating, time, weight, event) and
-            `filters` (arguments of `nnrec.data.filters.apply_filters`).
+            with columns user, item and, where there are such, rating, time, weight, event),
+            `filters` (arguments of `nnrec.data.filters.apply_filters`) and `half_life_days` (of what is
+            trained on, which is weighted once it has been split off; see `nnrec.data.weighting`).
         frame: `Ratings`, or such a data frame, to be used instead of the source.
 
     Raises:
-        ConfigError: the source cannot be built or returns something else; an unknown filter.
+        ConfigError: the source cannot be built or returns something else; an unknown filter; a half-life out of
+            range.
         DataError: the data cannot be used.
     """
     import inspect
@@ -31,6 +33,7 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Ratings | None = None)
     from nnrec.config import build
     from nnrec.data.filters import apply_filters
     from nnrec.data.ratings import Ratings
+    from nnrec.data.weighting import check_half_life
     from nnrec.errors import ConfigError
 
     filters = dict(config.get("filters") or {})
@@ -45,7 +48,11 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Ratings | None = None)
             "data.source must return Ratings or a data frame with columns user and item. "
             f"Received: {type(data).__name__}"
         )
-    return apply_filters(data, **filters)
+    data, half_life_days = apply_filters(data, **filters), config.get("half_life_days")
+    if half_life_days is None:
+        return data
+    check_half_life(data, half_life_days)
+    return data.noted(f"Age weighting: in training, a rating counts half as much after {half_life_days:g} days.")
 
 
 def _from_frame(frame: pd.DataFrame) -> Ratings:

@@ -13,10 +13,22 @@ from nnrec.data.tables import read_columns
 from nnrec.errors import DataError
 
 NO_GENRES = "(no genres listed)"
+GENDERS = {"F": "female", "M": "male"}
+# Lowest age -> the group's name, as ml-1m gives ages.
+AGE_GROUPS = {1: "under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56 and over"}
+# By the number that ml-1m gives.
+OCCUPATIONS = (
+    "other or not specified", "academic/educator", "artist", "clerical/admin", "college/grad student",
+    "customer service", "doctor/health care", "executive/managerial", "farmer", "homemaker", "K-12 student", "lawyer",
+    "programmer", "retired", "sales/marketing", "scientist", "self-employed", "technician/engineer",
+    "tradesman/craftsman", "unemployed", "writer",
+)  # fmt: skip
 
 
 def read_movielens(release: str, folder: str | Path, download: bool = False) -> Ratings:
     """Ratings of a MovieLens release, with title, genres (joined by "|") and year of each rated item.
+
+    ml-100k and ml-1m come with a user table too: gender, age (in years, ml-100k only), age_group and occupation.
 
     Args:
         release: ml-100k, ml-1m, ml-10m, ml-20m, ml-25m, ml-32m or ml-latest-small.
@@ -46,7 +58,7 @@ def read_movielens(release: str, folder: str | Path, download: bool = False) -> 
     )
     table = read_columns(place / layout.ratings, columns, layout.separator, header=named, key="data_root")
     items = read_items(release, place)
-    return assemble(table, scale=layout.scale, items=items, folder=str(place))
+    return assemble(table, scale=layout.scale, items=items, users=read_users(release, place), folder=str(place))
 
 
 def read_items(release: str, folder: Path) -> pd.DataFrame | None:
@@ -78,6 +90,34 @@ def read_items(release: str, folder: Path) -> pd.DataFrame | None:
         )
     year = items["title"].str.extract(r"\((\d{4})(?:[-–]\d{0,4})?\)\s*$")[0]
     return items.assign(genres=items["genres"].replace(NO_GENRES, ""), year=year.astype("Int16"))
+
+
+def read_users(release: str, folder: Path) -> pd.DataFrame | None:
+    """Columns user, gender, age (years, ml-100k only), age_group and occupation of all users of a release.
+
+    A code that the publisher does not explain stays as it is. Returns None where nothing is published, or the file is
+    absent: ratings can be used without it.
+
+    Raises:
+        DataError: a line that cannot be read.
+    """
+    layout = release_of(release)
+    path = folder / (layout.users or "")
+    if not path.is_file():
+        return None
+    if layout.separator == "::":
+        users = pd.DataFrame(_fields(path, "::", 5), columns=["user", "gender", "age_group", "occupation", "zip"])
+        groups = {str(lowest): name for lowest, name in AGE_GROUPS.items()}
+        occupations = {str(code): name for code, name in enumerate(OCCUPATIONS)}
+        users = users.replace({"age_group": groups, "occupation": occupations})
+        columns = ["user", "gender", "age_group", "occupation"]
+    else:
+        users = pd.DataFrame(_fields(path, "|", 5), columns=["user", "age", "gender", "occupation", "zip"])
+        users["age"] = pd.to_numeric(users["age"], errors="coerce").astype("Int16")
+        bins = [*AGE_GROUPS, 200]
+        users["age_group"] = pd.cut(users["age"], bins, right=False, labels=list(AGE_GROUPS.values())).astype("str")
+        columns = ["user", "gender", "age", "age_group", "occupation"]
+    return users[columns].replace({"gender": GENDERS})
 
 
 def _fields(path: Path, separator: str, width: int) -> list[list[str]]:

@@ -66,6 +66,9 @@ class Ratings:
         expected: (n,) float32, the best possible prediction where the truth is known (simulated
             data), else None.
         item_table: one row per item in index order, columns such as title and genres, or None.
+        user_table: one row per user in index order, columns such as gender and age_group, or None.
+        stopped: the items that a stoplist removed (see `nnrec.data.stoplist.catch`; their indices are those of before),
+            or None without a stoplist.
         folder: where the publisher's files lie, for the publisher's own folds.
         notes: what was read and what filters removed, a line each.
     """
@@ -82,6 +85,8 @@ class Ratings:
     event_names: tuple[str, ...] = ()
     expected: np.ndarray | None = None
     item_table: pd.DataFrame | None = None
+    user_table: pd.DataFrame | None = None
+    stopped: pd.DataFrame | None = None
     folder: str | None = None
     notes: tuple[str, ...] = field(default=())
 

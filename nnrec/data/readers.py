@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nnrec.data.attributes import read_item_table, read_user_table, with_table
 from nnrec.data.ratings import Ratings
 from nnrec.data.tables import LABELS, Table, read_columns, resolve
 from nnrec.data.vocabulary import Vocabulary
@@ -33,6 +34,7 @@ def read_table(
     scale: Sequence[float] | None = None,
     time_unit: str = "s",
     item_table: Mapping | None = None,
+    user_table: Mapping | None = None,
 ) -> Ratings:
     """Ratings from one or more CSV, TSV or Parquet files (text also compressed, as .gz).
 
@@ -47,6 +49,7 @@ def read_table(
         scale: (lowest, highest) rating allowed; None = whatever is found.
         time_unit: of numeric times: s, ms, us or ns.
         item_table: arguments of `read_item_table`; None, or a path of None: no item table.
+        user_table: arguments of `read_user_table`, likewise.
 
     Raises:
         DataError: the file, a line or a value cannot be used; the message says where.
@@ -56,29 +59,8 @@ def read_table(
     columns = {role: column for role, column in wanted.items() if column is not None}
     table = read_columns(path, columns, separator, header, encoding)
     items = read_item_table(**item_table) if item_table and item_table.get("path") is not None else None
-    return assemble(table, event_weights=event_weights, scale=scale, time_unit=time_unit, items=items)
-
-
-def read_item_table(
-    path: str | Path,
-    item: str | int = "item",
-    columns: Mapping[str, str | int] | None = None,
-    separator: str | None = None,
-    header: bool = True,
-    encoding: str = "utf-8",
-) -> pd.DataFrame:
-    """What is known about items: a frame with raw ids in column "item", then one column per entry.
-
-    Args:
-        columns: name in nnrec -> column of the file; `title` and `genres` are the names that
-            tables and reports look for. Default: title = "title".
-
-    Raises:
-        DataError: as `read_table`.
-    """
-    wanted = {"title": "title"} if columns is None else columns
-    key = "data.source.item_table.path"
-    return read_columns(path, {"item": item, **wanted}, separator, header, encoding, key).frame
+    people = read_user_table(**user_table) if user_table and user_table.get("path") is not None else None
+    return assemble(table, event_weights=event_weights, scale=scale, time_unit=time_unit, items=items, users=people)
 
 
 def from_frame(
@@ -93,11 +75,13 @@ def from_frame(
     scale: Sequence[float] | None = None,
     time_unit: str = "s",
     items: pd.DataFrame | None = None,
+    users: pd.DataFrame | None = None,
 ) -> Ratings:
     """Ratings from a data frame; arguments as in `read_table`.
 
     Args:
         items: a frame with raw ids in column `item` and any others (title, genres ...).
+        users: a frame with raw ids in column `user` and any others (gender, age_group ...).
 
     Raises:
         DataError: a column is missing or a value cannot be used; the message gives the row.
@@ -112,8 +96,10 @@ def from_frame(
         raise DataError("The data frame is empty: it holds no rating.")
     if items is not None:
         items = items.rename(columns={resolve(item, list(map(str, items.columns)), "The item table"): "item"})
+    if users is not None:
+        users = users.rename(columns={resolve(user, list(map(str, users.columns)), "The user table"): "user"})
     table = Table(pd.DataFrame(columns), lambda row: f"row {row} of the data frame", "a data frame")
-    return assemble(table, event_weights=event_weights, scale=scale, time_unit=time_unit, items=items)
+    return assemble(table, event_weights=event_weights, scale=scale, time_unit=time_unit, items=items, users=users)
 
 
 def assemble(
@@ -123,19 +109,21 @@ def assemble(
     scale: Sequence[float] | None = None,
     time_unit: str = "s",
     items: pd.DataFrame | None = None,
+    users: pd.DataFrame | None = None,
     folder: str | None = None,
 ) -> Ratings:
     """Ratings from a table with columns user, item and, where there are such, value, time, weight, event.
 
     Args:
         items: a frame with raw ids in column "item"; rows of items without a rating are left out.
+        users: a frame with raw ids in column "user", likewise.
         folder: where the publisher's files lie.
 
     Raises:
         DataError: an empty id; a rating, time or weight that cannot be used; an unknown event.
     """
     frame, where = table.frame, table.where
-    users, user = _dense(frame["user"], "user", where)
+    people, user = _dense(frame["user"], "user", where)
     catalogue, item = _dense(frame["item"], "item", where)
     value = _numbers(frame["value"], "value", where, scale) if "value" in frame else np.ones(len(frame), np.float32)
     weight = _numbers(frame["weight"], "weight", where, (0, np.inf)) if "weight" in frame else None
@@ -151,13 +139,15 @@ def assemble(
         if exact.dtype.kind == "f":  # fractions of a second still decide what came first
             order = np.argsort(exact, kind="stable")
             entries = {name: array if array is None else array[order] for name, array in entries.items()}
-    ratings = Ratings.build(users=users, items=catalogue, time_kind=kind, event_names=names, folder=folder, **entries)
+    ratings = Ratings.build(users=people, items=catalogue, time_kind=kind, event_names=names, folder=folder, **entries)
     if kind is not None and _counts_up(ratings):
         ratings = replace(ratings, time_kind="order")
     ratings = ratings.noted(
-        f"Read {len(ratings):,} ratings of {len(users):,} users and {len(catalogue):,} items from {table.source}."
+        f"Read {len(ratings):,} ratings of {len(people):,} users and {len(catalogue):,} items from {table.source}."
     )
-    return ratings if items is None else _with_items(ratings, items)
+    if items is not None:
+        ratings = with_table(ratings, items, "item")
+    return ratings if users is None else with_table(ratings, users, "user")
 
 
 def _dense(column: pd.Series, role: str, where: Callable[[int], str]) -> tuple[Vocabulary, np.ndarray]:
@@ -271,18 +261,3 @@ def _counts_up(ratings: Ratings) -> bool:
     """Whether every user's times are 0, 1, 2 ...: an order, not a moment."""
     starts = np.concatenate([[0], np.cumsum(np.bincount(ratings.user, minlength=ratings.num_users))])
     return bool((ratings.time == np.arange(len(ratings)) - starts[ratings.user]).all())
-
-
-def _with_items(ratings: Ratings, items: pd.DataFrame) -> Ratings:
-    """Adds the item table, one row per item of the vocabulary."""
-    items = items.dropna(subset=["item"])
-    if not pd.api.types.is_integer_dtype(items["item"].dtype):
-        items = items.assign(item=items["item"].astype(str).str.strip())
-    items = items.drop_duplicates("item")
-    index = ratings.items.indices(items["item"])
-    table = items.drop(columns="item")[index >= 0].set_axis(index[index >= 0]).reindex(range(ratings.num_items))
-    missing = ratings.num_items - int((index >= 0).sum())
-    if missing == ratings.num_items:
-        raise DataError("The item table holds none of the rated items: do its ids mean the same items?")
-    ratings = replace(ratings, item_table=table)
-    return ratings.noted(f"The item table has no row for {missing:,} of the items.") if missing else ratings

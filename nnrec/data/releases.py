@@ -15,11 +15,12 @@ class Release:
 
     Attributes:
         ratings, items: file names; `ratings` tells whether a folder holds the release.
-        separator: between the fields of both, for u.item "|".
+        separator: between the fields of all files, for u.item and u.user "|".
         scale: lowest and highest rating.
         inner: the folder inside the publisher's zip.
         md5: of the zip; None where the release changes over time.
         readme: the publisher's terms, next to the zip.
+        users: file name; None where nothing is published about users.
     """
 
     ratings: str
@@ -29,10 +30,11 @@ class Release:
     inner: str
     md5: str | None
     readme: str
+    users: str | None = None
 
 
-def _dat(inner: str, lowest: float, md5: str, readme: str) -> Release:
-    return Release("ratings.dat", "movies.dat", "::", (lowest, 5), inner, md5, readme)
+def _dat(inner: str, lowest: float, md5: str, readme: str, users: str | None = None) -> Release:
+    return Release("ratings.dat", "movies.dat", "::", (lowest, 5), inner, md5, readme, users)
 
 
 def _csv(inner: str, md5: str | None) -> Release:
@@ -41,9 +43,9 @@ def _csv(inner: str, md5: str | None) -> Release:
 
 RELEASES = {
     "ml-100k": Release(
-        "u.data", "u.item", "\t", (1, 5), "ml-100k", "0e33842e24a9c977be4e0107933c0723", "ml-100k-README.txt"
+        "u.data", "u.item", "\t", (1, 5), "ml-100k", "0e33842e24a9c977be4e0107933c0723", "ml-100k-README.txt", "u.user"
     ),
-    "ml-1m": _dat("ml-1m", 1, "c4d9eecfca2ab87c1945afe126590906", "ml-1m-README.txt"),
+    "ml-1m": _dat("ml-1m", 1, "c4d9eecfca2ab87c1945afe126590906", "ml-1m-README.txt", "users.dat"),
     "ml-10m": _dat("ml-10M100K", 0.5, "ce571fd55effeba0271552578f2648bd", "ml-10m-README.html"),
     "ml-20m": _csv("ml-20m", "cd245b17a1ae2cc31bb14903e1204af3"),
     "ml-25m": _csv("ml-25m", "6b51fb2759a8657d3bfcbfc42b592ada"),

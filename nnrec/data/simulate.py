@@ -14,6 +14,7 @@ from nnrec.errors import ConfigError
 DAY = 86_400
 OPENING = 1_420_070_400  # 2015-01-01, seconds since 1970
 DAYS_OPEN = 4 * 365
+AGE_GROUPS = ("under 18", "18-34", "35-54", "55 and over")
 
 GENRES = (
     "Action", "Adventure", "Comedy", "Crime", "Documentary", "Drama", "Family", "Horror", "Romance", "Science Fiction",
@@ -60,7 +61,8 @@ def simulate_ratings(
     is E[value | truth], so the best reachable RMSE on any subset is sqrt(mean((value - expected)^2)).
 
     People join over four years from 2015 and rate in spells of up to two hours; one item in five comes out during
-    those years, and nobody rates it before. The item table has title, genres ("Comedy|Drama") and year.
+    those years, and nobody rates it before. The item table has title, genres ("Comedy|Drama") and year, the user table
+    an age_group, which has no influence on anything.
 
     Args:
         num_users, num_items, num_ratings: the exact size of the result.
@@ -124,6 +126,7 @@ def simulate_ratings(
         time_kind="timestamp",
         expected=expected.astype(np.float32),
         item_table=table,
+        user_table=pd.DataFrame({"age_group": rng.choice(AGE_GROUPS, num_users)}),
     )
     floor = np.sqrt(np.mean((value - expected) ** 2))
     return ratings.noted(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnrec.data.ratings import Ratings
+from nnrec.data.stoplist import print_caught, records
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,11 +20,12 @@ NUM_BINS = 10
 
 
 def summarise(ratings: Ratings) -> dict[str, Any]:
-    """Counts, density, long tail, values, times, weights and notes; plain types that JSON can hold.
+    """Counts, density, long tail, values, times, weights, notes and what a stoplist removed, in plain JSON types.
 
     `long_tail` maps "top_<p>%" to the share of all ratings that goes to that percentage of the items
     (rounded up), and "gini" to the Gini coefficient of ratings per item, items without one included:
-    0 = all equally popular, towards 1 = all ratings on one item.
+    0 = all equally popular, towards 1 = all ratings on one item. `stoplist` lists every item removed, as item_id,
+    title and word, or is None without a stoplist.
     """
     per_item = np.bincount(ratings.item, minlength=ratings.num_items)
     return {
@@ -39,11 +41,12 @@ def summarise(ratings: Ratings) -> dict[str, Any]:
         "weights": None if ratings.weight is None else _spread(ratings.weight),
         "events": None if ratings.event is None else _events(ratings.event, ratings.event_names),
         "notes": list(ratings.notes),
+        "stoplist": None if ratings.stopped is None else records(ratings.stopped),
     }
 
 
 def print_summary(summary: dict[str, Any], console: Console | None = None) -> None:
-    """Prints what `summarise` returned as a table, with a bar per value."""
+    """Prints what `summarise` returned as a table, with a bar per value, and the titles that a stoplist removed."""
     from rich.console import Console
     from rich.table import Table
 
@@ -71,7 +74,10 @@ def print_summary(summary: dict[str, Any], console: Console | None = None) -> No
         table.add_row(f"  {label}", f"{'█' * round(24 * bar['count'] / most):24} {share:6.1%}  {bar['count']:,}")
     for number, note in enumerate(summary["notes"]):
         table.add_row("" if number else "Notes", note)
-    (console or Console()).print(table, highlight=False, markup=False)
+    console = console or Console()
+    console.print(table, highlight=False, markup=False)
+    if summary["stoplist"]:
+        print_caught(summary["stoplist"], "Removed by the stoplist (data.json lists all of them):", console)
 
 
 def _spread(numbers: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What every model offers: a history goes in, a score per item comes out."""
+"""Neural recommenders: Keras models that score items for histories."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from keras import ops
 from nnrec import rowsparse
 from nnrec.batches import Batch
 from nnrec.data.ratings import Ratings, Rows
+from nnrec.errors import RunError
+from nnrec.models.scorer import Scorer
 
-Capability = Literal["new_users", "rating_scale"]
 
-
-class Recommender(keras.Model):
+class Recommender(Scorer, keras.Model):
     """A Keras model that scores items for histories.
 
     A subclass states its family and capabilities, builds its weights in its constructor, adds its
@@ -29,8 +29,6 @@ class Recommender(keras.Model):
         scores = model.score(model.encode(batch)) # batch: rows of history.rows("user")
     """
 
-    family: str
-    capabilities: frozenset[Capability] = frozenset()
     rows_are: Literal["user", "item"] = "user"
     row_sparse = False
     row_tables: tuple[keras.Variable, ...] = ()
@@ -44,42 +42,16 @@ class Recommender(keras.Model):
         """The matrix whose rows are the training examples."""
         return train.rows(self.rows_are)
 
-    def prepare(self, history: Ratings) -> None:
-        """Takes notice of the ratings that may be seen when scoring. By default nothing is needed."""
+    def state(self) -> dict[str, np.ndarray]:
+        return {str(number): ops.convert_to_numpy(weight) for number, weight in enumerate(self.weights)}
 
-    def encode(self, batch: Batch) -> Any:
-        """Queries for a batch of users.
-
-        Args:
-            batch: rows of a (users x items) matrix, see `RowBatches`; `index` is the user's index,
-                or -1 for somebody not seen in training.
-
-        Returns:
-            (B, ...) tensor.
-        """
-        raise NotImplementedError
-
-    def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
-        """How much each item fits each query.
-
-        Args:
-            queries: what `encode` returned for B users.
-            items: (m,) item indices; None = all.
-
-        Returns:
-            (B, m) or (B, num_items) tensor, higher is better.
-        """
-        raise NotImplementedError
-
-    def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """The scores of single (query, item) pairs, (m,) float32.
-
-        Args:
-            queries: what `encode` returned.
-            rows: (m,) positions in `queries`.
-            items: (m,) item indices.
-        """
-        return np.asarray(ops.convert_to_numpy(self.score(queries)))[rows, items]
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        shapes = [tuple(weight.shape) for weight in self.weights]
+        found = [arrays[name].shape for name in sorted(arrays, key=int)]
+        if shapes != found:
+            raise RunError(f"weights.npz does not fit {self.name}. Expected shapes {shapes}. Received: {found}")
+        for number, weight in enumerate(self.weights):
+            weight.assign(arrays.pop(str(number)))  # so that large weights are not in memory twice for long
 
     def rows_of(self, table: keras.Variable, batch: Batch) -> Any:
         """A table as the batch's `column` addresses it: whole, or the touched rows only."""

@@ -8,12 +8,19 @@ import numpy as np
 BIAS_PRIOR = 1.0
 
 
-def fold_in(vectors: np.ndarray, values: np.ndarray, weights: np.ndarray, average: np.ndarray, l2: float) -> np.ndarray:
+def fold_in(
+    vectors: np.ndarray,
+    values: np.ndarray,
+    weights: np.ndarray,
+    average: np.ndarray,
+    l2: float,
+    bias_prior: float = BIAS_PRIOR,
+) -> np.ndarray:
     """A user's coefficients (w, b) by ridge regression towards the average user's.
 
     Minimises over (w, b), with (w0, b0) = `average`:
 
-        sum_i weight_i (value_i - w . vector_i - b)^2 + l2 |w - w0|^2 + BIAS_PRIOR (b - b0)^2
+        sum_i weight_i (value_i - w . vector_i - b)^2 + l2 |w - w0|^2 + bias_prior (b - b0)^2
 
     solved in its dual form, n x n instead of d x d, where the history is the shorter side.
 
@@ -23,13 +30,14 @@ def fold_in(vectors: np.ndarray, values: np.ndarray, weights: np.ndarray, averag
         weights: (n,) positive.
         average: (d + 1,) the average user's coefficients, the bias last.
         l2: the penalty on w.
+        bias_prior: the penalty on b.
 
     Returns:
         (d + 1,) float32.
     """
     from scipy.linalg import solve
 
-    prior = np.append(np.full(vectors.shape[1], max(l2, 1e-6)), BIAS_PRIOR).astype(np.float32)
+    prior = np.append(np.full(vectors.shape[1], max(l2, 1e-6)), bias_prior).astype(np.float32)
     # Scaled so that every coefficient has penalty 1 and every rating weight 1.
     design = np.column_stack([vectors, np.ones(len(vectors), np.float32)]) / np.sqrt(prior)
     design *= np.sqrt(weights)[:, None]

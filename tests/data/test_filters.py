@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,6 +81,95 @@ def test_settings_out_of_range():
         apply_filters(ratings, duplicates="mean")
     with pytest.raises(ConfigError, match="filters.min_ratings_per_item must be a whole number.*-1"):
         apply_filters(ratings, min_ratings_per_item=-1)
+    for value in ("4", True, float("nan")):
+        with pytest.raises(ConfigError, match="filters.min_value must be a number, or null. Received: "):
+            apply_filters(ratings, min_value=value)
+    for name in ("outlier_users", "outlier_items"):
+        for value in (0, -1, "3", True, float("inf")):
+            with pytest.raises(ConfigError, match=f"filters.{name} is a number of standard deviations, above 0, or nu"):
+                apply_filters(ratings, **{name: value})
+
+
+def test_low_ratings_go_after_duplicates():
+    # Who liked i0 (5) and later did not (2) does not like it: the later rating stays, and is low.
+    rows = [(0, 0, 5, 1), (0, 0, 2, 2), (0, 1, 4, 3), (1, 0, 3, 4), (1, 2, 4.5, 5)]
+    kept = apply_filters(ratings_of(rows), min_value=4)
+    assert list(zip(kept.user, kept.items.ids[kept.item], kept.value, strict=True)) == [
+        (0, "i001", 4),
+        (1, "i002", 4.5),
+    ]
+    assert kept.notes == (
+        "Duplicates: removed 1 ratings, kept the last of each pair.",
+        "Values below 4: removed 2 ratings.",
+        "Left without a rating: removed 0 users and 1 items.",
+    )
+    with pytest.raises(DataError, match="filters.min_value=4.6 leaves no rating: the highest is 4.5. Lower it"):
+        apply_filters(ratings_of(rows), min_value=4.6)
+
+
+def with_counts(counts, role) -> Ratings:
+    """Users (or items) with so many ratings."""
+    pairs = [(one, other) for one, count in enumerate(counts) for other in range(count)]
+    rows = [(*(pair if role == "user" else pair[::-1]), 3) for pair in pairs]
+    sizes = {f"num_{role}s": len(counts)}
+    ratings = ratings_of(rows, **sizes)
+    table = pd.DataFrame({"name": [f"User {index}" for index in range(ratings.num_users)]})
+    return replace(ratings, user_table=table)
+
+
+@pytest.mark.parametrize("role", ["user", "item"])
+def test_outliers_on_either_side(role):
+    # Counts 1, 5, 5, 5, 5, 9 and one without a rating, who does not count: mean 30/6 = 5, variance (16 + 16)/6,
+    # standard deviation 2.309; with 1.5 of them the bounds are 1.536 and 8.464.
+    ratings = with_counts([5, 1, 5, 9, 5, 5, 0], role)
+    kept = apply_filters(ratings, 0, 0, **{f"outlier_{role}s": 1.5})
+    ids = getattr(kept, f"{role}s").ids
+    assert [int(name[1:]) for name in ids] == [0, 2, 4, 5, 6]
+    assert len(kept) == 20
+    assert kept.notes == (
+        f"Outlier {role}s: removed 2 of 6 {role}s with 10 ratings; kept those with 1.5 to 8.5 ratings (mean 5.0, "
+        "1.5 standard deviations of 2.3).",
+    )
+    assert kept.item_table["title"].tolist() == [f"Item {int(name[1:])}" for name in kept.items.ids]
+    assert kept.user_table["name"].tolist() == [f"User {int(name[1:])}" for name in kept.users.ids]
+    assert len(getattr(apply_filters(ratings, 0, 0, **{f"outlier_{role}s": 1.8}), f"{role}s")) == 7
+    with pytest.raises(DataError, match=f"filters.outlier_{role}s=0.1 leaves none of the 10 ratings: raise it"):
+        apply_filters(with_counts([1, 9], role), **{f"outlier_{role}s": 0.1})
+
+
+def test_outliers_are_taken_once_and_items_after_users():
+    # 1, 1, 1, 1, 6: mean 2, deviation 2, so 6 goes at 1.9; were it taken again (1, 1, 1, 1), nothing more would go.
+    # Users: u4 alone rates i1 to i5, so that without u4 only i0 is left: 4 ratings, no spread, no outlier.
+    kept = apply_filters(with_counts([1, 1, 1, 1, 6], "user"), outlier_users=1.9, outlier_items=0.5)
+    assert (kept.num_users, kept.items.ids.tolist()) == (4, ["i000"])
+    assert "Outlier items: removed 0 of 1 items with 0 ratings; kept those with 4.0 to 4.0 ratings" in kept.notes[1]
+    # 1, 1, 1, 7, 13: mean 4.6, deviation 4.8: up to 10.8, once. Taken again, 7 would go too (mean 2.5, deviation 2.6).
+    assert apply_filters(with_counts([1, 1, 1, 7, 13], "user"), outlier_users=1.3).num_users == 4
+
+
+def test_a_stoplist_goes_before_everything_else():
+    # The words catch i0 and the unrated i3; u0 has rated nothing else, u1's repeated pair is of i0.
+    ratings = ratings_of([(0, 0, 5), (1, 0, 5), (1, 0, 4), (1, 1, 2), (2, 2, 3)], num_items=5)
+    kept = apply_filters(ratings, 0, 0, duplicates="error", stoplist=["0", "3"])
+    assert kept.items.ids.tolist() == ["i001", "i002", "i004"]
+    assert kept.item_table["title"].tolist() == ["Item 1", "Item 2", "Item 4"]
+    assert list(zip(kept.user, kept.item, kept.value, strict=True)) == [(1, 0, 2), (2, 1, 3)]
+    assert (kept.num_users, kept.notes) == (3, ("Stoplist (0, 3): removed 2 items with 3 ratings.",))
+    assert kept.stopped.values.tolist() == [[0, "i000", "Item 0", "0"], [3, "i003", "Item 3", "3"]]
+    assert apply_filters(ratings, stoplist=["0"]).num_users == 2
+
+
+def test_stoplists_that_catch_nothing_or_everything():
+    ratings = ratings_of([(0, 0, 5), (1, 1, 5)])
+    nothing = apply_filters(ratings, stoplist=["gore"])
+    assert (len(nothing), nothing.notes, len(nothing.stopped)) == (2, ("Stoplist (gore): caught no item.",), 0)
+    assert apply_filters(ratings).stopped is None
+    with pytest.raises(DataError, match=r"filters.stoplist \(items\) leaves none of the 2 ratings"):
+        apply_filters(ratings, stoplist=["items"])
+    with pytest.raises(ConfigError, match="filters.stoplist is empty"):
+        apply_filters(ratings, stoplist=[])
+    with pytest.raises(DataError, match="filters.stoplist matches words .* no item table"):
+        apply_filters(replace(ratings, item_table=None), stoplist=["gore"])
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nnrec.data import load
+from nnrec.data.filters import apply_filters
 from nnrec.data.readers import from_frame
 from nnrec.errors import ConfigError, DataError
 
@@ -81,7 +83,8 @@ def test_every_data_config_names_itself_and_its_filters():
         content = OmegaConf.load(path)
         assert content.name == path.stem
         if content.family == "ratings":
-            assert set(content.filters) == {"min_ratings_per_user", "min_ratings_per_item", "duplicates"}, path
+            assert list(content.filters) == list(inspect.signature(apply_filters).parameters)[1:], path
+            assert content.half_life_days is None, path
 
 
 def test_own_loader_may_return_ratings_or_a_frame():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.data.movielens import read_movielens
+from nnrec.data.movielens import read_movielens, read_users
 from nnrec.errors import ConfigError, DataError
 
 GENRES = ["unknown", "Action", "Comedy", "Drama"]
@@ -104,6 +104,53 @@ def test_bad_input(tmp_path):
     (folder / "movies.dat").write_text("30::Odd::Drama\n\n40::Broken\n")
     with pytest.raises(DataError, match="movies.dat, line 3: 2 fields separated by '::' instead of 3"):
         read_movielens("ml-1m", folder)
+
+
+def test_users_of_ml_100k(tmp_path):
+    folder = ml_100k(tmp_path / "ml-100k")
+    assert read_movielens("ml-100k", folder).user_table is None
+    (folder / "u.user").write_text("2|56|F|writer|00000\n1|17|M|student|E9\n3|24|F|other|1\n")
+    assert read_movielens("ml-100k", folder).user_table.to_dict("list") == {
+        "gender": ["male", "female"],
+        "age": [17, 56],
+        "age_group": ["under 18", "56 and over"],
+        "occupation": ["student", "writer"],
+    }
+    (folder / "u.user").write_text("1|?|X|student|E9\n2|24|F|other|1\n")
+    table = read_movielens("ml-100k", folder).user_table
+    assert table["age"].isna().tolist() == table["age_group"].isna().tolist() == [True, False]
+    assert table["gender"].tolist() == ["X", "female"]
+    (folder / "u.user").write_text("1|17|M|student\n")
+    with pytest.raises(DataError, match=r"u.user, line 1: 4 fields separated by '\|' instead of 5"):
+        read_movielens("ml-100k", folder)
+
+
+def test_users_of_ml_1m(tmp_path):
+    folder = ml_dat(tmp_path / "ml-1m")
+    assert read_movielens("ml-1m", folder).user_table is None
+    (folder / "users.dat").write_text("1::F::1::10::00000\n2::M::45::0::00000-1\n3::F::99::20::1\n")
+    assert read_movielens("ml-1m", folder).user_table.to_dict("list") == {
+        "gender": ["female", "male"],
+        "age_group": ["under 18", "45-49"],
+        "occupation": ["K-12 student", "other or not specified"],
+    }
+    users = read_users("ml-1m", folder)
+    assert users.iloc[2].tolist() == ["3", "female", "99", "writer"]  # 99 is no code of the publisher's
+
+
+@pytest.mark.parametrize(
+    ("release", "groups"),
+    [("ml-100k", {"gender": 2, "age_group": 7, "occupation": 21}),
+     ("ml-1m", {"gender": 2, "age_group": 7, "occupation": 21})],
+)  # fmt: skip
+def test_real_users(real_data, release, groups):
+    ratings = read_movielens(release, real_data(release))
+    table = ratings.user_table
+    assert len(table) == ratings.num_users
+    assert table.notna().all().all()
+    assert {name: table[name].nunique() for name in groups} == groups
+    assert not table["occupation"].str.fullmatch(r"\d+").any()
+    assert not any("user table" in note for note in ratings.notes)
 
 
 @pytest.mark.parametrize(

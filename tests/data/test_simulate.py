@@ -200,3 +200,9 @@ def test_configuration_holds_the_defaults(default):
     loaded = load(config)
     assert loaded.fingerprint() == default.fingerprint()
     assert loaded.expected is not None
+
+
+def test_users_have_an_age_group():
+    ratings = simulate_ratings(200, 50, 4_000, min_ratings_per_user=5)
+    assert len(ratings.user_table) == 200
+    assert set(ratings.user_table["age_group"]) == {"under 18", "18-34", "35-54", "55 and over"}

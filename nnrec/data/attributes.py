@@ -1,0 +1,83 @@
+"""What is known about items and users: titles, genres, ages ..., a row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from nnrec.data.ratings import Ratings
+from nnrec.data.tables import read_columns
+from nnrec.errors import ConfigError, DataError
+
+
+def read_item_table(
+    path: str | Path,
+    item: str | int = "item",
+    columns: Mapping[str, str | int] | None = None,
+    separator: str | None = None,
+    header: bool = True,
+    encoding: str = "utf-8",
+) -> pd.DataFrame:
+    """What is known about items: a frame with raw ids in column "item", then one column per entry.
+
+    Args:
+        columns: name in nnrec -> column of the file; `title` and `genres` are the names that
+            tables and reports look for. Default: title = "title".
+
+    Raises:
+        DataError: as `read_table`.
+    """
+    wanted = {"title": "title"} if columns is None else columns
+    key = "data.source.item_table.path"
+    return read_columns(path, {"item": item, **wanted}, separator, header, encoding, key).frame
+
+
+def read_user_table(
+    path: str | Path,
+    user: str | int = "user",
+    columns: Mapping[str, str | int] | None = None,
+    separator: str | None = None,
+    header: bool = True,
+    encoding: str = "utf-8",
+) -> pd.DataFrame:
+    """What is known about users: a frame with raw ids in column "user", then one column per entry.
+
+    Args:
+        columns: name in nnrec -> column of the file, at least one.
+
+    Raises:
+        DataError: as `read_table`.
+        ConfigError: no columns are named.
+    """
+    if not columns:
+        raise ConfigError("Which columns of the table of users? data.source.user_table.columns={gender: gender}.")
+    key = "data.source.user_table.path"
+    return read_columns(path, {"user": user, **columns}, separator, header, encoding, key).frame
+
+
+def with_table(ratings: Ratings, table: pd.DataFrame, role: Literal["user", "item"]) -> Ratings:
+    """The same ratings with a table of users or items: a row for each of the vocabulary, in index order.
+
+    Args:
+        table: raw ids in column "user" (or "item"), and any others; of a repeated id the first row counts.
+
+    Raises:
+        DataError: the table knows none of them.
+    """
+    vocabulary = ratings.users if role == "user" else ratings.items
+    table = table.dropna(subset=[role])
+    if not pd.api.types.is_integer_dtype(table[role].dtype):
+        table = table.assign(**{role: table[role].astype(str).str.strip()})
+    table = table.drop_duplicates(role)
+    index = vocabulary.indices(table[role])
+    rows = table.drop(columns=role)[index >= 0].set_axis(index[index >= 0]).reindex(range(len(vocabulary)))
+    missing = len(vocabulary) - int((index >= 0).sum())
+    if missing == len(vocabulary):
+        who = "users" if role == "user" else "rated items"
+        raise DataError(f"The {role} table holds none of the {who}: do its ids mean the same {role}s?")
+    ratings = replace(ratings, user_table=rows) if role == "user" else replace(ratings, item_table=rows)
+    return ratings.noted(f"The {role} table has no row for {missing:,} of the {role}s.") if missing else ratings

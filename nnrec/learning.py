@@ -1,0 +1,209 @@
+"""From a split to a tested model: selection on validation data, refit, test."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from nnrec.config import build
+from nnrec.data.splits import HeldOut, Split
+from nnrec.data.weighting import age_weighted
+from nnrec.evaluation import Evaluation, best_rmse
+from nnrec.measured import Measured
+from nnrec.models.baseline import Baseline
+from nnrec.models.scorer import Scorer
+from nnrec.runs import RunFolder, atomic
+from nnrec.trainer import Progress, Trainer
+
+if TYPE_CHECKING:
+    from nnrec.data.ratings import Ratings
+    from nnrec.tensorboard import EventWriter
+
+
+class Learning:
+    """What happens between a split and a finished run folder.
+
+    Selection: train on the training part, watch the validation part, keep the best epoch. Refit
+    (`trainer.refit`): train anew on both parts for that many epochs at the same learning rates. A
+    baseline is fitted to the one and then to both. The test part is looked at once, at the end.
+
+    Args:
+        config: the whole configuration.
+        trainer, evaluation: built from it.
+        split: of the data.
+    """
+
+    def __init__(self, config: Any, trainer: Trainer, evaluation: Evaluation, split: Split) -> None:
+        for part in (split.validation, split.test):
+            if len(part.target):
+                evaluation.check(part)
+        self.config, self.trainer, self.evaluation = config, trainer, evaluation
+        self.unweighed, self.split = split, weighed(config, split)
+        self.model: Any = self._fresh_model(self.split)
+
+    def run(self, folder: RunFolder) -> dict[str, Any]:
+        """Trains, tests and writes the finished run's files; returns its figures."""
+        from nnrec.tensorboard import EventWriter
+
+        checkpoint = folder.read_arrays("checkpoint.npz") if folder["checkpoint.npz"].is_file() else None
+        done = 0 if checkpoint is None else json.loads(str(checkpoint["about"]))["logged"]
+        with EventWriter(folder["tensorboard"], first_step=done + 1 if done else 0) as events:
+            events.hparams(_hyper_parameters(self.config))
+            selection = self._select(folder, events, checkpoint)
+            split, seconds, epochs = self.split, selection["seconds"], len(selection["history"])
+            if self.trainer.refit:
+                split = weighed(self.config, self.unweighed.merged())
+                self.model = self._fresh_model(split)
+                refit = self._learn("refit", split.train, folder, events, checkpoint, selection=selection)
+                seconds, epochs = seconds + refit.seconds, epochs + refit.epoch
+            test = self._test(folder, split)
+            for part, values in (("validation", selection["validation"]), ("test", test.figures)):
+                for name, value in values.items():
+                    events.scalar(f"{part}/{name}", value, epochs)
+        figures = {
+            "validation": selection["validation"],
+            "test": test.figures,
+            "test_intervals": test.intervals(self.config.seed),
+            "test_by_rating": test.by_rating,
+            "test_notes": test.notes,
+            "training": {"seconds": round(seconds, 3), "users_per_second": round(test.users_per_second, 1)},
+            "data": _data_figures(self.config, split),
+        }
+        if epochs:
+            speed = float(np.median([row["examples_per_second"] for row in selection["history"]]))
+            told = {"epochs": epochs, "best_epoch": selection["best_epoch"], "examples_per_second": round(speed, 1)}
+            figures["training"] |= told
+        self._keep(folder, split)
+        folder.write_json("metrics.json", figures)
+        folder["checkpoint.npz"].unlink(missing_ok=True)
+        return figures
+
+    def _select(self, folder: RunFolder, events: EventWriter, checkpoint: Mapping | None) -> dict[str, Any]:
+        """The history, best epoch and validation figures; taken from the folder where they are there."""
+        if folder["selection.json"].is_file() and self.trainer.refit:
+            return folder.read_json("selection.json")
+        progress = self._learn("select", self.split.train, folder, events, checkpoint)
+        selection = asdict(progress) | {"validation": self._validate(self.model, "ranking")}
+        if progress.history:
+            folder.write_text("history.csv", pd.DataFrame(progress.history).rename_axis("epoch").to_csv())
+        folder.write_json("selection.json", selection)
+        return selection
+
+    def _validate(self, model: Scorer, depth: Any = None) -> dict[str, float]:
+        """Figures on the validation part, by default those that the monitored one is among."""
+        depth = depth or ("ranking" if "@" in self.trainer.monitor else "accuracy")
+        model.prepare(self.split.train)
+        return self.evaluation(model, self.split.train, self.split.validation, depth).figures
+
+    def _learn(
+        self,
+        stage: str,
+        train: Ratings,
+        folder: RunFolder,
+        events: EventWriter,
+        checkpoint: Mapping | None,
+        selection: dict[str, Any] | None = None,
+    ) -> Progress:
+        """Trains the model on `train`: watching the validation part, or as long as the selection was best."""
+        if isinstance(self.model, Baseline):
+            started = time.perf_counter()
+            self.model.fit(train)
+            return Progress(seconds=time.perf_counter() - started)
+        plan: dict[str, Any] = {"epochs": self.trainer.epochs, "validate": self._validate}
+        if selection is not None:
+            rates = [row["learning_rate"] for row in selection["history"]]
+            plan = {"epochs": selection["best_epoch"], "rates": rates, "logged": len(rates)}
+        from nnrec.training import Stage
+
+        seed = self.config.seed
+        return Stage(stage, self.trainer, self.model, train, seed=seed, folder=folder, events=events, **plan).run(
+            checkpoint
+        )
+
+    def _test(self, folder: RunFolder, split: Split) -> Measured:
+        """Measures the model on the test part and keeps what it did there."""
+        self.model.prepare(split.train)
+        test = self._measure(split)
+        if self.config.keep_histories:
+            test.save(folder, split.test.target)
+            if split.new_users:  # what is shown of them is no part of the training's histories
+                shown = split.test.history
+                frame = pd.DataFrame({"user": shown.user, "item": shown.item, "value": shown.value})
+                with atomic(folder["test_histories.parquet"]) as path:
+                    frame.to_parquet(path, index=False)
+        return test
+
+    def _measure(self, split: Split) -> Measured:
+        return self.evaluation(self.model, split.train, split.test)
+
+    def _keep(self, folder: RunFolder, split: Split) -> None:
+        """Writes what predictions need."""
+        folder.write_arrays("weights.npz", self.model.state())
+        histories = split.train.rows("user")
+        folder.write_arrays("item_counts.npz", {"count": np.bincount(histories.ids, minlength=split.train.num_items)})
+        if self.config.keep_histories:
+            folder.write_histories(histories)
+
+    def _fresh_model(self, split: Split) -> Scorer:
+        model = build_model(self.config, split.train.num_users, split.train.num_items)
+        if isinstance(model, Baseline):
+            model.check_memory(split.train)
+        else:
+            from nnrec.training import compile_model
+
+            model.adapt(split.train)
+            compile_model(model, self.trainer)
+        return model
+
+
+def build_model(config: Any, num_users: int, num_items: int) -> Any:
+    """The model of a configuration, untrained; the run's seed decides its initial weights."""
+    from nnrec import backend
+
+    backend.seed(config.seed)
+    return build(config.model, "model", num_users=num_users, num_items=num_items)
+
+
+def weighed(config: Any, split: Split) -> Split:
+    """The split with its training ratings and histories weighted by age, where the data ask for it.
+
+    What is to be predicted counts as before.
+    """
+    half_life = config.data.get("half_life_days")
+    if half_life is None:
+        return split
+    train = age_weighted(split.train, half_life)
+    now = int(split.train.time.max())  # type: ignore[union-attr]
+
+    def aged(part: HeldOut) -> HeldOut:
+        known = part.history is split.train
+        return HeldOut(train if known else age_weighted(part.history, half_life, now), part.target)
+
+    return replace(split, train=train, validation=aged(split.validation), test=aged(split.test))
+
+
+def _hyper_parameters(config: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return {"seed": config.seed, "data": config.data.name, "model": plain["model"], "trainer": plain["trainer"]}
+
+
+def _data_figures(config: Any, split: Split) -> dict[str, Any]:
+    train, target = split.train, split.test.target
+    figures = {
+        "name": config.data.name,
+        "users": train.num_users,
+        "items": train.num_items,
+        "training_ratings": len(train),
+        "test_ratings": len(target),
+        "split": split.definition,
+    }
+    floor = best_rmse(target)
+    return figures if floor is None else figures | {"best_reachable_rmse": floor}

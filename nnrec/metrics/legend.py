@@ -1,0 +1,76 @@
+"""What each figure means, in one line for people, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+
+class Meaning(NamedTuple):
+    """Of a metric: which way is better ("" = neither as such), and a line that says what it is."""
+
+    better: Literal["higher", "lower", ""]
+    text: str
+
+
+MEANINGS = {
+    "rmse": Meaning("lower", "root mean squared error of the predicted ratings, in stars (or whatever ratings are in)"),
+    "mae": Meaning("lower", "mean absolute error of the predicted ratings"),
+    "auc": Meaning("higher", "chance that something liked is scored above something not liked"),
+    "log_loss": Meaning("lower", "mean negative log of the probability given to what happened"),
+    "recall": Meaning("higher", "share of a user's relevant held-out items that are in the list"),
+    "recall_min": Meaning("higher", "hits divided by k or by the number of relevant items, whichever is smaller"),
+    "precision": Meaning("higher", "share of the list that is relevant"),
+    "ndcg": Meaning("higher", "hits count the more the nearer the top they stand; 1 = the best order possible"),
+    "map": Meaning("higher", "mean over the relevant items of the precision down to each of them"),
+    "mrr": Meaning("higher", "1 / place of the first hit, 0 without one"),
+    "hit_rate": Meaning("higher", "share of users with at least one hit in the list"),
+    "arhr": Meaning("higher", "sum of 1 / place over all hits (average reciprocal hit rank)"),
+    "hit_rate_standard": Meaning("higher", "hit rate where ties count in favour of the held-out item"),
+    "hit_rate_median": Meaning("higher", "hit rate where a tied item takes the middle place"),
+    "hit_rate_conservative": Meaning("higher", "hit rate where ties count against the held-out item"),
+    "mrr_standard": Meaning("higher", "1 / place, ties in favour of the held-out item"),
+    "mrr_median": Meaning("higher", "1 / place, a tied item in the middle"),
+    "mrr_conservative": Meaning("higher", "1 / place, ties against the held-out item"),
+    "cumulative_hit_rate": Meaning("higher", "hit rate among items predicted at or above the threshold"),
+    "serendipity": Meaning("higher", "share of the list that is relevant and not in the most popular items' list"),
+    "user_coverage": Meaning("higher", "share of users with a recommendation predicted at or above the threshold"),
+    "catalogue_coverage": Meaning("higher", "share of the whole catalogue that is recommended to anybody"),
+    "gini": Meaning("lower", "how unequally items are recommended; 0 = all alike, 1 = always the same one"),
+    "diversity": Meaning("higher", "1 - mean similarity of the items within a list"),
+    "novelty": Meaning("higher", "how rare the recommended items are, in bits: log2(users / ratings of the item)"),
+    "popularity_rank": Meaning("higher", "mean place of the recommended items in order of popularity, 1 = top"),
+    "popularity_share": Meaning("lower", "share of the list taken from the most popular fifth of the catalogue"),
+    "responsiveness": Meaning("higher", "how much of a list changes when its user does one more thing, no retraining"),
+    "lists_changed": Meaning("higher", "share of the lists that change at all when their user does one more thing"),
+    "seconds": Meaning("lower", "training time, selection and refit together"),
+    "users_per_second": Meaning("higher", "users scored against the whole catalogue and ranked, per second"),
+}
+
+
+def stem(name: str) -> str:
+    """The metric without its cutoff: `ndcg` of `ndcg@20`."""
+    return name.partition("@")[0]
+
+
+def better(name: str) -> Literal["higher", "lower", ""]:
+    """Which way is better, "" where neither is or the metric is not known here."""
+    meaning = MEANINGS.get(stem(name))
+    return meaning.better if meaning else ""
+
+
+def legend(names: Iterable[str]) -> dict[str, Meaning]:
+    """The meanings of these metrics in this order, cutoffs left out: `ndcg@k` once for `ndcg@10` and `ndcg@20`."""
+    found = {}
+    for name in names:
+        key = stem(name)
+        if key in MEANINGS:
+            found[f"{key}@k" if "@" in name else key] = MEANINGS[key]
+    return found
+
+
+def formatted(value: float) -> str:
+    """A figure in as many digits as it deserves."""
+    if value != value:
+        return "–"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"

@@ -1,0 +1,94 @@
+"""What every model offers, neural or not: a history goes in, a score per item comes out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from nnrec.batches import Batch
+from nnrec.data.ratings import Ratings
+
+Capability = Literal["new_users", "rating_scale"]
+Family = Literal["ratings", "implicit"]
+
+
+class Scorer:
+    """Scores items for histories.
+
+    A model is trained (`Recommender` by gradient steps, `Baseline` by `fit`), then
+
+        model.prepare(history)                     # before scoring: what the model may see
+        scores = model.score(model.encode(batch))  # batch: rows of history.rows("user")
+
+    Attributes:
+        name: as in the configuration.
+        family: what it learns from: "ratings" (values), "implicit" (what was liked).
+        capabilities: "new_users": it can score for people who were not in the training data;
+            "rating_scale": its scores are ratings, on the scale `rating_scale` = (lowest, highest).
+        personal: whether different histories get different lists.
+        relevant: an implicit model goes by ratings of at least this value; None = by all.
+    """
+
+    name: str
+    family: Family
+    capabilities: frozenset[Capability] = frozenset()
+    personal = True
+    relevant: float | None = None
+    rating_scale: Any
+
+    def prepare(self, history: Ratings) -> None:
+        """Takes notice of the ratings that may be seen when scoring. By default nothing is needed."""
+
+    def encode(self, batch: Batch) -> Any:
+        """Queries for a batch of users.
+
+        Args:
+            batch: rows of a (users x items) matrix, see `RowBatches`; `index` is the user's index,
+                or -1 for somebody not seen in training.
+
+        Returns:
+            (B, ...) array or tensor.
+        """
+        raise NotImplementedError
+
+    def knows(self, batch: Batch) -> np.ndarray:
+        """(B,) bool, whose history in the batch holds something that the model goes by."""
+        used = batch["weight"] > 0
+        if self.relevant is not None:
+            used &= batch["value"] >= self.relevant
+        return np.bincount(batch["row"], weights=used, minlength=len(batch["index"])) > 0
+
+    def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
+        """How much each item fits each query.
+
+        Args:
+            queries: what `encode` returned for B users.
+            items: (m,) item indices; None = all.
+
+        Returns:
+            (B, m) or (B, num_items) array or tensor, higher is better.
+        """
+        raise NotImplementedError
+
+    def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """The scores of single (query, item) pairs, (m,) float32.
+
+        Args:
+            queries: what `encode` returned.
+            rows: (m,) positions in `queries`.
+            items: (m,) item indices.
+        """
+        return np.asarray(self.score(queries))[rows, items]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that was learnt, as arrays by name."""
+        raise NotImplementedError
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Takes up what `state` returned; may empty `arrays` on the way.
+
+        Raises:
+            RunError: it belongs to a model of another shape.
+        """
+        raise NotImplementedError

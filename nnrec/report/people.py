@@ -1,0 +1,137 @@
+"""Sections about single people: what is recommended to them, and the ratings that were predicted worst."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nnrec.comparison import Comparison, Entry
+from nnrec.errors import ConfigError
+from nnrec.report.page import Cell, Listed, People, Person, Section, Table
+from nnrec.results import Result
+
+# So many people are shown, so many items each, and so many bad predictions.
+PEOPLE, ITEMS, WORST = 6, 10, 10
+
+
+def people_section(comparison: Comparison, wanted: Sequence[Any] | None = None) -> Section | None:
+    """Lists of a few test users side by side with what they had liked, hits marked.
+
+    Args:
+        comparison: what to show; entries whose first run kept no lists are left out.
+        wanted: raw user ids; None = from little to much history, always the same.
+
+    Raises:
+        ConfigError: no run measured one of the wanted.
+    """
+    entries = [entry for entry in comparison.entries if entry.first.lists is not None and entry.first.ratings is not None]
+    if not entries:
+        return None
+    first = entries[0].first
+    shared = [entry for entry in entries if entry.first.repeat == first.repeat]
+    users = _chosen(shared) if wanted is None else _asked_for(shared, wanted)
+    if not len(users):
+        return None
+    people = [_person(shared, user) for user in users]
+    how = "" if wanted is not None else " They were taken from little to much history, not for how their lists look."
+    text = [f"What some test users had rated before, what was held out, and what is recommended.{how}"]
+    left_out = [entry.label for entry in comparison.entries if entry not in shared]
+    if left_out:
+        text.append(f"Without lists of the same test users: {', '.join(left_out)}.")
+    return Section("people", "What people get", text, [People(people)])
+
+
+def worst_section(comparison: Comparison) -> Section | None:
+    """The held-out ratings whose predictions were furthest off."""
+    tables = []
+    for entry in comparison.entries:
+        result, ratings = entry.first, entry.first.ratings
+        if ratings is None or "prediction" not in ratings:
+            continue
+        error = (ratings["prediction"] - ratings["value"]).abs()
+        worst = ratings.assign(error=error).sort_values(["error", "user", "item"], ascending=[False, True, True])
+        rows = [
+            [
+                Cell(result.titles[int(row.item)]),
+                Cell(str(result.user_ids[int(row.user)])),
+                Cell(f"{row.value:g}", float(row.value)),
+                Cell(f"{row.prediction:.2f}", float(row.prediction)),
+                Cell(f"{result.item_counts[int(row.item)]:,}", float(result.item_counts[int(row.item)])),
+            ]
+            for row in worst.head(WORST).itertuples()
+        ]
+        columns = ["item", "user", "rating", "predicted", "ratings of the item"]
+        tables.append(Table(f"{entry.label}: the {len(rows)} predictions furthest off", columns, rows))
+    return Section("worst", "Worst rating predictions", [], list(tables)) if tables else None
+
+
+def _relevant(result: Result, user: int) -> dict[int, float]:
+    """The user's relevant held-out items and their ratings, highest first."""
+    assert result.ratings is not None
+    mine = result.ratings[result.ratings["user"] == user]
+    if result.relevant is not None:
+        mine = mine[mine["value"] >= result.relevant]
+    mine = mine.sort_values(["value", "item"], ascending=[False, True])
+    return {int(item): float(value) for item, value in zip(mine["item"], mine["value"], strict=True)}
+
+
+def _chosen(entries: Sequence[Entry]) -> np.ndarray:
+    """Users that every entry has a list for and who have something relevant held out, evenly by length of history."""
+    first = entries[0].first
+    assert first.ratings is not None
+    relevant = first.ratings if first.relevant is None else first.ratings[first.ratings["value"] >= first.relevant]
+    users = np.unique(relevant["user"])
+    for entry in entries:
+        assert entry.first.lists is not None
+        users = np.intersect1d(users, entry.first.lists.users)
+    seen = first.seen(users)
+    if seen is None or not len(users):
+        return users[:PEOPLE]
+    ordered = users[np.argsort(seen.lengths, kind="stable")]
+    places = np.linspace(0, len(ordered) - 1, PEOPLE + 2).round().astype(int)[1:-1]
+    return ordered[np.unique(places)]
+
+
+def _asked_for(entries: Sequence[Entry], wanted: Sequence[Any]) -> np.ndarray:
+    first = entries[0].first
+    users = first.users_of(list(wanted))
+    assert first.lists is not None
+    for raw, user in zip(wanted, users, strict=True):
+        if user not in first.lists.users:
+            known = ", ".join(map(str, first.user_ids[first.lists.users[:5]]))
+            raise ConfigError(f"people: {raw} is not among the test users. These are, for example: {known}.")
+    return users
+
+
+def _person(entries: Sequence[Entry], user: int) -> Person:
+    first = entries[0].first
+    relevant, seen = _relevant(first, user), first.seen(np.array([user]))
+    columns: list[tuple[str, str, list[Listed]]] = []
+    about = f"{len(relevant)} relevant held-out items."
+    if seen is not None:
+        best = np.lexsort((seen.ids, -seen.values))[:ITEMS]
+        liked = [Listed(first.titles[item], f"{value:g}") for item, value in zip(seen.ids[best], seen.values[best], strict=True)]
+        about = f"{len(seen.ids):,} ratings in the history, {about}"
+        columns.append(("Liked before", "the highest ratings of the history", liked))
+    held_out = [Listed(first.titles[item], f"{value:g}") for item, value in list(relevant.items())[:ITEMS]]
+    columns.append(("Held out", "what a good list would hold", held_out))
+    for entry in entries:
+        lists = entry.first.lists
+        assert lists is not None
+        place = int(np.searchsorted(lists.users, user))
+        items = [int(item) for item in lists.items[place] if item >= 0][:ITEMS]
+        hits = sum(item in relevant for item in items)
+        kind = "predicted rating" if entry.first.predicts_ratings else ""
+        listed = [
+            Listed(
+                first.titles[item],
+                f"{score:.2f}" if kind else "",
+                item in relevant,
+            )
+            for item, score in zip(items, lists.scores[place], strict=False)
+        ]
+        remark = f"{hits} of {len(items)} hit" + (f"; {kind}" if kind else "")
+        columns.append((entry.label, remark, listed))
+    return Person(str(first.user_ids[user]), about, columns)

@@ -1,0 +1,59 @@
+"""How to train, and how far a training has come: plain data, without Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from nnrec.errors import ConfigError
+from nnrec.schedules import Constant, Schedule
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How to train; see conf/trainer/default.yaml for each setting."""
+
+    epochs: int = 100
+    batch_size: int | Literal["auto"] = "auto"
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Schedule = field(default_factory=Constant)
+    monitor: str = "val_rmse"
+    patience: int | None = None
+    refit: bool = True
+    precision: str = "float32"
+    xla: bool = False
+    devices: str = "auto"
+    checkpoint_seconds: float = 30.0
+    histograms: bool = False
+    profile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ConfigError(f"trainer.epochs must be at least 1. Received: {self.epochs}")
+        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise ConfigError(f"trainer.batch_size must be auto or at least 1. Received: {self.batch_size}")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"trainer.learning_rate must be positive. Received: {self.learning_rate}")
+
+    def rows_per_batch(self, num_rows: int) -> int:
+        """The batch size; "auto" gives about 30 steps per epoch, with 16 to 512 rows each."""
+        return int(np.clip(num_rows // 30, 16, 512)) if self.batch_size == "auto" else self.batch_size
+
+
+@dataclass
+class Progress:
+    """How far a stage has come: what a checkpoint holds beside the arrays."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history)

@@ -1,0 +1,192 @@
+"""What the contract suites try every model on: tiny settings, data sets, training, scoring.
+
+A model gets a line in `MODELS`: what makes it tiny here, what switches its penalties off and its random
+draws on, and the variants that are tested beside its defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hydra.utils import get_class
+
+from nnrec.batches import RowBatches
+from nnrec.config import compose, config_folder
+from nnrec.data.ratings import Ratings
+from nnrec.data.vocabulary import Vocabulary
+from nnrec.learning import build_model
+from nnrec.models.baseline import Baseline
+from nnrec.models.scorer import Scorer
+from nnrec.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a model is tested; each part holds settings of the model.
+
+    Attributes:
+        tiny: small and quick, without random draws.
+        no_penalty: nothing but the errors in the loss.
+        noise: random draws in training.
+        variants: name -> settings, each tested like a model of its own.
+    """
+
+    tiny: Mapping[str, Any] = field(default_factory=dict)
+    no_penalty: Mapping[str, Any] = field(default_factory=dict)
+    noise: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})
+
+
+KNN = {"sum": {"neighbours": 12}, "mean": {"scoring": "mean", "neighbours": 3, "l2_user": 0.0, "l2_item": 0.0}}
+MODELS = {
+    "autorec": Trial(
+        tiny={"hidden_units": [8], "l2": 0.1, "input_dropout": 0.0},
+        no_penalty={"l2": 0.0},
+        noise={"dropout": 0.2, "input_dropout": 0.3},
+        variants={"item": {}, "user": {"by": "user"}, "sparse": {"arithmetic": "sparse"}},
+    ),
+    "als": Trial(tiny={"factors": 2, "l2": 1.0, "alpha": 2.0, "iterations": 3}),
+    "content_knn": Trial(tiny={"neighbours": 12, "title": 0.0, "l2_user": 0.0, "l2_item": 0.0, "form": "centered"}, variants={"sum": {}, "mean": {"scoring": "mean"}}),
+    "ease": Trial(tiny={"l2": 10.0}),
+    "item_knn": Trial(variants=KNN),
+    "slim": Trial(tiny={"l1": 1.0, "l2": 1.0}),
+    "svd": Trial(tiny={"factors": 8}),
+    "svdpp": Trial(tiny={"factors": 8}),
+    "user_knn": Trial(variants=KNN),
+}
+
+NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
+CASES = [(name, variant) for name in NAMES for variant in MODELS.get(name, Trial()).variants]
+TRAINER = Trainer(epochs=4, batch_size=8, learning_rate=0.02, refit=False)
+
+
+# Data
+
+
+def taste_ratings(num_users: int = 40, num_items: int = 24, seed: int = 0) -> Ratings:
+    """Each user likes every other item; raw ids are u0 ... and i0 ...; an item's genre says which users like it."""
+    rng = np.random.default_rng(seed)
+    user, item = np.nonzero(rng.random((num_users, num_items)) < 0.5)
+    value = np.clip(3 + 1.5 * np.where((user + item) % 2, 1, -1) + rng.integers(-1, 2, len(user)), 1, 5)
+    return Ratings.build(
+        users=Vocabulary(f"u{number}" for number in range(num_users)),
+        items=Vocabulary(f"i{number}" for number in range(num_items)),
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        value=value.astype(np.float32),
+        item_table=genres(num_items),
+    )
+
+
+def genres(num_items: int) -> pd.DataFrame:
+    """Even items are of one genre, odd ones of the other."""
+    number = np.arange(num_items)
+    return pd.DataFrame({"title": [f"Film {n}" for n in number], "genres": np.where(number % 2, "Odd", "Even")})
+
+
+PER_GROUP, ITEMS_PER_GROUP = 30, 12
+
+
+@cache
+def checkerboard() -> tuple[Ratings, np.ndarray]:
+    """Ratings of two groups with disjoint tastes, and the item of each user's own group that is withheld.
+
+    User u and item i belong to the groups u % 2 and i % 2. Everybody rates three quarters of their own
+    group's items 4 or 5 and a third of the other's 1 or 2.
+    """
+    rng = np.random.default_rng(1)
+    user, item = (grid.ravel() for grid in np.indices((2 * PER_GROUP, 2 * ITEMS_PER_GROUP)))
+    own = user % 2 == item % 2
+    rated = rng.random(len(user)) < np.where(own, 0.75, 0.33)
+    value = np.where(own, 4, 1) + rng.integers(0, 2, len(user))
+    withheld = np.array([rng.choice(np.flatnonzero((user == u) & own & rated)) for u in range(2 * PER_GROUP)])
+    rated[withheld] = False
+    ratings = Ratings.build(
+        users=Vocabulary(range(2 * PER_GROUP)),
+        items=Vocabulary(range(2 * ITEMS_PER_GROUP)),
+        user=user[rated].astype(np.int32),
+        item=item[rated].astype(np.int32),
+        value=value[rated].astype(np.float32),
+        item_table=genres(2 * ITEMS_PER_GROUP),
+    )
+    return ratings, item[withheld]
+
+
+DATA = {"ratings": taste_ratings, "implicit": taste_ratings}
+
+
+# Training and scoring
+
+
+def settings_of(case: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """The model's settings: its file, made tiny, varied; ratings of 4 and 5 are liked."""
+    name, variant = case
+    tested = MODELS.get(name, Trial())
+    settings = dict(compose("train", [f"model={name}"]).model)
+    settings |= {"relevant": 4} if "relevant" in settings else {}
+    return settings | tested.tiny | tested.variants[variant] | more
+
+
+def is_neural(case: tuple[str, str]) -> bool:
+    return not issubclass(get_class(settings_of(case)["_target_"]), Baseline)
+
+
+def data_of(case: tuple[str, str]) -> Ratings:
+    return DATA[get_class(settings_of(case)["_target_"]).family]()
+
+
+def untrained(case: tuple[str, str], ratings: Ratings, seed: int = 0, **more: Any) -> Any:
+    settings = settings_of(case, **more)
+    settings |= {"seed": seed} if "seed" in settings else {}
+    return build_model(SimpleNamespace(model=settings, seed=seed), ratings.num_users, ratings.num_items)
+
+
+def fresh(case: tuple[str, str], ratings: Ratings, seed: int = 0, trainer: Trainer = TRAINER, **more: Any):
+    """A neural model ready to be trained."""
+    from nnrec.training import compile_model
+
+    model = untrained(case, ratings, seed, **more)
+    model.adapt(ratings)
+    compile_model(model, trainer)
+    return model
+
+
+def trained(case, ratings, seed: int = 0, trainer: Trainer = TRAINER, **more) -> tuple[Any, list[float]]:
+    """A trained model, prepared to score the users it was trained on, and the loss of each epoch."""
+    if is_neural(case):
+        from nnrec.training import Stage
+
+        model = fresh(case, ratings, seed, trainer, **more)
+        progress = Stage("refit", trainer, model, ratings, seed=seed, epochs=trainer.epochs).run()
+        losses = [row["loss"] for row in progress.history]
+    else:
+        model, losses = untrained(case, ratings, seed), []
+        model.fit(ratings)
+    model.prepare(ratings)
+    return model, losses
+
+
+@cache
+def ready(case) -> tuple[Any, list[float]]:
+    """The model that the tests share which change nothing about it."""
+    return trained(case, data_of(case), **MODELS.get(case[0], Trial()).noise)
+
+
+@cache
+def solver(case) -> Any:
+    """A model trained longer, on the checkerboard."""
+    return trained(case, checkerboard()[0], trainer=replace(TRAINER, epochs=15, learning_rate=0.05))[0]
+
+
+def batch_of(ratings: Ratings, size: int | None = None, which: np.ndarray | None = None):
+    return next(RowBatches(ratings.rows("user"), size or ratings.num_users, which=which).epoch())
+
+
+def scores_of(model: Scorer, ratings: Ratings, size: int | None = None) -> np.ndarray:
+    return np.asarray(model.score(model.encode(batch_of(ratings, size))))
