@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Run", "load", "train"]
+__all__ = ["Run", "compare", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

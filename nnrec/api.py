@@ -1,14 +1,16 @@
-"""What the command line does, as calls: train, load, recommend, evaluate."""
+"""What the command line does, as calls: train, load, compare, recommend, evaluate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrec import pipeline
 from nnrec.config import build, compose
+from nnrec.course import CourseEvaluation
+from nnrec.errors import RunError
 from nnrec.learning import build_model, weighed
 from nnrec.runs import RunFolder
 
@@ -50,6 +52,39 @@ def load(path: str | Path) -> Run:
         RunError: the folder is missing or the run in it did not finish.
     """
     return Run(RunFolder.open(path))
+
+
+def compare(
+    *overrides: str,
+    runs: Sequence[Run | str | Path] = (),
+    models: Sequence[str] = (),
+    data: pd.DataFrame | Ratings | None = None,
+) -> pd.DataFrame:
+    """Compares finished runs, or models that it trains, as `python compare.py <overrides>` does.
+
+    Args:
+        overrides: as on the command line: "data=ml-1m", "sort_by=rmse", ...
+        runs: finished runs, or their folders.
+        models: what to train, such as ["popularity", "ease model.l2=200"].
+        data: ratings to train on instead of a named data set, as in `train`.
+
+    Returns:
+        What comparison.csv holds: a row per run, best first, with all figures, intervals and times.
+
+    Raises:
+        ConfigError: the runs cannot be compared; ...
+
+    Example:
+        >>> nnrec.compare("data=ml-1m", models=["popularity", "ease"])  # doctest: +SKIP
+    """
+    from nnrec import bakeoff
+
+    config = compose("compare", overrides)
+    if runs:
+        config.runs = [str(run.folder.path if isinstance(run, Run) else run) for run in runs]
+    if models:
+        config.models = list(models)
+    return bakeoff.execute(config, overrides, data).frame()
 
 
 class Run:
@@ -133,10 +168,17 @@ class Run:
 
         Raises:
             DataError: the data are not those of the training.
+            RunError: the model was trained on everything, so that no test part is left.
         """
+        evaluation = build(self.config.evaluation, "evaluation")
+        if isinstance(evaluation, CourseEvaluation):
+            raise RunError(
+                "A run with evaluation=course keeps the model that was trained on everything, so that nothing is left "
+                "to measure it on. `metrics` has the figures of the models that were measured."
+            )
         model = self.model
         ratings = pipeline.load_data(self.config, data)
         pipeline.check_same(ratings, self.folder.read_json("data.json")["fingerprint"])
         split: Split = build(self.config.split, "split")(ratings, self.config.seed)
         split = weighed(self.config, split.merged() if self.config.trainer.refit else split)
-        return build(self.config.evaluation, "evaluation")(model, split.train, split.test).figures
+        return evaluation(model, split.train, split.test).figures

@@ -52,10 +52,12 @@ def execute(config: Any, overrides: Sequence[str], data: pd.DataFrame | Ratings 
 
     if not config.runs and not config.models:
         raise ConfigError(
-            "What to compare? Give finished runs, runs=[runs/ease/ml-1m/...], or models to train, models=[popularity,ease]."
+            "What to compare? Give finished runs, runs=[runs/ease/ml-1m/...], or models to train, "
+            "models=[popularity,ease]."
         )
     results = [Result(folder) for folder in _finished(config.runs or [])]
-    output, failures = Path(config.output), []
+    output = Path(config.output)
+    failures: list[Failure] = []
     if config.models:
         members = _members(config, overrides, output / "runs", named=data is None)
         trained, failures = _train(members, data, output)
@@ -67,10 +69,9 @@ def execute(config: Any, overrides: Sequence[str], data: pd.DataFrame | Ratings 
     comparison = Comparison.of(results, config.sort_by, failures)
     with atomic(output / "comparison.csv") as path:
         comparison.frame().to_csv(path, index=False)
-    page = write_comparison(comparison, output, config.people)
     show(comparison)
     console.print(f"Every figure:  {output / 'comparison.csv'}", soft_wrap=True)
-    console.print(f"With plots:    {page}", soft_wrap=True)
+    console.print(f"With plots:    {write_comparison(comparison, output, config.people)}", soft_wrap=True)
     return comparison
 
 
@@ -115,11 +116,11 @@ def _members(config: Any, overrides: Sequence[str], folder: Path, named: bool) -
             raise ConfigError(f"{override} has no place in a comparison. Give {INSTEAD[key]}.")
         if key not in OWN:
             shared.append(override)
-    repeats = [[("seed", seed) for seed in config.seeds or []], [("split.fold", fold) for fold in config.folds or []]]
+    seeds = [f"seed={seed}" for seed in config.seeds or []]
+    folds = [f"split.fold={fold}" for fold in config.folds or []]
     members: list[_Member] = []
-    for model, *repeat in itertools.product(config.models, *(options or [None] for options in repeats)):
-        name, *own = str(model).split()
-        own += [f"{key}={value}" for key, value in filter(None, repeat)]
+    for model, *repeat in itertools.product(map(str, config.models), seeds or [""], folds or [""]):
+        name, *own = " ".join([model, *repeat]).split()
         label = " ".join([name, *own])
         place = RunFolder(folder / re.sub(r"[^\w.+-]+", "-", label).strip("-"))
         if any(member.folder.path == place.path for member in members):
@@ -129,33 +130,33 @@ def _members(config: Any, overrides: Sequence[str], folder: Path, named: bool) -
         except ConfigError as error:
             raise ConfigError(f"models: {label}: {error}") from error
         composed.run_dir = str(place.path)
-        _check_same(label, composed, place)
         members.append(_Member(label, composed, place))
+    for member in members:
+        _check_same(member)
     return members
 
 
-def _check_same(label: str, config: Any, folder: RunFolder) -> None:
-    """Makes sure that what already lies in the folder is of the same settings.
+def _check_same(member: _Member) -> None:
+    """Makes sure that what already lies in the folder was asked for with the same settings, and notes those.
 
     Raises:
-        ConfigError: it is of others.
+        ConfigError: it was asked for with others.
     """
     from omegaconf import OmegaConf
 
-    if not folder["config.yaml"].is_file():
+    path = member.folder.path.with_name(f"{member.folder.path.name}.yaml")
+    if not path.is_file():
+        RunFolder(path.parent).write_text(path.name, OmegaConf.to_yaml(member.config, resolve=True))
         return
     there, wanted = (
-        {key: value for key, value in flat(plain).items() if key.partition(".")[0] not in NOT_PART}
-        for plain in (
-            OmegaConf.to_container(OmegaConf.load(folder["config.yaml"]), resolve=True),
-            OmegaConf.to_container(config, resolve=True),
-        )
+        {key: value for key, value in flat(OmegaConf.to_container(config, resolve=True)).items() if key not in NOT_PART}
+        for config in (OmegaConf.load(path), member.config)
     )
     for key in dict.fromkeys([*wanted, *there]):
         if there.get(key) != wanted.get(key):
             raise ConfigError(
-                f"{folder.path} holds {label} with {key}={there.get(key)}, and {key}={wanted.get(key)} is asked for. "
-                "Choose another output."
+                f"{member.folder.path} holds {member.label} with {key}={there.get(key)}, and {key}={wanted.get(key)} "
+                "is asked for. Choose another output."
             )
 
 
@@ -183,9 +184,9 @@ def _train(members: Sequence[_Member], data: Any, output: Path) -> tuple[list[Re
         except NnrecError as error:
             failures.append(Failure(member.label, str(error)))
         except Exception as error:
-            with atomic(output / f"{member.folder.path.name}.error.txt") as path:
-                path.write_text(traceback.format_exc(), encoding="utf-8")
-                failures.append(Failure(member.label, f"{type(error).__name__}: {error} (more in {path.name})"))
+            name = f"{member.folder.path.name}.error.txt"
+            RunFolder(output).write_text(name, traceback.format_exc())
+            failures.append(Failure(member.label, f"{type(error).__name__}: {error} (more in {name})"))
         if failures and failures[-1].label == member.label:
             console.print(f"Failed: {failures[-1].reason}", soft_wrap=True, markup=False, style="red")
         _release()

@@ -244,11 +244,17 @@ def grouped(results: Sequence[Result]) -> list[Entry]:
 
 
 def _experiment(result: Result) -> dict[str, Any]:
-    """The settings of a run that make it another experiment; a model fitted at once has no use for a trainer's."""
+    """The settings of a run that make it another experiment.
+
+    Seed and fold do not, nor what takes its value from the seed (`model.seed`); a model that is fitted at once has no
+    use for a trainer's.
+    """
     return {
         key: value
         for key, value in result.settings().items()
-        if key not in ("seed", "split.fold") and (result.neural or not key.startswith("trainer.") or "refit" in key)
+        if key != "split.fold"
+        and not (key.split(".")[-1] == "seed" and value == result.repeat.seed)
+        and (result.neural or not key.startswith("trainer.") or key == "trainer.refit")
     }
 
 
@@ -259,7 +265,9 @@ def _name_apart(entries: list[Entry]) -> None:
         if len(same) < 2:
             continue
         settings = [_experiment(entry.first) for entry in same]
-        keys = [key for key in dict.fromkeys(k for s in settings for k in s) if len({str(s.get(key)) for s in settings}) > 1]
+        keys = [
+            key for key in dict.fromkeys(k for s in settings for k in s) if len({str(s.get(key)) for s in settings}) > 1
+        ]
         for entry, found in zip(same, settings, strict=True):
             own = " ".join(f"{key.rpartition('.')[2]}={_plain(found.get(key))}" for key in keys)
             entry.label = f"{name} {own}".strip()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -88,9 +89,11 @@ def results_table(
     at = f" @{first}" if first else ""
     columns = ["metric", f"validation{at}", f"test{at}", "95% interval", *(f"test @{k}" for k in others)]
     columns += ["best reachable"] if best_reachable else []
+    metrics = list(dict.fromkeys(name.partition("@")[0] for name in test))
     for column in columns:
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for metric in dict.fromkeys(name.partition("@")[0] for name in test):
+        table.add_column(column, justify="right")
+    table.columns[0].justify, table.columns[0].min_width = "left", max(map(len, metrics), default=0)
+    for metric in metrics:
         name = metric if metric in test else f"{metric}@{first}"
         interval = intervals.get(name)
         cells = [_cell(validation.get(name)), _cell(test.get(name))]
@@ -98,6 +101,13 @@ def results_table(
         cells += [_cell(test.get(f"{metric}@{k}")) for k in others]
         table.add_row(metric, *cells, *([_cell(best_reachable.get(name))] if best_reachable else []))
     return table
+
+
+def show_table(table: Table) -> None:
+    """Prints a table; where there is no terminal to fit, as wide as it wants to be."""
+    if not console.is_terminal:
+        table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.print(table, crop=False)
 
 
 def _cell(value: float | None) -> str:

@@ -7,8 +7,8 @@ Kane, Building Recommender Systems with Machine Learning and AI. Three models of
                  rating, and whatever else compares lists with what was held out
     everything   nothing is held out: coverage, diversity, novelty; this model is the one that the run keeps
 
-Each is a subfolder of the run, finished or to be resumed like a run of its own; in the end their figures are put
-together.
+A model that predicts no ratings goes without the first. Each part is a subfolder of the run, finished or to be resumed
+like a run of its own; in the end their figures are put together.
 """
 
 from __future__ import annotations
@@ -31,14 +31,11 @@ from nnrec.errors import ConfigError
 from nnrec.evaluation import Evaluation
 from nnrec.learning import Learning
 from nnrec.measured import Measured
-from nnrec.models.baseline import Baseline
 from nnrec.runs import RunFolder, atomic
-from nnrec.trainer import Progress, Trainer
+from nnrec.trainer import Trainer
 
 # What of the model that was trained on everything becomes part of the run itself.
 KEPT = ("weights.npz", "item_counts.npz", "histories", "test_lists.npz")
-# A baseline has no epochs to be chosen.
-NO_SELECTION = asdict(Progress()) | {"validation": {}}
 
 
 class CourseEvaluation(Evaluation):
@@ -91,20 +88,17 @@ class Course:
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
         """Trains and measures what has not been yet, and writes the finished run's files; returns its figures."""
-        parts, selection = {}, NO_SELECTION
-        if self.first.useful:
+        arguments, parts = (self.config, self.trainer, self.evaluation), {}
+        if "rating_scale" in self.first.model.capabilities:
             parts["accuracy"] = self._part(folder, "accuracy", lambda: self.first)
-            selection = RunFolder(folder["accuracy"]).read_json("selection.json") | {"seconds": 0.0, "validation": {}}
         else:
             console.print(f"{self.config.model.name} predicts no ratings: their accuracy is not measured.")
-        arguments = self.config, self.trainer, self.evaluation
-        del self.first
+        del self.first  # nor is its model needed any more
         parts["hit_rates"] = self._part(folder, "hit_rates", lambda: _HitRates(*arguments, self.hit_rates))
-        parts["everything"] = self._part(
-            folder, "everything", lambda: _Everything(*arguments, self.everything, selection)
-        )
+        best = RunFolder(folder[next(iter(parts))]).read_json("selection.json") | {"seconds": 0.0, "validation": {}}
+        parts["everything"] = self._part(folder, "everything", lambda: _Everything(*arguments, self.everything, best))
         _gather_files(folder, list(parts))
-        figures = self._gathered(parts, len(selection["history"]))
+        figures = self._gathered(parts, len(best["history"]))
         folder.write_json("metrics.json", figures)
         return figures
 
@@ -138,11 +132,6 @@ class Course:
 
 
 class _Accuracy(Learning):
-    @property
-    def useful(self) -> bool:
-        """Whether there is accuracy to be measured, or epochs to be chosen."""
-        return "rating_scale" in self.model.capabilities or not isinstance(self.model, Baseline)
-
     def _validate(self, model: Any, depth: Any = None) -> dict[str, float]:
         return super()._validate(model, "accuracy" if depth else None)
 
@@ -159,7 +148,7 @@ class _HitRates(Learning):
 
 
 class _Everything(Learning):
-    """Trained for the epochs and at the learning rates that were best where accuracy was measured."""
+    """Trained with the epochs, learning rates and settings that the first part chose on its validation data."""
 
     def __init__(
         self, config: Any, trainer: Trainer, evaluation: Evaluation, split: Split, selection: dict[str, Any]

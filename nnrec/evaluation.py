@@ -272,7 +272,10 @@ def check_disjoint(held_out: HeldOut) -> None:
     history, target = (
         part.user.astype(np.int64) * part.num_items + part.item for part in (held_out.history, held_out.target)
     )
-    if (shown := np.isin(target, history)).any():
+    # Looking up the many in the few takes a tenth of the time of sorting both, and is done after every epoch.
+    wanted = np.sort(target)
+    if np.any(wanted[np.searchsorted(wanted[:-1], history)] == history):
+        shown = np.isin(target, history)
         first = int(np.argmax(shown))
         users, items = held_out.target.users, held_out.target.items
         user, item = users.ids[held_out.target.user[first]], items.ids[held_out.target.item[first]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,8 @@ class Learning:
         self.config, self.trainer, self.evaluation = config, trainer, evaluation
         self.unweighed, self.split = split, weighed(config, split)
         self.model: Any = self._fresh_model(self.split)
+        if isinstance(self.model, Baseline):
+            self.model.check_split(self.split)
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
         """Trains, tests and writes the finished run's files; returns its figures."""
@@ -59,7 +61,7 @@ class Learning:
             split, seconds, epochs = self.split, selection["seconds"], len(selection["history"])
             if self.trainer.refit:
                 split = weighed(self.config, self.unweighed.merged())
-                self.model = self._fresh_model(split)
+                self.model = self._fresh_model(split, **selection.get("chosen", {}))
                 refit = self._learn("refit", split.train, folder, events, checkpoint, selection=selection)
                 seconds, epochs = seconds + refit.seconds, epochs + refit.epoch
             test = self._test(folder, split)
@@ -71,7 +73,7 @@ class Learning:
             "test": test.figures,
             "test_intervals": test.intervals(self.config.seed),
             "test_by_rating": test.by_rating,
-            "test_notes": test.notes,
+            "test_notes": list(dict.fromkeys([*selection.get("notes", []), *self.model.notes, *test.notes])),
             "training": {"seconds": round(seconds, 3), "users_per_second": round(test.users_per_second, 1)},
             "data": _data_figures(self.config, split),
         }
@@ -79,6 +81,8 @@ class Learning:
             speed = float(np.median([row["examples_per_second"] for row in selection["history"]]))
             told = {"epochs": epochs, "best_epoch": selection["best_epoch"], "examples_per_second": round(speed, 1)}
             figures["training"] |= told
+        if selection.get("chosen"):
+            figures["training"]["chosen"] = selection["chosen"]
         self._keep(folder, split)
         folder.write_json("metrics.json", figures)
         folder["checkpoint.npz"].unlink(missing_ok=True)
@@ -89,7 +93,9 @@ class Learning:
         if folder["selection.json"].is_file() and self.trainer.refit:
             return folder.read_json("selection.json")
         progress = self._learn("select", self.split.train, folder, events, checkpoint)
-        selection = asdict(progress) | {"validation": self._validate(self.model, "ranking")}
+        blind = not (isinstance(self.model, Baseline) and self.model.saw_validation)
+        selection = asdict(progress) | {"validation": self._validate(self.model, "ranking") if blind else {}}
+        selection["notes"] = list(self.model.notes)
         if progress.history:
             folder.write_text("history.csv", pd.DataFrame(progress.history).rename_axis("epoch").to_csv())
         folder.write_json("selection.json", selection)
@@ -99,7 +105,8 @@ class Learning:
         """Figures on the validation part, by default those that the monitored one is among."""
         depth = depth or ("ranking" if "@" in self.trainer.monitor else "accuracy")
         model.prepare(self.split.train)
-        return self.evaluation(model, self.split.train, self.split.validation, depth).figures
+        train, held_out = self.split.train, self.split.validation
+        return _steadily(model, lambda: self.evaluation(model, train, held_out, depth)).figures
 
     def _learn(
         self,
@@ -114,11 +121,14 @@ class Learning:
         if isinstance(self.model, Baseline):
             started = time.perf_counter()
             self.model.fit(train)
-            return Progress(seconds=time.perf_counter() - started)
+            chosen = {} if selection else self.model.calibrate(train, self.split.validation, self.evaluation)
+            return Progress(seconds=time.perf_counter() - started, chosen=chosen)
         plan: dict[str, Any] = {"epochs": self.trainer.epochs, "validate": self._validate}
         if selection is not None:
             rates = [row["learning_rate"] for row in selection["history"]]
             plan = {"epochs": selection["best_epoch"], "rates": rates, "logged": len(rates)}
+        watched = self.split.validation if selection is None else None
+        plan["diagnose"] = lambda model: model.diagnostics(train, watched)
         from nnrec.training import Stage
 
         seed = self.config.seed
@@ -129,7 +139,7 @@ class Learning:
     def _test(self, folder: RunFolder, split: Split) -> Measured:
         """Measures the model on the test part and keeps what it did there."""
         self.model.prepare(split.train)
-        test = self._measure(split)
+        test = _steadily(self.model, lambda: self._measure(split))
         if self.config.keep_histories:
             test.save(folder, split.test.target)
             if split.new_users:  # what is shown of them is no part of the training's histories
@@ -150,8 +160,8 @@ class Learning:
         if self.config.keep_histories:
             folder.write_histories(histories)
 
-    def _fresh_model(self, split: Split) -> Scorer:
-        model = build_model(self.config, split.train.num_users, split.train.num_items)
+    def _fresh_model(self, split: Split, **chosen: Any) -> Scorer:
+        model = build_model(self.config, split.train.num_users, split.train.num_items, **chosen)
         if isinstance(model, Baseline):
             model.check_memory(split.train)
         else:
@@ -162,12 +172,27 @@ class Learning:
         return model
 
 
-def build_model(config: Any, num_users: int, num_items: int) -> Any:
-    """The model of a configuration, untrained; the run's seed decides its initial weights."""
+def _steadily(model: Scorer, measure: Callable[[], Measured]) -> Measured:
+    """What was measured; anew where the model lost a part of itself meanwhile, so that it is one model's."""
+    while True:
+        known = len(model.notes)
+        measured = measure()
+        if len(model.notes) == known:
+            return measured
+
+
+def build_model(config: Any, num_users: int, num_items: int, **chosen: Any) -> Any:
+    """The model of a configuration, untrained; the run's seed decides its initial weights.
+
+    Args:
+        config: the whole configuration.
+        num_users, num_items: sizes of the data.
+        chosen: settings that take the place of the configuration's.
+    """
     from nnrec import backend
 
     backend.seed(config.seed)
-    return build(config.model, "model", num_users=num_users, num_items=num_items)
+    return build(config.model, "model", num_users=num_users, num_items=num_items, **chosen)
 
 
 def weighed(config: Any, split: Split) -> Split:

@@ -10,7 +10,18 @@ from keras import ops
 from nnrec.errors import ConfigError
 
 
-class Adam(keras.optimizers.Adam):
+class _RateFactors:
+    """What each trainable variable's learning rate is multiplied by, in order; () = all by 1."""
+
+    rate_factors: tuple[float, ...] = ()
+
+    def _rate_of(self, variable: Any, learning_rate: Any) -> Any:
+        if not self.rate_factors:
+            return learning_rate
+        return learning_rate * self.rate_factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+
+
+class Adam(_RateFactors, keras.optimizers.Adam):
     """Adam (Kingma & Ba 2015), with Keras's formula and defaults and two additions.
 
     Dense weights: on the TensorFlow backend, on one device, TensorFlow's fused kernel does in one
@@ -47,6 +58,7 @@ class Adam(keras.optimizers.Adam):
         return change, momentum_change, velocity_change
 
     def update_step(self, gradient, variable, learning_rate):
+        learning_rate = self._rate_of(variable, learning_rate)
         if not self._fused(gradient, variable):
             super().update_step(gradient, variable, learning_rate)
             return
@@ -77,6 +89,26 @@ class Adam(keras.optimizers.Adam):
         return one_device and isinstance(gradient, tf.Tensor) and gradient.dtype == variable.dtype
 
 
+class SGD(_RateFactors, keras.optimizers.SGD):
+    """Keras's stochastic gradient descent with momentum, which also follows rows of tables.
+
+    The velocity of a row that a batch does not touch stays as it is, where it would go on moving the row.
+    """
+
+    def build_rows(self, tables: list[keras.Variable]) -> None:
+        """Creates the velocity of each table."""
+        self.row_moments = [(self.add_variable_from_reference(table, name="row_velocity"),) for table in tables]
+
+    def row_step(self, rows, gradient, velocity, learning_rate, iteration):
+        """What to add to (U, ...) rows and their velocity."""
+        new = self.momentum * velocity - learning_rate * gradient
+        change = self.momentum * new - learning_rate * gradient if self.nesterov else new
+        return change, new - velocity
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, self._rate_of(variable, learning_rate))
+
+
 def create(name: str, learning_rate: float, **options: Any) -> keras.optimizers.Optimizer:
     """The optimizer of this name ("adam", or any of Keras's) with its options.
 
@@ -84,7 +116,7 @@ def create(name: str, learning_rate: float, **options: Any) -> keras.optimizers.
         ConfigError: Keras has no such optimizer, or it has no such option.
     """
     classes = {key.lower(): value for key, value in vars(keras.optimizers).items() if isinstance(value, type)}
-    classes["adam"] = Adam
+    classes |= {"adam": Adam, "sgd": SGD}
     if name.lower() not in classes:
         raise ConfigError(f"trainer.optimizer: there is no {name!r}. Choose one of: {', '.join(classes)}.")
     try:

@@ -116,8 +116,8 @@ def new_people(run: Run, source: Mapping[Any, float] | pd.DataFrame | str | Path
             f"{model.name} cannot recommend to people from outside its training data (it lacks the capability "
             "new_users: what it knows of a person was learnt in training). Train it with them, or use another model."
         )
-    value, scale = None, None
-    if "rating_scale" in model.capabilities:
+    value, scale = (None if model.relevant is None else table.rating), None
+    if model.rating_scale is not None:
         low, high = (float(bound) for bound in np.asarray(model.rating_scale))
         # Where all training ratings are the same, there is nothing to tell apart.
         value, scale = (table.rating, (low, high)) if low < high else (None, None)
@@ -130,7 +130,7 @@ def new_people(run: Run, source: Mapping[Any, float] | pd.DataFrame | str | Path
                 return _nobody_knows(run, frame)
             ratings = from_frame(frame, value=None if value is None else "rating", scale=scale)
     except MissingColumn as error:
-        needs = f" {model.name} predicts ratings, so a history needs them." if value is not None else ""
+        needs = f" {model.name} goes by ratings, so a history needs them." if value is not None else ""
         where = " Name the columns with table.user, table.item and table.rating." if _is_file(source) else ""
         raise DataError(f"{error}{needs}{where}") from error
     return _in_terms_of(run, apply_filters(ratings))

@@ -8,12 +8,13 @@ import pandas as pd
 
 from nnrec import backend, data
 from nnrec.config import build, check_seed
-from nnrec.console import console, results_table
+from nnrec.console import console, results_table, show_table
 from nnrec.course import Course, CourseEvaluation
 from nnrec.data.ratings import Ratings
 from nnrec.data.summary import print_summary, summarise
 from nnrec.errors import DataError, Interrupted, RunError
 from nnrec.learning import Learning
+from nnrec.report import write_report
 from nnrec.runs import RunFolder
 
 
@@ -60,6 +61,8 @@ def execute(config: Any, frame: pd.DataFrame | Ratings | None = None) -> RunFold
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted. Continue with: python train.py resume={folder.path}") from None
     _print_result(config, folder, figures)
+    console.print(f"Look:       {write_report(folder)}", soft_wrap=True)
+    console.print(f"Done. The run is in {folder.path}", soft_wrap=True)
     return folder
 
 
@@ -103,7 +106,7 @@ def _print_result(config: Any, folder: RunFolder, figures: dict[str, Any]) -> No
     floor = figures["data"].get("best_reachable_rmse")
     training = figures["training"]
     console.print()
-    console.print(
+    show_table(
         results_table(
             f"{config.model.name} on {config.data.name}",
             figures["test"],
@@ -112,6 +115,10 @@ def _print_result(config: Any, folder: RunFolder, figures: dict[str, Any]) -> No
             {} if floor is None else {"rmse": floor},
         )
     )
+    for kind, found in figures["test_by_rating"].items():
+        rates = ", ".join(f"{float(value):g}: {rate:.4f} ({users:,})" for value, (rate, users) in found.items())
+        cutoff = config.evaluation.cutoffs[0]
+        console.print(f"Hit rate@{cutoff} by {kind} rating (users): {rates}", soft_wrap=True)
     for note in figures["test_notes"]:
         console.print(note, style="bold red", soft_wrap=True)
     if "epochs" in training:
@@ -124,6 +131,6 @@ def _print_result(config: Any, folder: RunFolder, figures: dict[str, Any]) -> No
     if floor is not None and "rmse" in figures["test"]:
         excess = 100 * (figures["test"]["rmse"] / floor - 1)
         console.print(f"The test rmse is {excess:.1f}% above the best that anybody could reach on these data.")
-    console.print(f"Watch:      tensorboard --logdir {folder.path}/tensorboard", soft_wrap=True)
+    events = folder["tensorboard"] if folder["tensorboard"].is_dir() else folder.path
+    console.print(f"Watch:      tensorboard --logdir {events}", soft_wrap=True)
     console.print(f"Recommend:  python predict.py run={folder.path} output=recommendations.csv", soft_wrap=True)
-    console.print(f"Done. The run is in {folder.path}", soft_wrap=True)

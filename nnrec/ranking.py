@@ -43,6 +43,7 @@ def top_items(
         return _top_of_array(scores, n, seen, barred)
     from keras import ops
 
+    scores = ops.add(scores, 0.0)  # -0.0, which JAX ranks below 0.0, becomes 0.0
     if barred is not None:
         scores = ops.where(barred[None, :], -np.inf, scores)
     if seen is not None and (seen["weight"] > 0).any():

@@ -96,7 +96,7 @@ class Result:
         return list(self.config["evaluation"].get("cutoffs") or [10])
 
     def settings(self) -> dict[str, Any]:
-        """What makes the experiment, flat ("model.l2": 200); whatever says where its data or its folder lie left out."""
+        """What makes the experiment, flat ("model.l2": 200); where its data and its folder lie left out."""
         config = {key: value for key, value in self.config.items() if key not in NOT_PART}
         config["data"] = {key: value for key, value in config["data"].items() if key != "source"}
         return flat(config)

@@ -38,8 +38,9 @@ def tensorflow_step(model: Any, batch: Any) -> Any:
         gradients = tape.gradient(loss, [variable.value for variable in dense] + rows)
         rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
         optimizer.apply(gradients[: len(dense)], dense)
-        row_gradients = zip(parts, gradients[len(dense) :], strict=True)
-        return loss, [_updated(optimizer, batch, part, gradient, rate, iteration) for part, gradient in row_gradients]
+        rates = [rate * model.rate_factor(table) for table in model.row_tables]
+        row_gradients = zip(parts, gradients[len(dense) :], rates, strict=True)
+        return loss, [_updated(optimizer, batch, *part, iteration) for part in row_gradients]
 
     parts = [[tf.gather(variable.value, touched) for variable in store] for store in stores]
     loss, updated = compute(batch, parts)
@@ -69,10 +70,11 @@ def jax_step(model: Any, state: Any, batch: Any) -> Any:
     iteration = optimizer_state[_place(optimizer.iterations, optimizer.variables)]
     trainable, optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, trainable)
     optimizer_state = list(optimizer_state)
-    for place, row, gradient, moments in zip(places, rows, row_gradients, optimizer.row_moments, strict=True):
+    tables = zip(model.row_tables, places, rows, row_gradients, optimizer.row_moments, strict=True)
+    for table, place, row, gradient, moments in tables:
         moment_places = [_place(moment, optimizer.variables) for moment in moments]
         parts = [row, *(optimizer_state[moment][touched] for moment in moment_places)]
-        new_row, *new_moments = _updated(optimizer, batch, parts, gradient, rate, iteration)
+        new_row, *new_moments = _updated(optimizer, batch, parts, gradient, rate * model.rate_factor(table), iteration)
         others[place] = others[place].at[touched].set(new_row)
         for moment, new in zip(moment_places, new_moments, strict=True):
             optimizer_state[moment] = optimizer_state[moment].at[touched].set(new)

@@ -104,6 +104,9 @@ class RunFolder:
         selection.json     the same, the best epoch and the figures on validation data
         checkpoint.npz     the state of the training, to resume from
         tensorboard/       event files
+        report.html        all of it to look at
+        test_lists.npz, test_ratings.parquet, test_users.parquet, test_histories.parquet
+                           what the model did on the test part (without `keep_histories`, not kept)
 
     Args:
         path: the folder.

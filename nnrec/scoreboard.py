@@ -57,8 +57,8 @@ def remarks(comparison: Comparison) -> list[str]:
     tested = [entry for entry in comparison.entries if entry.p_value is not None]
     if tested:
         lines.append(
-            f"p: chance of a difference to {comparison.best.label} in {comparison.sort_by} as large as this if both were "
-            "equally good (paired randomisation test over users, Holm-adjusted)."
+            f"p: chance of a difference to {comparison.best.label} in {comparison.sort_by} as large as this if both "
+            "were equally good (paired randomisation test over users, Holm-adjusted)."
         )
         unsure = [entry.label for entry in tested if (entry.p_value or 0) >= SURE]
         if unsure:
@@ -66,12 +66,13 @@ def remarks(comparison: Comparison) -> list[str]:
     if any(len(entry.results) > 1 for entry in comparison.entries):
         lines.append("±: standard deviation over runs that differ in seed or fold alone.")
     if any(entry.interval(comparison.sort_by) for entry in comparison.entries):
-        lines.append("[low, high]: 95% confidence interval, bootstrap over users.")
+        lines.append("Intervals: 95% confidence, bootstrap over users.")
     kinds = {entry.first.predicts_ratings for entry in comparison.entries}
     if True in kinds:
         who = "All are" if kinds == {True} else "Those with ranked by = rating are"
         lines.append(
-            f"{who} rating models: their lists are sorted by the predicted rating, not by what people are likely to choose."
+            f"{who} rating models: their lists are sorted by the predicted rating, not by what people are likely to "
+            "choose."
         )
     return [*lines, *comparison.notes, *(f"Failed: {f.label}: {f.reason}" for f in comparison.failures)]
 
@@ -82,14 +83,13 @@ def _table(comparison: Comparison, names: list[str]) -> Table:
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     table.add_column("model", no_wrap=True)
     for name in names:
-        short = SHORT.get(name.partition("@")[0], name.partition("@")[0])
-        table.add_column(short + name[len(name.partition("@")[0]) :], justify="right", no_wrap=True)
+        table.add_column(heading(name), justify="right", no_wrap=True)
     p_values = any(entry.p_value is not None for entry in comparison.entries)
     if p_values:
         table.add_column("p", justify="right", no_wrap=True)
     table.add_column("ranked by", no_wrap=True)
     for name in TIMES:
-        table.add_column(SHORT[name], justify="right", no_wrap=True)
+        table.add_column(heading(name), justify="right", no_wrap=True)
     leaders = {name: comparison.leaders(name) for name in (*names, *TIMES)}
     for entry in comparison.entries:
         cells = [_bold(cell(entry, name, name == comparison.sort_by), entry in leaders[name]) for name in names]
@@ -104,6 +104,12 @@ def _table(comparison: Comparison, names: list[str]) -> Table:
 def _width(table: Table) -> int:
     endless = Console(width=10_000)
     return Measurement.get(endless, endless.options, table).maximum
+
+
+def heading(name: str) -> str:
+    """A metric's name, in less where there is a shorter one."""
+    stem, at, cutoff = name.partition("@")
+    return SHORT.get(stem, stem) + at + cutoff
 
 
 def cell(entry: Entry, name: str, sure: bool) -> str:

@@ -47,11 +47,19 @@ class Trainer:
 
 @dataclass
 class Progress:
-    """How far a stage has come: what a checkpoint holds beside the arrays."""
+    """How far a stage has come: what a checkpoint holds beside the arrays.
+
+    Attributes:
+        history: losses and metrics of each epoch.
+        best_epoch: from 1 on.
+        seconds: spent.
+        chosen: settings of the model that were chosen on validation data.
+    """
 
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
+    chosen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:

@@ -32,10 +32,11 @@ def compile_model(model: Recommender, trainer: Trainer) -> None:
         ConfigError: the optimizer or precision does not go with row-sparse updates.
     """
     optimizer = optimizers.create(trainer.optimizer, trainer.learning_rate, **trainer.optimizer_options)
-    if model.row_sparse and not isinstance(optimizer, optimizers.Adam):
+    own = isinstance(optimizer, optimizers.Adam | optimizers.SGD)
+    if model.row_sparse and not own:
         raise ConfigError(
             f"{model.name} updates only the rows of its tables that a batch touches, which works with "
-            f"trainer.optimizer=adam. Received: {trainer.optimizer}. Use adam, or model.arithmetic=dense."
+            f"trainer.optimizer=adam or sgd. Received: {trainer.optimizer}. Use these, or model.arithmetic=dense."
         )
     if model.row_sparse and trainer.precision == "mixed_float16":
         raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")
@@ -45,6 +46,14 @@ def compile_model(model: Recommender, trainer: Trainer) -> None:
     model.optimizer.build(model.trainable_variables)
     if model.row_sparse:
         model.optimizer.build_rows(model.row_tables)
+    factors = [model.rate_factor(variable) for variable in model.trainable_variables]
+    if own:
+        model.optimizer.rate_factors = tuple(factors)
+    elif set(factors) > {1.0}:
+        raise ConfigError(
+            f"Different learning rates within {model.name} work with trainer.optimizer=adam or sgd. Received: "
+            f"{trainer.optimizer}."
+        )
 
 
 class Stage:
@@ -58,6 +67,7 @@ class Stage:
         seed: for the order of the rows and all draws.
         epochs: how many at most.
         validate: measures the model after each epoch; None = no validation, no early stopping.
+        diagnose: more figures after each epoch, which decide nothing.
         rates: the learning rate of each epoch; None = as the schedule says.
         folder, events: where checkpoints and TensorBoard's figures go; None = nowhere.
         logged: epochs that earlier stages have logged.
@@ -73,6 +83,7 @@ class Stage:
         seed: int,
         epochs: int,
         validate: Callable[[Recommender], dict[str, float]] | None = None,
+        diagnose: Callable[[Recommender], dict[str, float]] | None = None,
         rates: Sequence[float] | None = None,
         folder: RunFolder | None = None,
         events: EventWriter | None = None,
@@ -80,7 +91,8 @@ class Stage:
     ) -> None:
         self.logged = logged
         self.name, self.trainer, self.model, self.epochs = name, trainer, model, epochs
-        self.validate, self.rates, self.folder, self.events = validate, rates, folder, events
+        self.validate, self.diagnose, self.rates = validate, diagnose, rates
+        self.folder, self.events = folder, events
         rows = model.training_rows(train)
         self.row_ids = (train.items if model.rows_are == "item" else train.users).ids
         which = np.flatnonzero(rows.lengths)
@@ -113,6 +125,7 @@ class Stage:
         """One epoch; returns its line of the history and appends it."""
         progress, trainer = self.progress, self.trainer
         rate = self._rate(epoch)
+        self.model.begin_epoch(epoch)
         self.model.optimizer.learning_rate = rate
         started = time.perf_counter()
         with _profiler(self.events, active=trainer.profile and epoch == 1):
@@ -127,6 +140,8 @@ class Stage:
             ).history
         seconds = time.perf_counter() - started
         row = {"loss": float(logs["loss"][0]), "learning_rate": rate}
+        if self.diagnose is not None:
+            row |= self.diagnose(self.model)
         if self.validate is not None:
             row |= {f"val_{name}": value for name, value in self.validate(self.model).items()}
         row["examples_per_second"] = len(self.batches.which) / seconds

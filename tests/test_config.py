@@ -118,13 +118,14 @@ def choices() -> set[tuple[str, str]]:
 def test_experiments(name):
     """What an experiment sets is there to be set, and the command line wins over it."""
     recorded = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
-    config = compose("train", [f"experiment={name}"])
+    models = [f"model={model}" for model in group("model") if name.startswith(f"{model}_")]
+    config = compose("train", [*models, f"experiment={name}"])
     for part in ("model", "trainer", "split"):
         for key, value in (recorded.get(part) or {}).items():
             assert config[part][key] == value
         fits(config[part], skipped=("name",))
     build(config.trainer, "trainer")
-    assert compose("train", [f"experiment={name}", "trainer.epochs=7"]).trainer.epochs == 7
+    assert compose("train", [*models, f"experiment={name}", "trainer.epochs=7"]).trainer.epochs == 7
 
 
 @pytest.mark.parametrize(("model", "data"), sorted(pair for pair in choices() if "_".join(pair) in group("experiment")))

@@ -211,7 +211,7 @@ def test_unknown_users(run):
 
 
 def test_histories_that_cannot_be_used(run, tmp_path):
-    with pytest.raises(DataError, match="no column 'rating'.*doubler predicts ratings, so a history needs them"):
+    with pytest.raises(DataError, match="no column 'rating'.*doubler goes by ratings, so a history needs them"):
         recommend(run, history=pd.DataFrame({"item": ["a"]}))
     with pytest.raises(DataError, match=r"the rating is 80; it must be between 1 and 5 \(scale\)"):
         recommend(run, history={"a": 80})

@@ -10,6 +10,7 @@ from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from nnrec.batches import Batch
+from nnrec.console import ProgressBar
 from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError
 from nnrec.models.baseline import Baseline, histories, liked, matrix
@@ -52,8 +53,8 @@ class ALS(Baseline):
         num_items: int,
         *,
         factors: int = 64,
-        l2: float = 10.0,
-        alpha: float = 10.0,
+        l2: float = 30.0,
+        alpha: float = 5.0,
         iterations: int = 15,
         seed: int = 0,
         relevant: float | None = None,
@@ -84,11 +85,16 @@ class ALS(Baseline):
         weights = matrix(train, self.relevant, weighted=True)
         confidence = sparse.csr_matrix((1 + self.alpha * weights.data, weights.indices, weights.indptr), weights.shape)
         # implicit has threads of its own, which those of BLAS would get in the way of.
-        with threadpool_limits(1, "blas"):
+        with ProgressBar("fitting", self.iterations) as bar, threadpool_limits(1, "blas"):
+
+            def advance(*_: object) -> None:
+                bar.advance()
+                bar.report("iterations")
+
             model = AlternatingLeastSquares(
                 self.factors, self.l2, alpha=1.0, iterations=self.iterations, random_state=self.seed
             )
-            model.fit(confidence, show_progress=False)
+            model.fit(confidence, show_progress=False, callback=advance)
         self.item_factors = model.item_factors
 
     def encode(self, batch: Batch) -> np.ndarray:

@@ -12,6 +12,7 @@ from keras import ops
 from nnrec import rowsparse
 from nnrec.batches import Batch
 from nnrec.data.ratings import Ratings, Rows
+from nnrec.data.splits import HeldOut
 from nnrec.errors import RunError
 from nnrec.models.scorer import Scorer
 
@@ -37,6 +38,22 @@ class Recommender(Scorer, keras.Model):
     def adapt(self, train: Ratings) -> None:
         """Reads off the training data what is not learnt: means, the scale, which ids occur."""
         raise NotImplementedError
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Takes notice that this epoch (0 is the first) of a training begins, for what changes with it."""
+
+    def rate_factor(self, variable: keras.Variable) -> float:
+        """What the learning rate of this variable is multiplied by."""
+        return 1.0
+
+    def diagnostics(self, train: Ratings, validation: HeldOut | None) -> dict[str, float]:
+        """Figures to show after each epoch, beside the loss.
+
+        Args:
+            train: what the model is trained on.
+            validation: what it is watched on; None in the refit.
+        """
+        return {}
 
     def training_rows(self, train: Ratings) -> Rows:
         """The matrix whose rows are the training examples."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -11,6 +11,10 @@ from nnrec.batches import Batch
 from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError, DataError, RunError
 from nnrec.models.scorer import Scorer
+
+if TYPE_CHECKING:
+    from nnrec.data.splits import HeldOut, Split
+    from nnrec.evaluation import Evaluation
 
 
 class Baseline(Scorer):
@@ -23,9 +27,13 @@ class Baseline(Scorer):
         num_users, num_items: sizes of the data.
         memory_limit: GB that fitting and scoring may take; None = what is free.
         name: as in the configuration.
+
+    Attributes:
+        saw_validation: whether it knows the validation part before the refit, so that figures on it mean nothing.
     """
 
     learnt: tuple[str, ...] = ()
+    saw_validation = False
 
     def __init__(self, num_users: int, num_items: int, *, memory_limit: float | None = None, name: str) -> None:
         if memory_limit is not None and not memory_limit > 0:
@@ -54,9 +62,24 @@ class Baseline(Scorer):
             source = "are free" if self.memory_limit is None else "are allowed (model.memory_limit)"
             raise ConfigError(
                 f"{self.name} on {self.num_users:,} users and {self.num_items:,} items needs about "
-                f"{needed / 1e9:.1f} GB of memory; {limit / 1e9:.1f} GB {source}. Drop rare items "
+                f"{needed / 1e9:.2g} GB of memory; {limit / 1e9:.2g} GB {source}. Drop rare items "
                 "(data.filters.min_ratings_per_item), use another model, or a larger machine."
             )
+
+    def check_split(self, split: Split) -> None:
+        """Makes sure, before anything is written, that the model can learn from this split. By default it can.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+
+    def calibrate(self, train: Ratings, held_out: HeldOut, evaluation: Evaluation) -> dict[str, Any]:
+        """Chooses what is to be chosen on validation data, after `fit`; the model goes by it at once.
+
+        Returns:
+            The settings that were chosen; the model of a refit is built with them.
+        """
+        return {}
 
     def state(self) -> dict[str, np.ndarray]:
         arrays: dict[str, np.ndarray] = {}

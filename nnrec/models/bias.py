@@ -50,22 +50,23 @@ class Bias(Baseline):
     def fit(self, train: Ratings) -> None:
         check_varied(train)
         self.rating_scale = np.array(train.scale, np.float32)
-        self.mean, self.user_bias, self.item_bias = biases(train, self.l2_user, self.l2_item)
+        mean, self.user_bias, self.item_bias = biases(train, self.l2_user, self.l2_item)
+        self.mean = np.float32(mean)
         self.trained = trained_users(train)
 
     def encode(self, batch: Batch) -> np.ndarray:
         """(B, 1) biases of the users."""
         users = np.maximum(batch["index"], 0)
         known = (batch["index"] >= 0) & self.trained[users]
-        bias = history_bias(batch, float(self.mean), self.item_bias, self.l2_user)
+        bias = history_bias(batch, self.mean, self.item_bias, self.l2_user)
         return np.where(known, self.user_bias[users], bias)[:, None]
 
     def score(self, queries: np.ndarray, items: np.ndarray | None = None) -> np.ndarray:
         item_bias = self.item_bias if items is None else self.item_bias[items]
-        return queries + item_bias + np.float32(self.mean)
+        return queries + item_bias + self.mean
 
     def score_pairs(self, queries: np.ndarray, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        return queries[rows, 0] + self.item_bias[items] + np.float32(self.mean)
+        return queries[rows, 0] + self.item_bias[items] + self.mean
 
 
 def biases(train: Ratings, l2_user: float, l2_item: float) -> tuple[float, np.ndarray, np.ndarray]:
@@ -96,7 +97,7 @@ def biases(train: Ratings, l2_user: float, l2_item: float) -> tuple[float, np.nd
     return mean, user_bias.astype(np.float32), item_bias.astype(np.float32)
 
 
-def history_bias(batch: Batch, mean: float, item_bias: np.ndarray, l2_user: float) -> np.ndarray:
+def history_bias(batch: Batch, mean: float | np.floating, item_bias: np.ndarray, l2_user: float) -> np.ndarray:
     """(B,) float32 user biases from the batch's histories; 0 where there is none.
 
     Args:

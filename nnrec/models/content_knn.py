@@ -52,7 +52,7 @@ class ContentKNN(ItemKNN):
         scoring: Scoring = "sum",
         form: Form = "baseline",
         neighbours: int = 20,
-        stored: int | None = 1000,
+        stored: int | None = 500,
         amplification: float = 1.0,
         relevant: float | None = None,
         l2_user: float = 5.0,
@@ -87,10 +87,10 @@ class ContentKNN(ItemKNN):
             if not weight:
                 continue
             if train.item_table is None or part not in found:
+                have = f"only {', '.join(found)}" if found else "no item table"
                 raise DataError(
-                    f"{self.name} compares items by {part}, and these data have no such column: "
-                    f"{'they have ' + ', '.join(found) if found else 'they have no item table'}. Set model.{part}=0, or "
-                    "give items a description (data.source.item_table)."
+                    f"{self.name} compares items by {part}, but these data have {have}. Set model.{part}=0, or give "
+                    "the items a description (data.source.item_table)."
                 )
             vectors = self._vectors(part, train.item_table[part])
             parts.append(np.sqrt(weight) * _unit(vectors))

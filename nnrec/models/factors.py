@@ -59,7 +59,15 @@ class BiasedFactors(Baseline):
 
     family = "ratings"
     capabilities = frozenset({"new_users", "rating_scale"})
-    learnt = ("rating_scale", "mean", "item_bias", "item_factors", "user_bias", "user_factors", "trained")
+    learnt: tuple[str, ...] = (
+        "rating_scale",
+        "mean",
+        "item_bias",
+        "item_factors",
+        "user_bias",
+        "user_factors",
+        "trained",
+    )
 
     def __init__(
         self,
@@ -95,7 +103,7 @@ class BiasedFactors(Baseline):
         """Passes over the ratings once; returns the sum of the weighted squared errors on the way."""
         raise NotImplementedError
 
-    def finish(self, entries: Entries) -> None:
+    def finish(self, train: Ratings) -> None:
         """Completes `user_factors`."""
 
     def start(self, items: np.ndarray) -> np.ndarray:
@@ -108,7 +116,7 @@ class BiasedFactors(Baseline):
             train = train.take(train.weight > 0)
         weight = np.ones(len(train), np.float32) if train.weight is None else train.weight
         self.rating_scale, self.trained = np.array(train.scale, np.float32), trained_users(train)
-        self.mean = float(np.average(train.value.astype(np.float64), weights=weight))
+        self.mean = np.float32(np.average(train.value.astype(np.float64), weights=weight))
         rng = np.random.default_rng(self.seed)
         self.user_bias, self.item_bias = (np.zeros(size, np.float32) for size in (self.num_users, self.num_items))
         self.user_factors, self.item_factors = (
@@ -119,7 +127,7 @@ class BiasedFactors(Baseline):
         self.user_factors[~self.trained] = 0
         self.item_factors[np.bincount(train.item, minlength=self.num_items) == 0] = 0
         offsets = np.searchsorted(train.user, np.arange(self.num_users + 1))
-        entries = Entries(train.user, train.item, train.value - np.float32(self.mean), weight, offsets)
+        entries = Entries(train.user, train.item, train.value - self.mean, weight, offsets)
         self.begin()
         with ProgressBar(self.name, self.epochs) as bar:
             for epoch in range(self.epochs):
@@ -131,7 +139,7 @@ class BiasedFactors(Baseline):
                     )
                 bar.advance()
                 bar.report(f"train_rmse {error:.4f}", final=epoch == self.epochs - 1)
-        self.finish(entries)
+        self.finish(train)
 
     def encode(self, batch: Batch) -> np.ndarray:
         """(B, factors + 1) vectors and, last, biases; new users are folded in from their history."""
@@ -152,10 +160,10 @@ class BiasedFactors(Baseline):
     def score(self, queries: np.ndarray, items: np.ndarray | None = None) -> np.ndarray:
         """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would tie the best."""
         chosen = slice(None) if items is None else items
-        bias = self.item_bias[chosen] + np.float32(self.mean)
+        bias = self.item_bias[chosen] + self.mean
         return queries[:, :-1] @ self.item_factors[chosen].T + queries[:, -1:] + bias
 
     def score_pairs(self, queries: np.ndarray, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         vectors, bias = queries[rows, :-1], queries[rows, -1]
         products = np.einsum("nf,nf->n", vectors, self.item_factors[items])
-        return products + bias + self.item_bias[items] + np.float32(self.mean)
+        return products + bias + self.item_bias[items] + self.mean

@@ -51,3 +51,45 @@ def fold_in(
         kernel.flat[:: len(kernel) + 1] += 1.0
         change = solve(kernel, design.T @ residual, assume_a="pos", overwrite_a=True)
     return (average + change / np.sqrt(prior)).astype(np.float32)
+
+
+def fold_in_softmax(
+    vectors: np.ndarray,
+    levels: np.ndarray,
+    weights: np.ndarray,
+    average: np.ndarray,
+    l2: float,
+    bias_prior: float = BIAS_PRIOR,
+) -> np.ndarray:
+    """A user's weights and biases (W, b) of each of K values, by softmax regression towards the average user's.
+
+    Minimises over (W, b), with (W0, b0) = `average`:
+
+        - sum_i weight_i log softmax(W vector_i + b)[level_i] + l2/2 |W - W0|^2 + bias_prior/2 |b - b0|^2
+
+    Args:
+        vectors: (n, d) of the rated items.
+        levels: (n,) int, which value each rating has.
+        weights: (n,) positive.
+        average: (K, d + 1) the average user's coefficients, the biases last.
+        l2: the penalty on W.
+        bias_prior: the penalty on b.
+
+    Returns:
+        (K, d + 1) float32.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    design = np.column_stack([vectors, np.ones(len(vectors))]).astype(np.float64)
+    prior = np.append(np.full(vectors.shape[1], max(l2, 1e-3)), bias_prior)
+    chosen = np.eye(len(average))[levels]
+
+    def objective(change: np.ndarray) -> tuple[float, np.ndarray]:
+        change = change.reshape(average.shape)
+        logs = log_softmax(design @ (average + change).T, axis=1)
+        slope = (weights[:, None] * (np.exp(logs) - chosen)).T @ design + prior * change
+        return -np.sum(weights[:, None] * chosen * logs) + np.sum(prior * change**2) / 2, slope.ravel()
+
+    found = minimize(objective, np.zeros(average.size), jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return (average + found.x.reshape(average.shape)).astype(np.float32)

@@ -51,7 +51,7 @@ class ItemKNN(Neighbourhood):
         form: Form = "baseline",
         similarity: Measure = "cosine",
         neighbours: int = 20,
-        stored: int | None = 1000,
+        stored: int | None = 500,
         shrinkage: float = 0.0,
         min_overlap: int = 1,
         amplification: float = 1.0,

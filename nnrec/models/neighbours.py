@@ -14,6 +14,7 @@ from nnrec.errors import ConfigError
 from nnrec.models.baseline import Baseline, matrix
 from nnrec.models.bias import biases, check_varied, history_bias
 from nnrec.models.compiled import compiled
+from nnrec.models.scorer import Capability, Family
 from nnrec.models.similarity import Measure, check, in_tiles
 
 Form = Literal["plain", "centered", "zscore", "baseline"]
@@ -72,14 +73,14 @@ class Neighbourhood(Baseline):
         zscore      offset that mean, scale their standard deviation (that of all ratings where it is 0)
         baseline    offset mean + user bias + item bias as in `nnrec.models.bias`, scale 1
 
-    and the baseline estimate where there is no neighbour. Weights of ratings multiply s. s is the similarity to the
-    power `amplification` (Breese, Heckerman, Kadie: Empirical Analysis of Predictive Algorithms for Collaborative
-    Filtering, 1998, section 2.2.3).
+    and the baseline estimate where there is no neighbour. Nothing is clipped. Weights of ratings multiply s.
+    s is the similarity to the power `amplification` (Breese, Heckerman, Kadie: Empirical Analysis of
+    Predictive Algorithms for Collaborative Filtering, 1998, section 2.2.3).
     """
 
     side: Literal["item", "user"]
-    family = "implicit"
-    capabilities = frozenset({"new_users"})
+    family: Family = "implicit"
+    capabilities: frozenset[Capability] = frozenset({"new_users"})
 
     def __init__(
         self,
@@ -287,10 +288,10 @@ def rows_of(
         num_items: width.
         relevant: only entries of at least this value in the batch; None = all.
     """
-    kept = batch["weight"] > 0
+    counts = batch["weight"] > 0
     if relevant is not None:
-        kept &= batch["value"] >= relevant
-    kept = np.flatnonzero(kept)
+        counts &= batch["value"] >= relevant
+    kept = np.flatnonzero(counts)
     kept = kept[np.lexsort((batch["column"][kept], batch["row"][kept]))]
     size = len(batch["index"])
     starts = np.concatenate([[0], np.cumsum(np.bincount(batch["row"][kept], minlength=size))])

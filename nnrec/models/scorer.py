@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,8 @@ class Scorer:
             "rating_scale": its scores are ratings, on the scale `rating_scale` = (lowest, highest).
         personal: whether different histories get different lists.
         relevant: an implicit model goes by ratings of at least this value; None = by all.
+        rating_scale: (lowest, highest) of the ratings it learnt from; None where it goes by no values.
+        notes: what people should know about its training or scoring so far, a line each.
     """
 
     name: str
@@ -35,7 +38,8 @@ class Scorer:
     capabilities: frozenset[Capability] = frozenset()
     personal = True
     relevant: float | None = None
-    rating_scale: Any
+    rating_scale: Any = None
+    notes: Sequence[str] = ()
 
     def prepare(self, history: Ratings) -> None:
         """Takes notice of the ratings that may be seen when scoring. By default nothing is needed."""

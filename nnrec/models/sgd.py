@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """The function compiled; kept on disk where there is a folder to keep it in."""
-    # Sums may be reordered, so that they run on vectors; what is not finite stays so.
-    options = {"fastmath": {"reassoc", "contract", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that may be written to
-        return numba.njit(**options)(function)
+from nnrec.models.compiled import compiled
 
 
 @compiled

@@ -56,7 +56,7 @@ class SLIM(Baseline):
         num_users: int,
         num_items: int,
         *,
-        l1: float = 10.0,
+        l1: float = 3.0,
         l2: float = 200.0,
         relevant: float | None = None,
         memory_limit: float | None = None,
@@ -84,10 +84,7 @@ class SLIM(Baseline):
             return sparse.csr_array(weights)
 
         blocks = []
-        with (
-            ProgressBar("fitting", self.num_items) as bar,
-            ThreadPoolExecutor(os.cpu_count()) as threads,
-        ):
+        with ProgressBar("fitting", self.num_items) as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
             for solved in threads.map(block, range(0, self.num_items, BLOCK)):
                 blocks.append(solved)
                 bar.advance(solved.shape[0])

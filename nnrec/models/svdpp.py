@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError
 from nnrec.models.factors import BiasedFactors, Entries
 
@@ -52,11 +53,11 @@ class SVDPlusPlus(BiasedFactors):
         num_items: int,
         *,
         factors: int = 100,
-        epochs: int = 50,
+        epochs: int = 30,
         learning_rate: float = 0.01,
-        l2: float = 0.1,
+        l2: float = 0.08,
         l2_bias: float = 0.02,
-        l2_implicit: float = 0.01,
+        l2_implicit: float = 0.005,
         initial_spread: float = 0.01,
         seed: int = 0,
         name: str = "svdpp",
@@ -101,10 +102,10 @@ class SVDPlusPlus(BiasedFactors):
             self.l2_implicit,
         )
 
-    def finish(self, entries: Entries) -> None:
+    def finish(self, train: Ratings) -> None:
+        rows = train.rows("user")
         for user in np.flatnonzero(self.trained):
-            own = slice(*entries.offsets[user : user + 2])
-            self.user_factors[user] += self._implicit(entries.item[own])
+            self.user_factors[user] += self._implicit(rows.ids[rows.offsets[user] : rows.offsets[user + 1]])
 
     def start(self, items: np.ndarray) -> np.ndarray:
         return np.append(self._implicit(items), np.float32(0))

@@ -21,7 +21,7 @@ from nnrec.models.neighbours import (
     rows_of,
     whole,
 )
-from nnrec.models.similarity import Measure, Search, column_means, comparable
+from nnrec.models.similarity import Measure, Search, column_means, comparable, in_tiles
 
 
 class UserKNN(Neighbourhood):
@@ -55,7 +55,7 @@ class UserKNN(Neighbourhood):
     """
 
     side = "user"
-    learnt = ("people", "had", "had_weights", "means")
+    learnt = ("people", "had", "had_weights", "item_means")
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class UserKNN(Neighbourhood):
         self.fit_levels(train)
         everybody = whole(train)
         vectors = self.vectors(everybody)
-        self.means = column_means(vectors)
+        self.item_means = column_means(vectors)
         self.people = comparable(vectors, self.similarity)
         if self.scoring == "sum":
             self.had, self.had_weights = rows_of(everybody, everybody["weight"], self.num_items, self.relevant)
@@ -101,7 +101,7 @@ class UserKNN(Neighbourhood):
             self.__dict__.pop(derived, None)
 
     def encode(self, batch: Batch) -> Queries:
-        compared = comparable(self.vectors(batch), self.similarity, self.means)
+        compared = comparable(self.vectors(batch), self.similarity, self.item_means)
         levels = self.user_levels(batch) if self.scoring == "mean" else None
         similar = self.amplified(self._search(compared, batch["index"]))
         return Queries(similar, np.empty(0, np.float32), levels)

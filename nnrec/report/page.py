@@ -32,11 +32,12 @@ class Cell:
 
 @dataclass
 class Table:
-    """Rows of cells; the first cell names the row."""
+    """Rows of cells; the first cell names the row. `folded`: only the caption shows at first."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    folded: bool = False
     kind: str = "table"
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from nnrec.comparison import Comparison, Entry
+from nnrec.data.ratings import Rows
 from nnrec.errors import ConfigError
 from nnrec.report.page import Cell, Listed, People, Person, Section, Table
 from nnrec.results import Result
 
-# So many people are shown, so many items each, and so many bad predictions.
-PEOPLE, ITEMS, WORST = 6, 10, 10
+# So many people are shown and so many items each; so many bad predictions of one model, and of each of several.
+PEOPLE, ITEMS = 6, 10
+WORST, WORST_OF_EACH = 10, 5
 
 
 def people_section(comparison: Comparison, wanted: Sequence[Any] | None = None) -> Section | None:
@@ -26,7 +28,9 @@ def people_section(comparison: Comparison, wanted: Sequence[Any] | None = None) 
     Raises:
         ConfigError: no run measured one of the wanted.
     """
-    entries = [entry for entry in comparison.entries if entry.first.lists is not None and entry.first.ratings is not None]
+    entries = [
+        entry for entry in comparison.entries if entry.first.lists is not None and entry.first.ratings is not None
+    ]
     if not entries:
         return None
     first = entries[0].first
@@ -46,33 +50,36 @@ def people_section(comparison: Comparison, wanted: Sequence[Any] | None = None) 
 def worst_section(comparison: Comparison) -> Section | None:
     """The held-out ratings whose predictions were furthest off."""
     tables = []
+    number = WORST if len(comparison.entries) == 1 else WORST_OF_EACH
     for entry in comparison.entries:
-        result, ratings = entry.first, entry.first.ratings
+        result, ratings, counts = entry.first, entry.first.ratings, entry.first.item_counts
         if ratings is None or "prediction" not in ratings:
             continue
         error = (ratings["prediction"] - ratings["value"]).abs()
         worst = ratings.assign(error=error).sort_values(["error", "user", "item"], ascending=[False, True, True])
         rows = [
             [
-                Cell(result.titles[int(row.item)]),
-                Cell(str(result.user_ids[int(row.user)])),
-                Cell(f"{row.value:g}", float(row.value)),
-                Cell(f"{row.prediction:.2f}", float(row.prediction)),
-                Cell(f"{result.item_counts[int(row.item)]:,}", float(result.item_counts[int(row.item)])),
+                Cell(result.titles[row["item"]]),
+                Cell(str(result.user_ids[row["user"]])),
+                Cell(f"{row['value']:g}", row["value"]),
+                Cell(f"{row['prediction']:.2f}", row["prediction"]),
+                Cell(f"{counts[row['item']]:,}", float(counts[row["item"]])),
             ]
-            for row in worst.head(WORST).itertuples()
+            for row in worst.head(number).to_dict("records")
         ]
         columns = ["item", "user", "rating", "predicted", "ratings of the item"]
         tables.append(Table(f"{entry.label}: the {len(rows)} predictions furthest off", columns, rows))
     return Section("worst", "Worst rating predictions", [], list(tables)) if tables else None
 
 
-def _relevant(result: Result, user: int) -> dict[int, float]:
-    """The user's relevant held-out items and their ratings, highest first."""
+def _relevant(result: Result, user: int, seen: Rows | None) -> dict[int, float]:
+    """The user's relevant held-out items and their ratings, highest first; none that the lists' model had seen."""
     assert result.ratings is not None
     mine = result.ratings[result.ratings["user"] == user]
     if result.relevant is not None:
         mine = mine[mine["value"] >= result.relevant]
+    if seen is not None:
+        mine = mine[~mine["item"].isin(seen.ids)]
     mine = mine.sort_values(["value", "item"], ascending=[False, True])
     return {int(item): float(value) for item, value in zip(mine["item"], mine["value"], strict=True)}
 
@@ -107,23 +114,27 @@ def _asked_for(entries: Sequence[Entry], wanted: Sequence[Any]) -> np.ndarray:
 
 def _person(entries: Sequence[Entry], user: int) -> Person:
     first = entries[0].first
-    relevant, seen = _relevant(first, user), first.seen(np.array([user]))
+    seen = first.seen(np.array([user]))
+    relevant = _relevant(first, user, seen)
     columns: list[tuple[str, str, list[Listed]]] = []
-    about = f"{len(relevant)} relevant held-out items."
+    about = []
     if seen is not None:
         best = np.lexsort((seen.ids, -seen.values))[:ITEMS]
-        liked = [Listed(first.titles[item], f"{value:g}") for item, value in zip(seen.ids[best], seen.values[best], strict=True)]
-        about = f"{len(seen.ids):,} ratings in the history, {about}"
-        columns.append(("Liked before", "the highest ratings of the history", liked))
-    held_out = [Listed(first.titles[item], f"{value:g}") for item, value in list(relevant.items())[:ITEMS]]
-    columns.append(("Held out", "what a good list would hold", held_out))
+        liked = zip(seen.ids[best], seen.values[best], strict=True)
+        listed = [Listed(first.titles[item], f"{value:g}") for item, value in liked]
+        about.append(f"Ratings in the history: {len(seen.ids):,}.")
+        columns.append(("Liked before", "the highest ratings of the history", listed))
+    if relevant:
+        held_out = [Listed(first.titles[item], f"{value:g}") for item, value in list(relevant.items())[:ITEMS]]
+        about.append(f"Relevant held-out items: {len(relevant)}.")
+        columns.append(("Held out", "what a good list would hold", held_out))
     for entry in entries:
         lists = entry.first.lists
         assert lists is not None
         place = int(np.searchsorted(lists.users, user))
         items = [int(item) for item in lists.items[place] if item >= 0][:ITEMS]
-        hits = sum(item in relevant for item in items)
         kind = "predicted rating" if entry.first.predicts_ratings else ""
+        hits = f"{sum(item in relevant for item in items)} of {len(items)} hit" if relevant else ""
         listed = [
             Listed(
                 first.titles[item],
@@ -132,6 +143,5 @@ def _person(entries: Sequence[Entry], user: int) -> Person:
             )
             for item, score in zip(items, lists.scores[place], strict=False)
         ]
-        remark = f"{hits} of {len(items)} hit" + (f"; {kind}" if kind else "")
-        columns.append((entry.label, remark, listed))
-    return Person(str(first.user_ids[user]), about, columns)
+        columns.append((entry.label, "; ".join(filter(None, [hits, kind])), listed))
+    return Person(str(first.user_ids[user]), " ".join(about), columns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +11,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from nnrec.comparison import Entry
 
 # Colours to draw with, and the CSS variables of the page that take their places.
 INK, MUTED, GRID, SURFACE = "#0a0001", "#0a0002", "#0a0003", "#0a0004"
@@ -53,6 +54,12 @@ class Line(NamedTuple):
     number: int
     label: str
     data: Any
+
+
+def lines_of(entries: Sequence[Entry], data: Callable[[Entry], Any]) -> list[Line]:
+    """A line for each entry that `data` returns something for."""
+    found = ((number, entry.label, data(entry)) for number, entry in enumerate(entries))
+    return [Line(*line) for line in found if line[2] is not None]
 
 
 def color(number: int) -> str:
@@ -136,6 +143,7 @@ def curves(axes: Axes, lines: Sequence[Line], x_name: str, y_name: str) -> None:
     """A line each; data: (x, y)."""
     for number, label, (x, y) in lines:
         axes.plot(x, y, color=color(number), label=label, marker="o" if len(x) < 2 else None)
+    axes.locator_params(axis="x", integer=True)
     if len(lines) > 1:
         axes.legend(fontsize=9.5)
     axes.set_xlabel(x_name)
@@ -190,7 +198,8 @@ def long_tail(axes: Axes, counts: np.ndarray) -> None:
     axes.set_ylim(0)
     axes.axvline(half, color=MUTED, linewidth=1)
     axes.annotate(
-        f"half of all ratings go to {half:,} items ({half / len(ordered):.0%});\nthe other half to {len(ordered) - half:,}",
+        f"half of all ratings go to {half:,} items ({half / len(ordered):.0%});\n"
+        f"the other half to {len(ordered) - half:,}",
         (half, ordered[0] * 0.8), (8, 0), textcoords="offset points", va="center", fontsize=10,
     )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
@@ -212,24 +221,25 @@ def by_value(axes: Axes, lines: Sequence[Line], x_name: str, y_name: str) -> Non
     axes.set_ylabel(y_name)
 
 
-def groups(axes: Axes, names: Sequence[str], lines: Sequence[Line], y_name: str) -> None:
-    """Per group a point with its interval for each entry, side by side.
+def groups(axes: Axes, names: Sequence[str], lines: Sequence[Line], x_name: str) -> None:
+    """Per group, the first on top, a point with its interval for each entry.
 
     Args:
         names: of the groups.
         lines: data: (value, low, high) per group, NaN where there is none.
     """
-    step = min(0.13, 0.7 / max(len(lines), 1))
+    step = 0.8 / (len(lines) + 1)
     for shift, (number, label, points) in enumerate(lines):
         place = np.arange(len(names)) + (shift - (len(lines) - 1) / 2) * step
         value, low, high = np.array(points).T
-        axes.vlines(place, low, high, color=color(number), linewidth=1.6)
-        axes.plot(place, value, marker(number), color=color(number), markersize=5, label=label)
-    long = max(map(len, names)) * len(names) > 45
-    axes.set_xticks(range(len(names)), names, rotation=35 if long else 0, ha="right" if long else "center")
-    axes.set_xlim(-0.6, len(names) - 0.4)
-    axes.tick_params(axis="x", length=0)
-    axes.grid(axis="x", visible=False)
-    axes.set_ylabel(y_name)
+        axes.hlines(place, low, high, color=color(number), linewidth=1.6)
+        axes.plot(value, place, marker(number), color=color(number), markersize=4.5, label=label)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(axis="y", visible=False)
+    for place in np.arange(len(names) - 1) + 0.5:
+        axes.axhline(place, color=GRID, linewidth=0.7)
+    axes.set_xlabel(x_name)
     if len(lines) > 1:
-        axes.legend(fontsize=9, ncols=math.ceil(len(lines) / 6))
+        axes.figure.legend(loc="outside upper left", ncols=3, fontsize=9)

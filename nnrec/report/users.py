@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nnrec.comparison import Comparison, Entry
+from nnrec.comparison import Comparison
 from nnrec.metrics.legend import formatted
 from nnrec.metrics.statistics import bootstrap_interval
 from nnrec.report import plots
@@ -27,7 +27,8 @@ def groups_section(comparison: Comparison) -> Section | None:
     entries = [(n, e) for n, e in enumerate(comparison.entries) if e.first.by_user(metric) is not None]
     if first.user_table is None or not entries:
         return None
-    blocks: list[Any] = []
+    figures: list[Any] = []
+    tables: list[Any] = []
     for attribute, group in attributes(first.user_table).items():
         measured = group.loc[group.index.intersection(entries[0][1].first.by_user(metric).index)].dropna()  # type: ignore[union-attr]
         sizes = measured.value_counts()
@@ -38,29 +39,34 @@ def groups_section(comparison: Comparison) -> Section | None:
         rows = {entry.label: [_figure(entry.first, metric, measured.index[measured == name]) for name in names]
                 for _, entry in entries}  # fmt: skip
         lines = [plots.Line(n, entry.label, rows[entry.label]) for n, entry in entries[:MAX_LINES]]
-        labels = [f"{name}\n{sizes[name]:,}" for name in names]
+        labels = [f"{name} ({sizes[name]:,})" for name in names]
         svg = plots.draw(
-            f"group-{len(blocks)}",
+            f"group-{len(figures)}",
             lambda axes, labels=labels, lines=lines: plots.groups(axes, labels, lines, metric),  # type: ignore[misc]
-            width=plots.WIDTH * (1.35 if len(names) > 7 else 1),
+            width=4.4,
+            height=0.9 + len(names) * (0.18 + 0.1 * len(lines)),
         )
         told = "; ".join(
             f"{label}: " + ", ".join(f"{n} {formatted(p[0])}" for n, p in zip(names, points, strict=True))
             for _, label, points in lines
         )
-        blocks.append(Plot(svg, f"{metric} by {attribute}. {told}", f"{metric} by {attribute}; below each group its users."))
+        figures.append(
+            Plot(svg, f"{metric} by {attribute}. {told}", f"{metric} by {attribute}; in brackets the number of users.")
+        )
         cells = [
             [Cell(name), Cell(f"{sizes[name]:,}", float(sizes[name])), *(_cell(rows[e.label][i]) for _, e in entries)]
             for i, name in enumerate(names)
         ]
-        blocks.append(Table(f"{metric} by {attribute}", [attribute, "users", *(e.label for _, e in entries)], cells))
-    if not blocks:
+        tables.append(
+            Table(f"{metric} by {attribute}", [attribute, "users", *(e.label for _, e in entries)], cells, True)
+        )
+    if not figures:
         return None
     text = (
         f"{metric} with its 95% interval (bootstrap over users), for groups of at least {MIN_USERS} test users. Of an "
         f"attribute with many values the {MAX_GROUPS} largest groups are shown."
     )
-    return Section("groups", "Groups of users", [text], blocks)
+    return Section("groups", "Groups of users", [text], [*figures, *tables])
 
 
 def attributes(table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -76,9 +82,12 @@ def attributes(table: pd.DataFrame) -> dict[str, pd.Series]:
         if pd.api.types.is_numeric_dtype(values) and values.nunique() > MAX_NUMBERS:
             found[column] = _binned(values)
         elif values.nunique() <= MAX_VALUES:
-            number = pd.api.types.is_numeric_dtype(values)
-            found[column] = values.map(lambda value: f"{value:g}" if number else str(value), na_action="ignore")
+            found[column] = values.map(_in_short, na_action="ignore")
     return found
+
+
+def _in_short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _binned(values: pd.Series) -> pd.Series:

@@ -105,7 +105,7 @@ def test_fitting_is_silent(monkeypatch, capfd):
 def test_what_does_not_work_is_refused():
     with pytest.raises(ConfigError, match="model.factors and model.iterations must be 1 or more. Received: 0 and 15"):
         ALS(3, 3, factors=0)
-    with pytest.raises(ConfigError, match="model.l2 and model.alpha must be positive. Received: 10.0 and 0"):
+    with pytest.raises(ConfigError, match="model.l2 and model.alpha must be positive. Received: 30.0 and 0"):
         ALS(3, 3, alpha=0)
     with pytest.raises(ConfigError, match="als on 3 users and 3 items needs about"):
         ALS(3, 3, memory_limit=1e-9).check_memory(ratings_of([[1, 1, 1], [0, 0, 0], [0, 0, 0]]))

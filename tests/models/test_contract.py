@@ -23,6 +23,7 @@ from trials import (
     ready,
     scores_of,
     settings_of,
+    settings_on,
     solver,
     trained,
     untrained,
@@ -126,7 +127,7 @@ def other_held_out(split: Split) -> tuple[Split, Split]:
 def learnt(case, split: Split, folder) -> tuple[dict, Scorer, np.ndarray]:
     """The figures of a whole training, the model, and its scores for everybody in the split."""
     config = compose("train", [f"model={case[0]}", f"run_dir={folder}"])
-    config.model = settings_of(case)
+    config.model = settings_on(case, split)
     trainer = replace(TRAINER, epochs=2, batch_size=64, refit=True)
     learning = Learning(config, trainer, Evaluation((5,)), split)
     figures = learning.run(RunFolder.create(folder))

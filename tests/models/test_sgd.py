@@ -1,4 +1,4 @@
-"""The compiled loops: single steps by hand, the textbook's SVD++, the cache."""
+"""The compiled loops: single steps by hand, and the textbook's SVD++."""
 
 from __future__ import annotations
 
@@ -77,15 +77,3 @@ def test_svdpp_is_the_textbooks_with_every_y_updated_at_every_rating():
     assert squared == pytest.approx(total, rel=1e-5)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
-
-
-def test_without_a_folder_for_the_cache_it_compiles_all_the_same(monkeypatch):
-    njit = sgd.numba.njit
-
-    def nowhere(**options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(**options)
-
-    monkeypatch.setattr(sgd.numba, "njit", nowhere)
-    assert sgd.compiled(lambda x: x + 1)(2) == 3

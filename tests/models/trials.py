@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from tempfile import TemporaryDirectory, mkdtemp
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from hydra.utils import get_class
+from omegaconf import OmegaConf
 
 from nnrec.batches import RowBatches
 from nnrec.config import compose, config_folder
 from nnrec.data.ratings import Ratings
+from nnrec.data.splits import RandomSplit, Split
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.learning import build_model
+from nnrec.evaluation import Evaluation
+from nnrec.learning import Learning, build_model
 from nnrec.models.baseline import Baseline
 from nnrec.models.scorer import Scorer
+from nnrec.runs import RunFolder
 from nnrec.trainer import Trainer
 
 
@@ -35,6 +40,8 @@ class Trial:
         no_penalty: nothing but the errors in the loss.
         noise: random draws in training.
         variants: name -> settings, each tested like a model of its own.
+
+    `runs` among the settings are cases, in place of which the model gets runs of them on the data it learns from.
     """
 
     tiny: Mapping[str, Any] = field(default_factory=dict)
@@ -51,10 +58,35 @@ MODELS = {
         noise={"dropout": 0.2, "input_dropout": 0.3},
         variants={"item": {}, "user": {"by": "user"}, "sparse": {"arithmetic": "sparse"}},
     ),
+    "blend": Trial(
+        tiny={"runs": (("ease", "default"), ("item_knn", "sum"))},
+        variants={
+            "zscore": {},
+            "rank": {"combine": "rank"},
+            "rating": {"combine": "rating", "runs": (("item_knn", "mean"), ("user_knn", "mean"))},
+        },
+    ),
     "als": Trial(tiny={"factors": 2, "l2": 1.0, "alpha": 2.0, "iterations": 3}),
-    "content_knn": Trial(tiny={"neighbours": 12, "title": 0.0, "l2_user": 0.0, "l2_item": 0.0, "form": "centered"}, variants={"sum": {}, "mean": {"scoring": "mean"}}),
+    "content_knn": Trial(
+        tiny={"neighbours": 12, "title": 0.0, "l2_user": 0.0, "l2_item": 0.0, "form": "centered"},
+        variants={"sum": {}, "mean": {"scoring": "mean"}},
+    ),
     "ease": Trial(tiny={"l2": 10.0}),
     "item_knn": Trial(variants=KNN),
+    "rbm": Trial(
+        tiny={"hidden_units": 60, "gibbs_steps": [[0, 1], [2, 3]]},
+        no_penalty={"weight_decay": 0.0},
+        noise={"sparsity_penalty": 0.01},
+        variants={
+            "item": {},
+            "user": {"by": "user"},
+            "sparse": {"arithmetic": "sparse", "conditional": True, "rank": 4, "by": "user"},
+            "item-sparse": {"arithmetic": "sparse"},
+            "conditional": {"conditional": True, "bias_learning_rate": 0.5},
+            "factored": {"rank": 4},
+        },
+        trainer={"epochs": 8, "learning_rate": 0.05},
+    ),
     "slim": Trial(tiny={"l1": 1.0, "l2": 1.0}),
     "svd": Trial(tiny={"factors": 8}),
     "svdpp": Trial(tiny={"factors": 8}),
@@ -133,6 +165,38 @@ def settings_of(case: tuple[str, str], **more: Any) -> dict[str, Any]:
     return settings | tested.tiny | tested.variants[variant] | more
 
 
+RUNS = TemporaryDirectory()
+
+
+@cache
+def finished_run(case: tuple[str, str], split: Split) -> str:
+    """The folder of a run of a case on a split, without a refit."""
+    folder = RunFolder.create(mkdtemp(dir=RUNS.name))
+    config = compose("train", [f"model={case[0]}", "trainer.refit=false", f"run_dir={folder.path}"])
+    config.model = settings_of(case)
+    folder.write_catalogue(split.train)
+    folder.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    Learning(config, TRAINER, Evaluation((5,)), split).run(folder)
+    return str(folder.path)
+
+
+def settings_on(case: tuple[str, str], data: Ratings | Split, **more: Any) -> dict[str, Any]:
+    """The model's settings where it learns from these data."""
+    settings = settings_of(case, **more)
+    if "runs" in settings:
+        split = data if isinstance(data, Split) else split_of(data)
+        settings["runs"] = [finished_run(run, split) for run in settings["runs"]]
+    return settings
+
+
+SPLITS: dict[str, Split] = {}
+
+
+def split_of(ratings: Ratings) -> Split:
+    """A split of ratings that a model learns from as a whole."""
+    return SPLITS.setdefault(ratings.fingerprint(), RandomSplit(test=0.1, validation=0.1)(ratings, 0))
+
+
 def is_neural(case: tuple[str, str]) -> bool:
     return not issubclass(get_class(settings_of(case)["_target_"]), Baseline)
 
@@ -142,7 +206,7 @@ def data_of(case: tuple[str, str]) -> Ratings:
 
 
 def untrained(case: tuple[str, str], ratings: Ratings, seed: int = 0, **more: Any) -> Any:
-    settings = settings_of(case, **more)
+    settings = settings_on(case, ratings, **more)
     settings |= {"seed": seed} if "seed" in settings else {}
     return build_model(SimpleNamespace(model=settings, seed=seed), ratings.num_users, ratings.num_items)
 
