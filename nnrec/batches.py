@@ -42,6 +42,10 @@ class RowBatches:
         `touched`: (U,) int32, the distinct columns; `column` points into it. Padding repeats the first.
         `touched_scale`: (U,) float32, 1 / P(a batch touches this column); 0 marks padding.
           A penalty on the touched rows of a table, times this, has the full table's as expectation.
+    With `negatives=(N, power)` columns are drawn for each batch, and it holds also
+        `negative`: (N,) int32, the distinct columns drawn, as positions in `touched`; padded.
+        `negative_scale`: (N,) float32, times drawn / (N P(column)); 0 marks padding. A sum over the drawn
+          columns, times this, has the sum over all columns as expectation.
 
     Args:
         rows: the matrix.
@@ -49,6 +53,8 @@ class RowBatches:
         which: (m,) rows to run over; None = all.
         seed: shuffles the rows anew every epoch and keys their draws; None = in order, keys 0.
         touched: whether to renumber the columns (for row-sparse updates of large tables).
+        negatives: how many columns to draw for each batch, with replacement, and to which power of its number
+            of entries (at least 1) a column's probability is proportional; needs `touched`.
     """
 
     def __init__(
@@ -59,11 +65,18 @@ class RowBatches:
         which: np.ndarray | None = None,
         seed: int | None = None,
         touched: bool = False,
+        negatives: tuple[int, float] | None = None,
     ) -> None:
         self.rows = rows
         self.batch_size = batch_size
         self.which = np.arange(len(rows)) if which is None else which
         self.seed = seed
+        self.num_negatives = 0
+        if negatives is not None:
+            self.num_negatives, power = negatives
+            odds = np.maximum(np.bincount(rows.take(self.which).ids, minlength=rows.num_columns), 1.0) ** power
+            self.probability = odds / odds.sum()
+            self._cumulative = np.cumsum(self.probability)
         self.scale = self._touched_scale() if touched else None
 
     def _touched_scale(self) -> np.ndarray:
@@ -82,7 +95,9 @@ class RowBatches:
         full, left = divmod(rows, self.batch_size)
         share = full * touched(min(self.batch_size, rows)) + (touched(left) if left else 0.0)
         share /= max(len(self), 1)
-        return np.divide(1, share, out=np.zeros(len(counts)), where=counts > 0).astype(np.float32)
+        if self.num_negatives:
+            share = 1 - (1 - share) * (1 - self.probability) ** self.num_negatives
+        return np.divide(1, share, out=np.zeros(len(counts)), where=share > 0).astype(np.float32)
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -100,9 +115,19 @@ class RowBatches:
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             keys = np.zeros(len(chosen), np.uint32) if self.seed is None else row_keys(self.seed, epoch, chosen)
-            yield self._batch(chosen, keys)
+            drawn = self._drawn(epoch, start) if self.num_negatives else None
+            yield self._batch(chosen, keys, drawn)
 
-    def _batch(self, chosen: np.ndarray, keys: np.ndarray) -> Batch:
+    def _drawn(self, epoch: int, start: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct columns drawn for the batch that begins at this row of the epoch, and how often each came."""
+        rng = np.random.default_rng([self.seed or 0, epoch, start])
+        places = np.searchsorted(self._cumulative, rng.random(self.num_negatives) * self._cumulative[-1], side="right")
+        columns, times = np.unique(np.minimum(places, len(self._cumulative) - 1), return_counts=True)
+        return columns.astype(np.int32), times
+
+    def _batch(
+        self, chosen: np.ndarray, keys: np.ndarray, drawn: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> Batch:
         part = self.rows.take(chosen)
         size = bucket(max(len(part.ids), 1))
         weights = np.ones(len(part.ids), np.float32) if part.weights is None else part.weights
@@ -115,9 +140,16 @@ class RowBatches:
             "weight": padded(weights, size),
         }
         if self.scale is not None:
-            codes, touched = pd.factorize(part.ids)
+            ids = part.ids if drawn is None else np.concatenate([part.ids, drawn[0]])
+            codes, touched = pd.factorize(ids)
             room = bucket(max(len(touched), 1))
-            batch["column"] = padded(codes.astype(np.int32), size)
+            batch["column"] = padded(codes[: len(part.ids)].astype(np.int32), size)
             batch["touched"] = padded(touched.astype(np.int32), room, fill=touched[0] if len(touched) else 0)
             batch["touched_scale"] = padded(self.scale[touched], room)
+            if drawn is not None:
+                columns, times = drawn
+                scale = (times / (self.num_negatives * self.probability[columns])).astype(np.float32)
+                positions = codes[len(part.ids) :].astype(np.int32)
+                batch["negative"] = padded(positions, self.num_negatives, fill=positions[0])
+                batch["negative_scale"] = padded(scale, self.num_negatives)
         return batch

@@ -46,6 +46,10 @@ class Learning:
         self.config, self.trainer, self.evaluation = config, trainer, evaluation
         self.unweighed, self.split = split, weighed(config, split)
         self.model: Any = self._fresh_model(self.split)
+        if trainer.monitor == "auto":
+            figure = "rmse" if "rating_scale" in self.model.capabilities else f"ndcg@{max(evaluation.cutoffs)}"
+            self.trainer = replace(trainer, monitor=f"val_{figure}")
+            config.trainer.monitor = self.trainer.monitor
         if isinstance(self.model, Baseline):
             self.model.check_split(self.split)
 
@@ -186,13 +190,17 @@ def build_model(config: Any, num_users: int, num_items: int, **chosen: Any) -> A
 
     Args:
         config: the whole configuration.
+            Where it names files whose content a run folder has to hold, this content takes their place in it.
         num_users, num_items: sizes of the data.
         chosen: settings that take the place of the configuration's.
     """
     from nnrec import backend
 
     backend.seed(config.seed)
-    return build(config.model, "model", num_users=num_users, num_items=num_items, **chosen)
+    model = build(config.model, "model", num_users=num_users, num_items=num_items, **chosen)
+    for key, value in model.embedded.items():
+        config.model[key] = value
+    return model
 
 
 def weighed(config: Any, split: Split) -> Split:

@@ -57,3 +57,21 @@ def dropout_mask(keys: Any, columns: Any, rate: float) -> Any:
     from keras import ops
 
     return ops.cast(uniform(keys, columns) >= rate, "float32") / (1.0 - rate)
+
+
+def normal(keys: Any, columns: Any) -> Any:
+    """Standard normal numbers (Box & Muller 1958), one for each two neighbouring halves of the columns.
+
+    Args:
+        keys: uint32 tensor, (B, 1).
+        columns: integers, (1, 2 d).
+
+    Returns:
+        (B, d) float32 tensor.
+    """
+    from keras import ops
+
+    drawn = uniform(keys, columns)
+    half = columns.shape[1] // 2
+    radius = ops.sqrt(-2.0 * ops.log(1.0 - drawn[:, :half]))
+    return radius * ops.cos(2.0 * np.pi * drawn[:, half:])

@@ -62,10 +62,12 @@ def jax_step(model: Any, state: Any, batch: Any) -> Any:
 
     def loss_of(trainable, rows):
         with model.gathered(rows):
-            _, _, losses = model.stateless_call(trainable, others, batch, training=True, return_losses=True)
-        return sum(losses)
+            _, counted, losses = model.stateless_call(trainable, others, batch, training=True, return_losses=True)
+        return sum(losses), counted
 
-    loss, (gradients, row_gradients) = jax.value_and_grad(loss_of, argnums=(0, 1))(trainable, rows)
+    differentiate = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
+    (loss, others), (gradients, row_gradients) = differentiate(trainable, rows)
+    others = list(others)
     rate = optimizer_state[_place(optimizer._learning_rate, optimizer.variables)]
     iteration = optimizer_state[_place(optimizer.iterations, optimizer.variables)]
     trainable, optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, trainable)

@@ -22,7 +22,7 @@ class Trainer:
     optimizer: str = "adam"
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Constant)
-    monitor: str = "val_rmse"
+    monitor: str = "auto"
     patience: int | None = None
     refit: bool = True
     precision: str = "float32"

@@ -97,7 +97,7 @@ class Stage:
         self.row_ids = (train.items if model.rows_are == "item" else train.users).ids
         which = np.flatnonzero(rows.lengths)
         size = trainer.rows_per_batch(len(which))
-        self.batches = RowBatches(rows, size, which=which, seed=seed, touched=model.row_sparse)
+        self.batches = model.batches(rows, size, which=which, seed=seed)
         self.progress = Progress()
         self.best: list[np.ndarray] | None = None
         self._saved_at = time.monotonic()

@@ -74,7 +74,8 @@ def _own_arguments(monkeypatch):
 def test_the_run_folder_is_complete(run_folder):
     found = {path.name for path in run_folder.iterdir()}
     files = {"config.yaml", "weights.npz", "users.parquet", "items.parquet", "item_table.parquet", "item_counts.npz"}
-    files |= {"data.json", "metrics.json", "history.csv", "selection.json"}
+    files |= {"data.json", "metrics.json", "history.csv", "selection.json", "user_table.parquet", "report.html"}
+    files |= {f"test_{name}" for name in ("lists.npz", "ratings.parquet", "users.parquet")}
     assert found == files | {"histories", "tensorboard"}
     history = pd.read_csv(run_folder / "history.csv")
     assert list(history) == ["epoch", "loss", "learning_rate", "val_rmse", "val_mae", "examples_per_second"]
@@ -83,13 +84,20 @@ def test_the_run_folder_is_complete(run_folder):
 
 def test_metrics(run_folder):
     metrics = json.loads((run_folder / "metrics.json").read_text())
-    assert list(metrics) == ["validation", "test", "training", "data"]
-    figures = {"rmse", "mae"} | {
-        f"{name}@{k}" for name in ("recall", "precision", "ndcg", "mrr", "hit_rate") for k in (10, 20)
-    }
-    assert set(metrics["validation"]) == set(metrics["test"]) == figures
+    parts = ["validation", "test", "test_intervals", "test_by_rating", "test_notes", "training", "data"]
+    assert list(metrics) == parts
+    ranking = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "arhr", "serendipity")
+    lists = ("catalogue_coverage", "gini", "diversity", "novelty", "popularity_rank", "popularity_share")
+    figures = {"rmse", "mae"} | {f"{name}@{k}" for name in ranking for k in (10, 20)}
+    assert set(metrics["validation"]) == figures
+    figures |= {f"{name}@{k}" for name in lists for k in (10, 20)} | {"responsiveness@10", "lists_changed@10"}
+    assert set(metrics["test"]) == figures
+    assert all(low <= metrics["test"][name] <= high for name, (low, high) in metrics["test_intervals"].items())
+    assert {"rmse", "ndcg@10", "diversity@20"} <= set(metrics["test_intervals"])
+    assert metrics["test_notes"] == []
     assert all(np.isfinite(value) for part in ("validation", "test") for value in metrics[part].values())
-    assert set(metrics["training"]) == {"epochs", "best_epoch", "seconds", "examples_per_second"}
+    times = {"seconds", "examples_per_second", "users_per_second"}
+    assert set(metrics["training"]) == {"epochs", "best_epoch"} | times
     # two epochs of selection, then as many as were best
     assert metrics["training"]["epochs"] == 2 + metrics["training"]["best_epoch"]
     assert (metrics["data"]["users"], metrics["data"]["items"]) == (60, 40)
@@ -103,11 +111,12 @@ def test_the_screen(finished_run):
     assert "60 users, 40 items, 800 ratings" in screen
     assert "Split: A random 10% of the ratings for test" in screen
     assert "autorec on simulated_ratings" in screen
-    row = re.search(r"rmse\W+([\d.]+)\W+([\d.]+)\W+([\d.]+)", screen.split("autorec on")[1])
+    row = re.search(r"rmse\W+([\d.]+)\W+([\d.]+)\W+([\d.]+) to ([\d.]+)\W+([\d.]+)", screen.split("autorec on")[1])
     assert row is not None, screen
-    expected = metrics["validation"]["rmse"], metrics["test"]["rmse"], metrics["data"]["best_reachable_rmse"]
+    test, best = metrics["test"]["rmse"], metrics["data"]["best_reachable_rmse"]
+    expected = metrics["validation"]["rmse"], test, *metrics["test_intervals"]["rmse"], best
     assert row.groups() == tuple(f"{value:.4f}" for value in expected)
-    excess = 100 * (expected[1] / expected[2] - 1)
+    excess = 100 * (test / best - 1)
     assert f"The test rmse is {excess:.1f}% above the best that anybody could reach on these data." in screen
     assert f"python predict.py run={finished_run.folder} output=recommendations.csv" in screen
     assert screen.rstrip().endswith(f"Done. The run is in {finished_run.folder}")
@@ -171,7 +180,7 @@ def wait_for(process: subprocess.Popen, folder: Path, stage: str, after: int = 0
 def comparable(folder: Path) -> tuple[dict, pd.DataFrame]:
     """Figures and history without what depends on the clock."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    for name in ("seconds", "examples_per_second"):
+    for name in ("seconds", "examples_per_second", "users_per_second"):
         del metrics["training"][name]
     return metrics, pd.read_csv(folder / "history.csv").drop(columns="examples_per_second")
 

@@ -59,7 +59,7 @@ def scripted(name, *values):
 
 
 def quick(**settings) -> Trainer:
-    return Trainer(**{"epochs": 4, "batch_size": 8, "learning_rate": 0.01} | settings)
+    return Trainer(**{"epochs": 4, "batch_size": 8, "learning_rate": 0.01, "monitor": "val_rmse"} | settings)
 
 
 @pytest.mark.parametrize(

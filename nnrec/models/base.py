@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from nnrec import rowsparse
-from nnrec.batches import Batch
+from nnrec.batches import Batch, RowBatches
 from nnrec.data.ratings import Ratings, Rows
 from nnrec.data.splits import HeldOut
 from nnrec.errors import RunError
@@ -58,6 +58,10 @@ class Recommender(Scorer, keras.Model):
     def training_rows(self, train: Ratings) -> Rows:
         """The matrix whose rows are the training examples."""
         return train.rows(self.rows_are)
+
+    def batches(self, rows: Rows, batch_size: int, **options: Any) -> RowBatches:
+        """The batches that it learns from; `options` go to `RowBatches`."""
+        return RowBatches(rows, batch_size, touched=self.row_sparse, **options)
 
     def state(self) -> dict[str, np.ndarray]:
         return {str(number): ops.convert_to_numpy(weight) for number, weight in enumerate(self.weights)}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-import nnrec.metrics as metrics
 from nnrec.batches import Batch
 from nnrec.console import ProgressBar, console
 from nnrec.data.ratings import Ratings
@@ -19,9 +18,16 @@ from nnrec.errors import ConfigError, DataError, NnrecError, RunError
 from nnrec.models import members as runs_of
 from nnrec.models.baseline import Baseline
 from nnrec.models.members import Member
-from nnrec.models.mixture import best_weights, least_squares_weights, reciprocal_ranks, standardised
+from nnrec.models.mixture import (
+    best_weights,
+    least_squares_weights,
+    ndcg_of,
+    predictions,
+    reciprocal_ranks,
+    standardised,
+)
 from nnrec.models.scorer import Capability, Family
-from nnrec.ranking import top_items, user_blocks
+from nnrec.ranking import user_blocks
 from nnrec.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -74,8 +80,8 @@ class Blend(Baseline):
 
     A blend's weights file holds its members' settings and arrays: prediction does not need their run folders.
 
-    Differs: Breiman's weights need not add up to 1, these do. Members whose epochs were chosen on the validation part
-    look slightly better there than they are.
+    Differs: Breiman's weights need not add up to 1, these do. Fitted weights, and members whose epochs were chosen on
+    the validation part, look slightly better there than they are.
 
     Args:
         num_users, num_items: sizes of the data.
@@ -217,25 +223,13 @@ class Blend(Baseline):
         return {"weights": [round(shares.get(path, 0.0) / total, 6) for path in self.runs]}
 
     def _for_ratings(self, held_out: HeldOut) -> np.ndarray:
-        target = held_out.target
-        offsets = np.searchsorted(target.user, np.arange(target.num_users + 1))
-        rows = held_out.history.rows("user")
-
         def predicted(member: Member) -> np.ndarray:
-            parts = []
-            for batch in user_blocks(rows, self.num_items, np.unique(target.user)):
-                block = batch["index"][batch["index"] >= 0]
-                entries = slice(offsets[block[0]], offsets[block[-1] + 1])
-                row = np.repeat(np.arange(len(block)), offsets[block + 1] - offsets[block])
-                queries = member.model.encode(batch)
-                parts.append(member.model.score_pairs(queries, row, target.item[entries]))
-            return _finite(np.concatenate(parts))
+            return _finite(predictions(member.model, held_out))
 
         found = [self._attempt(member, predicted) for member in list(self.members)]
         self._check_left()
-        return least_squares_weights(
-            np.stack([each for each in found if each is not None], axis=1), target.value, target.weight
-        )
+        columns = np.stack([column for column in found if column is not None], axis=1)
+        return least_squares_weights(columns, held_out.target.value, held_out.target.weight)
 
     def _for_lists(self, held_out: HeldOut, evaluation: Evaluation) -> np.ndarray:
         k, target = evaluation.cutoffs[0], held_out.target
@@ -258,18 +252,8 @@ class Blend(Baseline):
 
             held = {member: self._attempt(member, scored) for member in list(self.members)}
         self._check_left()
-        wanted = target.rows("user").take(users)
-
-        def gains(weights: np.ndarray) -> np.ndarray:
-            lists = []
-            for number, batch in enumerate(batches):
-                some = [(weight, member) for weight, member in zip(weights, self.members, strict=True) if weight]
-                total = sum(np.float32(weight) * held[member][number] for weight, member in some)
-                lists.append(top_items(total, k, seen=batch)[0][: np.count_nonzero(batch["index"] >= 0)])
-            found = metrics.ranking_per_user(np.concatenate(lists), wanted.offsets, wanted.ids, [k], ["ndcg"])
-            return found[f"ndcg@{k}"]
-
-        return best_weights(len(self.members), gains)
+        scores = [held[member] for member in self.members]
+        return best_weights(len(scores), ndcg_of(batches, scores, target.rows("user").take(users), k))
 
     # Scoring
 

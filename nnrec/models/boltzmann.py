@@ -66,10 +66,12 @@ class Machines:
         """(B, H) float32: the total input of the hidden units."""
         _, values, units = self.visible.shape
         table, place = ops.reshape(self.visible, (-1, units)), self._place(level)
-        signal = self._counted(lambda weight: self._sum(weight, place, table, self.width * values))
-        if self.mixing is not None:
-            signal = ops.matmul(signal, ops.cast(self.mixing, self.dtype))
-        signal = ops.cast(signal, "float32")
+
+        def summed(weight: Any) -> Any:
+            total = self._sum(weight, place, table, self.width * values)
+            return total if self.mixing is None else ops.matmul(total, ops.cast(self.mixing, self.dtype))
+
+        signal = ops.cast(self._counted(summed), "float32")
         if self.rated is not None:
             column = self.batch["column"]
             rated = self._counted(lambda weight: self._sum(weight, column, self.rated, self.width))

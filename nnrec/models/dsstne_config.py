@@ -89,12 +89,14 @@ def read_network(source: str | Path | Mapping[str, Any]) -> Network:
             raise ConfigError(f"{where}: nnrec's networks have one layer of kind {kind}. Received: {names}")
     entering, output = inputs[0], outputs[0]
     denoising = settings.section("denoising", ("p",)).number("p", 0.0)
+    if entering.dropout:  # the two hide inputs independently of each other
+        denoising = 1 - (1 - denoising) * (1 - entering.dropout)
     network = Network(
         hidden=tuple(hidden),
         output=output,
         error=settings.name("errorfunction", ERRORS, "cross_entropy"),
         marginal=marginal,
-        denoising=1 - (1 - denoising) * (1 - entering.dropout),
+        denoising=denoising,
         input=entering.name,
         input_units=entering.units,
     )
@@ -175,7 +177,7 @@ class Section:
 
     def number(self, key: str, default: float) -> float:
         value = self.values.get(key, default)
-        return float(self._checked(key, value, lambda v: isinstance(v, (int, float)), "a number"))
+        return float(self._checked(key, value, lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), "a number"))
 
     def flag(self, key: str) -> bool:
         return bool(self._checked(key, self.values.get(key, False), lambda v: isinstance(v, bool), "true or false"))

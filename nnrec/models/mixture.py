@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import nnls
+
+import nnrec.metrics as metrics
+from nnrec.batches import Batch
+from nnrec.data.ratings import Rows
+from nnrec.data.splits import HeldOut
+from nnrec.models.scorer import Scorer
+from nnrec.ranking import top_items, user_blocks
 
 # Of reciprocal ranks: how little the first places stand out; the value of Cormack et al..
 RANK_OFFSET = 60
@@ -89,6 +96,41 @@ def best_weights(num_models: int, gains: Callable[[np.ndarray], np.ndarray]) -> 
                 break
             weights, gain = moved[best], found[best]
     return weights
+
+
+def predictions(model: Scorer, held_out: HeldOut) -> np.ndarray:
+    """(n,) a model's scores of the held-out entries, in their order."""
+    target = held_out.target
+    offsets = np.searchsorted(target.user, np.arange(target.num_users + 1))
+    found = []
+    for batch in user_blocks(held_out.history.rows("user"), target.num_items, np.unique(target.user)):
+        users = batch["index"][batch["index"] >= 0]
+        entries = slice(offsets[users[0]], offsets[users[-1] + 1])
+        rows = np.repeat(np.arange(len(users)), offsets[users + 1] - offsets[users])
+        found.append(model.score_pairs(model.encode(batch), rows, target.item[entries]))
+    return np.concatenate(found)
+
+
+def ndcg_of(
+    batches: Sequence[Batch], scores: Sequence[Sequence[np.ndarray]], wanted: Rows, k: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The ndcg@k of each user as a function of the models' weights.
+
+    Args:
+        batches: of users of the data; what is in them is not recommended.
+        scores: of each model, for each batch: (B, num_items).
+        wanted: the relevant items of the users, in the order of the batches.
+        k: length of the lists.
+    """
+
+    def ndcg(weights: np.ndarray) -> np.ndarray:
+        lists = []
+        for number, batch in enumerate(batches):
+            total = sum(np.float32(weight) * own[number] for weight, own in zip(weights, scores, strict=True) if weight)
+            lists.append(top_items(total, k, seen=batch)[0][: np.count_nonzero(batch["index"] >= 0)])
+        return metrics.ranking_per_user(np.concatenate(lists), wanted.offsets, wanted.ids, [k], ["ndcg"])[f"ndcg@{k}"]
+
+    return ndcg
 
 
 def _move(weights: np.ndarray, source: int, goal: int, amount: float) -> np.ndarray:

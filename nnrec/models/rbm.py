@@ -170,9 +170,13 @@ class RBM(Recommender):
         # What was never seen has nothing to say.
         self.visible_weights.assign(self.visible_weights * known[:, None, None])
 
+    def state(self) -> dict[str, np.ndarray]:
+        return super().state() | {"levels": np.array(self.levels)}
+
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        levels = arrays.pop("levels", np.empty(0)).tolist()
         if self.levels is None:
-            self._build(arrays["0"].tolist())
+            self._build(levels)
         super().load_state(arrays)
 
     def begin_epoch(self, epoch: int) -> None:

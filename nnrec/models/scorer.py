@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +31,8 @@ class Scorer:
         personal: whether different histories get different lists.
         relevant: an implicit model goes by ratings of at least this value; None = by all.
         rating_scale: (lowest, highest) of the ratings it learnt from; None where it goes by no values.
+        embedded: settings that take the place of the configuration's in the run folder: the content of files that they
+            name, so that the folder is all that prediction needs.
         notes: what people should know about its training or scoring so far, a line each.
     """
 
@@ -39,6 +42,7 @@ class Scorer:
     personal = True
     relevant: float | None = None
     rating_scale: Any = None
+    embedded: Mapping[str, Any] = MappingProxyType({})
     notes: Sequence[str] = ()
 
     def prepare(self, history: Ratings) -> None:

@@ -212,7 +212,7 @@ def test_state_round_trips(scoring):
 def test_memory_is_asked_for():
     # 2 * 8 bytes for 500 similarities of 10,000 items
     model = ItemKNN(6, 10_000, scoring="mean", memory_limit=0.07)
-    with pytest.raises(ConfigError, match=r"item_knn on 6 users and 10,000 items needs about 0.1 GB of memory; 0.1 GB"):
+    with pytest.raises(ConfigError, match=r"6 users and 10,000 items needs about 0.08 GB of memory; 0.07 GB"):
         model.check_memory(ratings_of(RATINGS))
     ItemKNN(6, 10_000, scoring="sum", memory_limit=0.07).check_memory(ratings_of(RATINGS))
 

@@ -40,6 +40,7 @@ class Trial:
         no_penalty: nothing but the errors in the loss.
         noise: random draws in training.
         variants: name -> settings, each tested like a model of its own.
+        trainer: how it is trained, where it differs from `TRAINER`.
 
     `runs` among the settings are cases, in place of which the model gets runs of them on the data it learns from.
     """
@@ -48,8 +49,10 @@ class Trial:
     no_penalty: Mapping[str, Any] = field(default_factory=dict)
     noise: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})
+    trainer: Mapping[str, Any] = field(default_factory=dict)
 
 
+HALVES = [1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5]
 KNN = {"sum": {"neighbours": 12}, "mean": {"scoring": "mean", "neighbours": 3, "l2_user": 0.0, "l2_item": 0.0}}
 MODELS = {
     "autorec": Trial(
@@ -71,6 +74,17 @@ MODELS = {
         tiny={"neighbours": 12, "title": 0.0, "l2_user": 0.0, "l2_item": 0.0, "form": "centered"},
         variants={"sum": {}, "mean": {"scoring": "mean"}},
     ),
+    "dsstne": Trial(
+        tiny={"hidden_units": [8], "denoising": 0.0},
+        noise={"dropout": 0.2, "denoising": 0.3, "sparseness_beta": 0.01},
+        variants={
+            "default": {},
+            "sampled": {"sampled": 12},
+            "levels": {"input": "levels", "levels": HALVES, "batch_normalization": True, "error": "l2"},
+            "softmax": {"output_activation": "softmax", "error": "cross_entropy", "input": "analog"},
+        },
+        trainer={"epochs": 12, "learning_rate": 0.05},
+    ),
     "ease": Trial(tiny={"l2": 10.0}),
     "item_knn": Trial(variants=KNN),
     "rbm": Trial(
@@ -86,6 +100,18 @@ MODELS = {
             "factored": {"rank": 4},
         },
         trainer={"epochs": 8, "learning_rate": 0.05},
+    ),
+    "mult_dae": Trial(
+        tiny={"hidden_units": [8], "denoising": 0.0},
+        noise={"denoising": 0.3, "dropout": 0.2},
+        variants={"default": {}, "sampled": {"sampled": 12}},
+        trainer={"epochs": 12, "learning_rate": 0.05},
+    ),
+    "mult_vae": Trial(
+        tiny={"hidden_units": [8], "latent_units": 4, "denoising": 0.0, "annealing_steps": 10},
+        no_penalty={"kl_weight": 0.0},
+        noise={"denoising": 0.3},
+        trainer={"epochs": 12, "learning_rate": 0.05},
     ),
     "slim": Trial(tiny={"l1": 1.0, "l2": 1.0}),
     "svd": Trial(tiny={"factors": 8}),
@@ -221,11 +247,12 @@ def fresh(case: tuple[str, str], ratings: Ratings, seed: int = 0, trainer: Train
     return model
 
 
-def trained(case, ratings, seed: int = 0, trainer: Trainer = TRAINER, **more) -> tuple[Any, list[float]]:
+def trained(case, ratings, seed: int = 0, trainer: Trainer | None = None, **more) -> tuple[Any, list[float]]:
     """A trained model, prepared to score the users it was trained on, and the loss of each epoch."""
     if is_neural(case):
         from nnrec.training import Stage
 
+        trainer = trainer or replace(TRAINER, **MODELS.get(case[0], Trial()).trainer)
         model = fresh(case, ratings, seed, trainer, **more)
         progress = Stage("refit", trainer, model, ratings, seed=seed, epochs=trainer.epochs).run()
         losses = [row["loss"] for row in progress.history]
