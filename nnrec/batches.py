@@ -97,7 +97,8 @@ class RowBatches:
         share /= max(len(self), 1)
         if self.num_negatives:
             share = 1 - (1 - share) * (1 - self.probability) ** self.num_negatives
-        return np.divide(1, share, out=np.zeros(len(counts)), where=share > 0).astype(np.float32)
+        reached = (counts > 0) | (self.num_negatives > 0)
+        return np.divide(1, share, out=np.zeros(len(counts)), where=reached).astype(np.float32)
 
     def __len__(self) -> int:
         """Batches per epoch."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnrec.comparison import Comparison, Entry
+from nnrec.metrics.change import churn
 from nnrec.metrics.legend import formatted, legend
 from nnrec.metrics.lists import ranks_by_popularity, times_listed
 from nnrec.report import plots
@@ -37,6 +38,7 @@ def report(comparison: Comparison, people: Sequence[Any] | None = None, beside: 
         _trade_off_section(comparison),
         _curves_section(comparison),
         _popularity_section(comparison),
+        _churn_section(comparison),
         people_section(comparison, people),
         _by_rating_section(comparison),
         worst_section(comparison),
@@ -133,6 +135,35 @@ def _popularity_section(comparison: Comparison) -> Section | None:
     columns = ["item", "ratings", *(line.label for line in lines)]
     blocks.append(Table("How often the ten most popular items are recommended", columns, top))
     return Section("popularity", "Popularity of what is recommended", [], blocks)
+
+
+def _churn_section(comparison: Comparison) -> Section | None:
+    cutoff = comparison.best.first.cutoffs[0]
+    kept = [(entry.label, entry.first.lists) for entry in comparison.entries]
+    lists = [(label, found.users, found.items[:, :cutoff]) for label, found in kept if found is not None]
+    if len(lists) < 2:
+        return None
+    rows = []
+    for label, users, items in lists:
+        shares = [
+            float(np.nanmean(churn(*_of_common_users((users, items), (others, their_items)))))
+            for _, others, their_items in lists
+        ]
+        rows.append([Cell(label), *(Cell(f"{share:.0%}", share) for share in shares)])
+    text = f"Share of a list of {cutoff} that changes, on average, when one model takes the place of another (churn)."
+    table = Table(
+        "Churn from the model of the row to that of the column", ["model", *(name for name, *_ in lists)], rows
+    )
+    return Section("churn", "How much the lists differ", [text], [table])
+
+
+def _of_common_users(
+    one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lists of the users who have one in both, equally wide."""
+    _, mine, theirs = np.intersect1d(one[0], other[0], return_indices=True)
+    width = min(one[1].shape[1], other[1].shape[1])
+    return one[1][mine, :width], other[1][theirs, :width]
 
 
 def _by_rating_section(comparison: Comparison) -> Section | None:

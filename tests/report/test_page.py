@@ -157,12 +157,26 @@ def test_a_report_has_all_sections_and_figures(reported, run_folder):
 def test_a_comparison_has_every_model_in_every_section(compared):
     sections = [attributes["id"] for tag, attributes in compared.tags if tag == "section"]
     assert sections == [
-        "figures", "trade-off", "curves", "popularity", "people",
+        "figures", "trade-off", "curves", "popularity", "churn", "people",
         "by-rating", "worst", "groups", "data", "settings", "legend",
     ]  # fmt: skip
     for name in ("popularity", "random", "autorec"):
         assert compared.text.count(name) >= 6
     assert "Those with ranked by = rating are rating models" in compared.text
+
+
+def test_churn_is_the_share_of_a_list_that_changes(compared):
+    """Row by row from one model to another, and nothing from a model to itself."""
+    table = compared.text.split("Churn from the model of the row")[-1].split("What people get")[0]
+    words = table.split()
+    names = words[words.index("model") + 1 :][:3]
+    rows = {name: words[words.index(name, words.index("model") + 4 + 4 * row) :][1:4] for row, name in enumerate(names)}
+    assert set(names) == {"popularity", "random", "autorec"}
+    for row, name in enumerate(names):
+        assert rows[name][row] == "0%"
+        for column, other in enumerate(names):
+            assert rows[name][column] == rows[other][row]
+    assert int(rows["random"][names.index("popularity")].rstrip("%")) > 50
 
 
 def test_hits_are_what_was_held_out(run_folder, tmp_path):
