@@ -32,13 +32,13 @@ class Activation:
         return FUNCTIONS[self.name](x, self)
 
     def log(self, x: Any) -> Any:
-        """ln of the activation, exact where a sigmoid is close to 0."""
+        """The logarithm of the activation, exact where a sigmoid is close to 0."""
         if self.name == "sigmoid":
             return -ops.softplus(-x)
         return ops.log(ops.maximum(self(x), SMALLEST))
 
     def log_rest(self, x: Any) -> Any:
-        """ln of (1 - the activation), exact where a sigmoid is close to 1."""
+        """The logarithm of 1 minus the activation, exact where a sigmoid is close to 1."""
         if self.name == "sigmoid":
             return -ops.softplus(x)
         return ops.log(ops.maximum(1.0 - self(x), SMALLEST))

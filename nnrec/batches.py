@@ -126,9 +126,7 @@ class RowBatches:
         columns, times = np.unique(np.minimum(places, len(self._cumulative) - 1), return_counts=True)
         return columns.astype(np.int32), times
 
-    def _batch(
-        self, chosen: np.ndarray, keys: np.ndarray, drawn: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> Batch:
+    def _batch(self, chosen: np.ndarray, keys: np.ndarray, drawn: tuple[np.ndarray, np.ndarray] | None = None) -> Batch:
         part = self.rows.take(chosen)
         size = bucket(max(len(part.ids), 1))
         weights = np.ones(len(part.ids), np.float32) if part.weights is None else part.weights

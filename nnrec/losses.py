@@ -124,7 +124,7 @@ def summed(error: ItemError, activation: Activation, scored: Scored, value: Any 
 
 
 def log_softmax(scored: Scored) -> tuple[Any, Any]:
-    """ln a of a softmax over the catalogue: (B, M) of everything, (E,) of the entries.
+    """The logarithm of a softmax over the catalogue: (B, M) of everything, (E,) of the entries.
 
     With a sample, the sum over the catalogue is estimated: by the ones themselves, and by the others drawn. Its
     expectation is right, that of its logarithm a little too low: less so, the larger the sample.
@@ -166,9 +166,7 @@ def softmax_marginal(marginal: ScaledMarginal, scored: Scored) -> Any:
     a, own = ops.exp(log_all), ops.exp(log_ones)
     low = scored.weight * ops.cast(own < marginal.one_target, "float32")
     value = -scored.per_row(low * target * log_ones)
-    zero, own_zero = (
-        marginal.zero_scale * ops.where(part > marginal.zero_target, part, 0.0) for part in (a, own)
-    )
+    zero, own_zero = (marginal.zero_scale * ops.where(part > marginal.zero_target, part, 0.0) for part in (a, own))
     of_zeros = scored.over_catalogue(zero * scored.everything) - scored.per_row(scored.drawn(own_zero * scored.ones))
     slope = ops.stop_gradient(scored.row_weight()) * of_zeros + scored.per_row(low * (own - target) * scored.ones)
     return value + slope - ops.stop_gradient(slope)

@@ -193,3 +193,43 @@ def test_touched_scale_is_one_over_the_share_of_batches_that_touch(batch_size):
     # nobody rated column 3
     np.testing.assert_allclose(batches.scale[:3], count / touches[:3], rtol=1e-5)
     assert batches.scale[3] == 0
+
+
+def test_drawn_columns_by_hand():
+    """Column 0 has four entries, 1 has one, 2 and 3 none: with power .5, probabilities of .4, .2, .2, .2."""
+    rows = matrix([[(0, 1)], [(0, 1)], [(0, 1)], [(0, 1), (1, 1)]], 4)
+    batches = RowBatches(rows, 4, touched=True, negatives=(6, 0.5))
+    np.testing.assert_allclose(batches.probability, [0.4, 0.2, 0.2, 0.2])
+    (batch,) = batches.epoch()
+    (again,) = batches.epoch()
+    (other,) = batches.epoch(1)
+    assert all((batch[name] == again[name]).all() for name in batch)
+    assert any((batch[name] != other[name]).any() for name in ("negative", "negative_scale"))
+    assert len(batch["negative"]) == len(batch["negative_scale"]) == 6
+    drawn = batch["negative_scale"] > 0
+    columns = batch["touched"][batch["negative"][drawn]]
+    assert len(set(columns)) == len(columns)
+    times = batch["negative_scale"][drawn] * 6 * batches.probability[columns]
+    np.testing.assert_allclose(times, np.round(times), rtol=1e-5)
+    assert times.sum() == pytest.approx(6)
+    # entries still find their columns, and what is drawn is touched too
+    kept = batch["weight"] > 0
+    assert batch["touched"][batch["column"][kept]].tolist() == [0, 0, 0, 0, 1]
+    assert set(batch["touched"]) == {0, 1, *columns}
+
+
+def test_drawn_columns_stand_for_all_on_average():
+    rows = matrix([[(0, 1)], [(0, 1)], [(0, 1)], [(0, 1), (1, 1)]], 4)
+    batches = RowBatches(rows, 2, seed=0, touched=True, negatives=(3, 0.5))
+    total, reached, found = np.zeros(4), np.zeros(4), 0
+    for epoch in range(1500):
+        for batch in batches.epoch(epoch):
+            np.add.at(total, batch["touched"][batch["negative"]], batch["negative_scale"])
+            reached[np.unique(batch["touched"][batch["touched_scale"] > 0])] += 1
+            found += 1
+    np.testing.assert_allclose(total / found, 1, atol=0.1)
+    # touched_scale: one over the share of batches in which a column is touched, entries and draws together
+    scale = batches.scale
+    np.testing.assert_allclose(found / reached, scale, rtol=0.05)
+    assert scale[0] == 1.0
+    assert scale[3] == pytest.approx(1 / (1 - 0.8**3), rel=1e-6)

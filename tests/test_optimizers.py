@@ -98,6 +98,30 @@ def test_one_step_of_a_row_by_hand():
     assert (change, momentum, velocity) == (pytest.approx(-0.1, rel=1e-4), pytest.approx(0.2), pytest.approx(0.004))
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_rows_move_as_sgd_with_momentum_moves_them(nesterov):
+    optimizer = optimizers.create("sgd", 0.1, momentum=0.8, nesterov=nesterov)
+    rows, velocity = START[0], np.zeros((7, 5), np.float32)
+    for iteration, (rate, gradients) in enumerate(zip(RATES, GRADIENTS, strict=True)):
+        parts = optimizer.row_step(rows, gradients[0], velocity, rate, iteration)
+        rows, velocity = (old + change for old, change in zip((rows, velocity), parts, strict=True))
+    expected = moved(optimizers.create("sgd", 0.1, momentum=0.8, nesterov=nesterov))[0]
+    np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_variables_have_their_own_rates(name):
+    """Two equal variables, one at a quarter of the rate: the first step moves it a quarter as far."""
+    start, gradient = np.ones((2, 3), np.float32), np.full((2, 3), 0.5, np.float32)
+    optimizer, variables = optimizers.create(name, 0.1), [keras.Variable(start) for _ in range(2)]
+    optimizer.build(variables)
+    optimizer.rate_factors = (1.0, 0.25)
+    optimizer.apply([keras.ops.convert_to_tensor(gradient)] * 2, variables)
+    whole, quarter = (keras.ops.convert_to_numpy(variable) - start for variable in variables)
+    np.testing.assert_allclose(quarter, 0.25 * whole, rtol=1e-4)
+    assert np.abs(whole).min() > 0.01
+
+
 def test_moments_of_rows_belong_to_the_optimizer():
     optimizer = optimizers.create("adam", 0.1)
     tables = [keras.Variable(np.zeros((4, 3), np.float32), trainable=False) for _ in range(2)]

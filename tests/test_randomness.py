@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from nnrec.randomness import dropout_mask, row_keys, uniform
+from nnrec.randomness import dropout_mask, normal, row_keys, uniform
 
 
 def drawn(keys, columns) -> np.ndarray:
@@ -85,3 +85,15 @@ def test_dropout_keeps_the_mean(rate):
     np.testing.assert_allclose(np.unique(mask), [1 / (1 - rate)] if rate == 0 else [0, 1 / (1 - rate)], rtol=1e-6)
     assert (mask == 0).mean() == pytest.approx(rate, abs=0.006)
     assert mask.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_normal():
+    """100,000 draws: mean 0, standard deviation 1, 68.27% within one of it, no correlation between columns."""
+    keys = row_keys(0, 0, np.arange(500))
+    numbers = ops.convert_to_numpy(normal(keys[:, None], np.arange(400)[None, :]))
+    assert numbers.shape == (500, 200)
+    assert numbers.dtype == np.float32
+    assert numbers.mean() == pytest.approx(0, abs=0.015)
+    assert numbers.std() == pytest.approx(1, abs=0.01)
+    assert np.mean(np.abs(numbers) < 1) == pytest.approx(0.6827, abs=0.006)
+    assert np.corrcoef(numbers[:, :50].T)[np.triu_indices(50, 1)].std() == pytest.approx(500**-0.5, rel=0.1)

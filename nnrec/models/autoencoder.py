@@ -79,7 +79,8 @@ class Autoencoder(Recommender):
         for size in (network.input_units, network.output.units):
             if size not in (None, self.num_items):
                 raise ConfigError(f"The network was written for {size:,} items, the data have {self.num_items:,}.")
-        output, units, next_draw = network.output, {}, self.num_items
+        output, next_draw = network.output, self.num_items
+        units: dict[str, int] = {}
         if self.row_sparse and (output.weight_norm or any(layer.weight_norm for layer in network.hidden)):
             raise ConfigError("WeightNorm looks at whole matrices: it does not go with model.sampled.")
         self.hidden_layers: list[HiddenLayer] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -77,7 +78,7 @@ class DSSTNE(Autoencoder):
         name: str = "dsstne",
     ) -> None:
         config = None if config is None else read_json(config)
-        described = {
+        described: dict[str, Any] = {
             "hidden_units": tuple(hidden_units), "activation": activation, "output_activation": output_activation,
             "error": error, "one_target": one_target, "zero_target": zero_target, "one_scale": one_scale,
             "zero_scale": zero_scale, "dropout": dropout, "denoising": denoising, "sparseness_p": sparseness_p,
@@ -85,7 +86,7 @@ class DSSTNE(Autoencoder):
             "weight_init": weight_init, "weight_scale": weight_scale, "output_bias": output_bias,
         }  # fmt: skip
         network = describe(**described) if config is None else read_network(config)
-        shared = {
+        shared: dict[str, Any] = {
             "input": input, "levels": tuple(levels), "normalize_input": normalize_input, "l2": l2,
             "relevant": relevant, "sampled": sampled, "sampling_power": sampling_power, "name": name,
         }  # fmt: skip
@@ -120,7 +121,7 @@ def describe(
         ConfigError: a setting does not fit.
     """
     names = [f"hidden_{number}" for number in range(1, len(hidden_units) + 1)]
-    weights = {"scheme": weight_init, "scale": weight_scale}
+    weights = Weights(weight_init, weight_scale)
     hidden = tuple(
         Layer(
             name=name,
@@ -130,7 +131,7 @@ def describe(
             dropout=dropout,
             sparseness=(sparseness_p, sparseness_beta) if sparseness_beta else None,
             batch_normalization=batch_normalization,
-            weights=Weights(**weights),
+            weights=weights,
         )
         for name, units, source in zip(names, hidden_units, ["input", *names], strict=False)
     )
@@ -139,7 +140,7 @@ def describe(
         units=None,
         sources=(["input", *names][-1],),
         activation=output_activation,
-        weights=Weights(**weights, bias=output_bias),
+        weights=replace(weights, bias=output_bias),
     )
     network = Network(hidden, output, error, marginal, denoising, input="input")
     network.check("model")

@@ -27,6 +27,9 @@ SCHEMES = {
     "xavier": "xavier", "caffexavier": "caffe_xavier", "gaussian": "gaussian", "uniform": "uniform",
     "unitball": "unit_ball", "constant": "constant", "selu": "selu",
 }  # fmt: skip
+MARGINAL = {
+    "one_target": "onetarget", "zero_target": "zerotarget", "one_scale": "onescale", "zero_scale": "zeroscale",
+}  # fmt: skip
 KINDS = {"input": "input", "hidden": "hidden", "output": "output"}
 SLOPES = ("RELUSlope", "Slope", "ELUAlpha", "SELULambda")
 NETWORK_KEYS = (
@@ -78,15 +81,13 @@ def read_network(source: str | Path | Mapping[str, Any]) -> Network:
     marginal: dict[str, float] = {}
     for key in ("scaledmarginalcrossentropy", "datascaledmarginalcrossentropy"):
         part = settings.section(key, ("oneTarget", "zeroTarget", "oneScale", "zeroScale"))
-        names = {"one_target": "onetarget", "zero_target": "zerotarget", "one_scale": "onescale"}
-        names["zero_scale"] = "zeroscale"
-        marginal |= {name: part.number(written, 0.0) for name, written in names.items() if written in part.values}
+        marginal |= {name: part.number(own, 0.0) for name, own in MARGINAL.items() if own in part.values}
     layers = _layers(settings, penalty)
     inputs, hidden, outputs = ([layer for kind, layer in layers if kind == own] for own in KINDS)
     for kind, found in (("Input", inputs), ("Output", outputs)):
         if len(found) != 1:
-            names = ", ".join(layer.name for layer in found) or "none"
-            raise ConfigError(f"{where}: nnrec's networks have one layer of kind {kind}. Received: {names}")
+            received = ", ".join(layer.name for layer in found) or "none"
+            raise ConfigError(f"{where}: nnrec's networks have one layer of kind {kind}. Received: {received}")
     entering, output = inputs[0], outputs[0]
     denoising = settings.section("denoising", ("p",)).number("p", 0.0)
     if entering.dropout:  # the two hide inputs independently of each other
@@ -140,9 +141,7 @@ def _layer(section: Section, name: str, kind: str, before: str, network: Section
         sparseness=(p, beta) if sparse else None,
         batch_normalization=section.flag("batchnormalization"),
         weight_norm=section.number("weightnorm", 0.0),
-        weights=Weights(
-            begin.name("scheme", SCHEMES, "xavier"), begin.number("scale", 1.0), begin.number("bias", 0.0)
-        ),
+        weights=Weights(begin.name("scheme", SCHEMES, "xavier"), begin.number("scale", 1.0), begin.number("bias", 0.0)),
         relu_slope=slope(1.0, "reluslope", "slope"),
         elu_alpha=slope(1.0, "elualpha"),
         selu_lambda=slope(1.050701, "selulambda"),
@@ -177,7 +176,7 @@ class Section:
 
     def number(self, key: str, default: float) -> float:
         value = self.values.get(key, default)
-        return float(self._checked(key, value, lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), "a number"))
+        return float(self._checked(key, value, lambda v: type(v) in (int, float), "a number"))
 
     def flag(self, key: str) -> bool:
         return bool(self._checked(key, self.values.get(key, False), lambda v: isinstance(v, bool), "true or false"))
@@ -209,7 +208,7 @@ class Section:
         if isinstance(value, str) and value.lower() == "auto" and kind != "hidden":
             return None
         allowed = "a whole number" if kind == "hidden" else 'a whole number or "auto"'
-        return int(self._checked("n", value, lambda v: isinstance(v, int) and not isinstance(v, bool), allowed))
+        return int(self._checked("n", value, lambda v: type(v) is int, allowed))
 
     def _checked(self, key: str, value: Any, fits: Callable[[Any], bool], what: str) -> Any:
         if not fits(value):

@@ -47,9 +47,7 @@ class HiddenLayer:
         first_draw: from here on, numbers name this layer's random draws.
     """
 
-    def __init__(
-        self, model: keras.Model, layer: Layer, number: int, inner: int, inputs: int, first_draw: int
-    ) -> None:
+    def __init__(self, model: keras.Model, layer: Layer, number: int, inner: int, inputs: int, first_draw: int) -> None:
         assert layer.units is not None
         self.layer, self.units, self.first_draw = layer, layer.units, first_draw
         self.width = 2 * layer.units if layer.variational else layer.units

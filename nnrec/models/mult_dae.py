@@ -57,9 +57,10 @@ class MultDAE(Autoencoder):
         output = Layer("output", None, (["input", *names][-1],), activation="softmax", weights=GLOROT)
         network = Network(hidden, output, "multinomial", denoising=denoising, input="input")
         network.check("model")
-        shared = {"l2": l2, "relevant": relevant, "sampled": sampled, "sampling_power": sampling_power, "name": name}
+        shared: dict[str, Any] = {"l2": l2, "relevant": relevant, "sampled": sampled, "sampling_power": sampling_power}
+        shared["name"] = name
         super().__init__(num_users, num_items, network, normalize_input=True, **shared)
-        own = {"hidden_units": tuple(hidden_units), "activation": activation, "denoising": denoising}
+        own: dict[str, Any] = {"hidden_units": tuple(hidden_units), "activation": activation, "denoising": denoising}
         self.settings = own | {"dropout": dropout, **shared}
 
     def get_config(self) -> dict[str, Any]:

@@ -74,10 +74,15 @@ class MultVAE(Autoencoder):
         output = Layer("output", None, (names[-1],), activation="softmax", weights=GLOROT)
         network = Network(layers, output, "multinomial", denoising=denoising, input="input")
         network.check("model")
-        shared = {"l2": l2, "relevant": relevant, "sampled": sampled, "sampling_power": sampling_power, "name": name}
+        shared: dict[str, Any] = {"l2": l2, "relevant": relevant, "sampled": sampled, "sampling_power": sampling_power}
+        shared["name"] = name
         super().__init__(num_users, num_items, network, normalize_input=True, **shared)
         self.final_kl_weight, self.annealing_steps = kl_weight, annealing_steps
-        own = {"hidden_units": tuple(hidden_units), "latent_units": latent_units, "activation": activation}
+        own: dict[str, Any] = {
+            "hidden_units": tuple(hidden_units),
+            "latent_units": latent_units,
+            "activation": activation,
+        }
         own |= {"denoising": denoising, "kl_weight": kl_weight, "annealing_steps": annealing_steps}
         self.settings = own | shared
 

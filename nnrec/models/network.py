@@ -126,8 +126,8 @@ class Network:
         for name in layer.skips:
             if is_output or units[name] != layer.units:
                 raise ConfigError(f"{told}: skip adds layers of the same size, and {name} is not.")
-        if layer.sparseness is not None and not 0 <= layer.sparseness[0] < 1:
-            raise ConfigError(f"{told}: the sparseness p must be at least 0 and below 1. Received: {layer.sparseness[0]}")
+        if layer.sparseness is not None:
+            _share(f"{told}: sparseness p", layer.sparseness[0])
         if is_output:
             self._check_output(layer, told)
         elif layer.activation == "softmax" and layer.variational:

@@ -13,12 +13,11 @@ from nnrec.batches import Batch, RowBatches
 from nnrec.data.ratings import Ratings, Rows
 from nnrec.data.splits import HeldOut
 from nnrec.errors import ConfigError, DataError
-from nnrec.models.base import Recommender
 from nnrec.models.boltzmann import Machines, present, states
-from nnrec.models.foldin import fold_in_softmax
+from nnrec.models.softmax import SoftmaxScorer
 
 
-class RBM(Recommender):
+class RBM(SoftmaxScorer):
     """An RBM with softmax visible units on sparse rows.
 
     Paper: Salakhutdinov, Mnih, Hinton: Restricted Boltzmann Machines for Collaborative Filtering, 2007. A row holds
@@ -142,9 +141,17 @@ class RBM(Recommender):
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
-        settings = ("by", "hidden_units", "gibbs_steps", "conditional", "rank", "weight_decay", "bias_learning_rate")
-        settings += ("sparsity_target", "sparsity_penalty", "prediction", "levels", "arithmetic", "name")
-        return {name: getattr(self, name) for name in ("num_users", "num_items", *settings)}
+        first = ("num_users", "num_items", "by", "hidden_units", "gibbs_steps", "conditional", "rank", "weight_decay")
+        rest = (
+            "bias_learning_rate",
+            "sparsity_target",
+            "sparsity_penalty",
+            "prediction",
+            "levels",
+            "arithmetic",
+            "name",
+        )
+        return {name: getattr(self, name) for name in (*first, *rest)}
 
     def adapt(self, train: Ratings) -> None:
         if self.levels is None:
@@ -166,7 +173,7 @@ class RBM(Recommender):
         self.rating_scale.assign(train.scale)
         known = np.bincount(rows.ids, minlength=self.num_columns) > 0
         self.known.assign(known)
-        self.visible_bias.assign(_log_shares(rows, self.levels))
+        self.visible_bias.assign(_log_shares(rows, ops.convert_to_numpy(self.level_values)))
         # What was never seen has nothing to say.
         self.visible_weights.assign(self.visible_weights * known[:, None, None])
 
@@ -197,8 +204,8 @@ class RBM(Recommender):
             logits, fantasy = machines.sample(signal, ops.convert_to_tensor(self.chain_length))
         else:
             logits = machines.logits(ops.sigmoid(signal))
-        prediction = self._rating(logits)
-        error = batch["value"] - self._expectation(logits)
+        prediction = self.rating_of(logits)
+        error = batch["value"] - self.expectation(logits)
         size = ops.cast(ops.shape(batch["index"])[0], "float32")
         loss = ops.stop_gradient(ops.sum(batch["weight"] * ops.square(error)) / size)
         if training:
@@ -244,95 +251,11 @@ class RBM(Recommender):
             total = total + ops.sum(squares)
         return self.weight_decay / 2.0 * total
 
-    # Scoring
-
-    def _rating(self, logits: Any, axis: int = -1) -> Any:
-        """Predictions from logits whose axis holds the values."""
-        if self.prediction == "mode":
-            return ops.take(self.level_values, ops.argmax(logits, axis=axis))
-        return self._expectation(logits, axis)
-
-    def _expectation(self, logits: Any, axis: int = -1) -> Any:
-        shape = [1] * len(logits.shape)
-        shape[axis] = -1
-        return ops.sum(ops.softmax(logits, axis=axis) * ops.reshape(self.level_values, shape), axis=axis)
-
-    def prepare(self, history: Ratings) -> None:
-        """Infers the hidden units of all items from the ratings that may be seen (item-based only)."""
-        if self.by != "item":
-            return
-        batches = RowBatches(history.rows("item"), 256)
-        encodings = [ops.convert_to_numpy(self._hidden(batch)) for batch in batches.epoch()]
-        self.encodings.assign(np.concatenate(encodings)[: self.num_items])
-        share = self.known / ops.maximum(ops.sum(self.known), 1.0)
-        self.average.assign(ops.sum(share[:, None, None] * self._units(slice(None)), axis=0))
-
-    def _hidden(self, batch: Batch) -> Any:
+    def hidden_of(self, batch: Batch) -> Any:
         """(B, units) float32: the hidden units' probabilities, as the visible weights meet them."""
         machines = self._machines(batch)
         hidden = ops.sigmoid(machines.signal(states(batch["value"], self.level_values)))
         return ops.cast(machines.projected(hidden), "float32")
-
-    def _units(self, columns: Any) -> Any:
-        """(m, K, units + 1): these visible units' weights and biases."""
-        weights, bias = ops.convert_to_tensor(self.visible_weights), ops.convert_to_tensor(self.visible_bias)
-        if isinstance(columns, np.ndarray):
-            weights, bias = ops.take(weights, columns, axis=0), ops.take(bias, columns, axis=0)
-        return ops.concatenate([weights, bias[:, :, None]], axis=2)
-
-    def encode(self, batch: Batch) -> Any:
-        """The users' hidden units (B, units), or the weights and biases of their visible units (B, K, units + 1)."""
-        if self.by == "user":
-            return self._hidden(batch)
-        users = np.asarray(batch["index"])
-        trained = (users >= 0) & (np.asarray(ops.convert_to_numpy(self.known))[users] > 0)
-        average = ops.convert_to_numpy(self.average)
-        queries = np.tile(average, (len(users), 1, 1))
-        queries[trained] = ops.convert_to_numpy(self._units(users[trained]))
-        rated = np.bincount(batch["row"], weights=batch["weight"], minlength=len(users)) > 0
-        strangers = np.flatnonzero(rated & ~trained)
-        if len(strangers):
-            vectors = ops.convert_to_numpy(self.encodings)
-            level = np.asarray(ops.convert_to_numpy(states(batch["value"], self.level_values)))
-        for position in strangers:
-            entries = np.flatnonzero((batch["row"] == position) & (batch["weight"] > 0))
-            observed = vectors[batch["column"][entries]], level[entries], batch["weight"][entries]
-            queries[position] = fold_in_softmax(*observed, average, l2=self.num_rows * self.weight_decay)
-        return ops.convert_to_tensor(queries)
-
-    def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
-        """(B, num_items) or (B, m) predicted ratings."""
-        items = np.arange(self.num_items) if items is None else np.asarray(items)
-        size = max(BLOCK // (queries.shape[0] * len(self.levels or ())), 1)
-        blocks = [self._score(queries, items[start : start + size]) for start in range(0, len(items), size)]
-        return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
-
-    def _score(self, queries: Any, items: np.ndarray) -> Any:
-        if self.by == "user":
-            table = ops.take(self.visible_weights, items, axis=0)
-            size, values, units = table.shape
-            logits = ops.matmul(queries, ops.transpose(ops.reshape(table, (-1, units))))
-            logits = ops.reshape(logits, (-1, size, values)) + ops.take(self.visible_bias, items, axis=0)
-            return self._rating(logits, 2)
-        _, values, units = queries.shape
-        encodings = ops.transpose(ops.take(self.encodings, items, axis=0))
-        logits = ops.matmul(ops.reshape(queries[:, :, :-1], (-1, units - 1)), encodings)
-        return self._rating(ops.reshape(logits, (-1, values, len(items))) + queries[:, :, -1:], 1)
-
-    def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        size = max(BLOCK // int(np.prod(self.visible_weights.shape[1:])), 1)
-        found = [np.empty(0, np.float32)]
-        for start in range(0, len(items), size):
-            some = items[start : start + size]
-            query = ops.take(queries, rows[start : start + size], axis=0)
-            if self.by == "user":
-                products = ops.take(self.visible_weights, some, axis=0) * query[:, None, :]
-                logits = ops.sum(products, axis=2) + ops.take(self.visible_bias, some, axis=0)
-            else:
-                products = query[:, :, :-1] * ops.take(self.encodings, some, axis=0)[:, None, :]
-                logits = ops.sum(products, axis=2) + query[:, :, -1]
-            found.append(ops.convert_to_numpy(self._rating(logits)))
-        return np.concatenate(found)
 
     # Diagnostics
 
@@ -359,7 +282,7 @@ class RBM(Recommender):
         for batch in RowBatches(rows, 256, which=sample, touched=self.row_sparse).epoch():
             machines, level = self._machines(batch), states(batch["value"], self.level_values)
             signal, real = machines.signal(level), present(batch)
-            error = batch["value"] - self._expectation(machines.logits(ops.sigmoid(signal)))
+            error = batch["value"] - self.expectation(machines.logits(ops.sigmoid(signal)))
             energy = machines.free_energy(level, signal) * ops.cast(batch["index"] >= 0, "float32")
             totals += [float(ops.sum(real * ops.square(error))), float(ops.sum(energy)), float(ops.sum(real))]
         error, energy, count = totals.tolist()
@@ -368,8 +291,6 @@ class RBM(Recommender):
 
 # Columns times values up to which dense arithmetic is faster on two CPU cores (benchmarks/rbm.py).
 DENSE_UP_TO = 60_000
-# Numbers in the largest intermediate result when scoring.
-BLOCK = 2**26
 # Rows that diagnostics go by.
 SAMPLE = 1_024
 # Standard deviation of the initial weights (the paper's).
@@ -379,9 +300,9 @@ MOST_LEVELS = 100
 PRIOR = 5.0
 
 
-def _log_shares(rows: Rows, levels: Sequence[float]) -> np.ndarray:
+def _log_shares(rows: Rows, levels: np.ndarray) -> np.ndarray:
     """(num_columns, K) float32: log of how often each column takes each value, shrunk to the overall shares."""
-    level = np.asarray(states(rows.values, np.asarray(levels, np.float32)))
+    level = np.asarray(states(rows.values, levels))
     places = rows.ids.astype(np.int64) * len(levels) + level
     counts = np.bincount(places, minlength=rows.num_columns * len(levels)).reshape(rows.num_columns, len(levels))
     overall = (counts.sum(axis=0) + 1.0) / (counts.sum() + len(levels))

@@ -47,7 +47,9 @@ def _started():
     backend.start()
 
 
-@pytest.fixture(params=CASES, ids="-".join)
+@pytest.fixture(
+    params=[pytest.param(case, marks=[pytest.mark.neural] * is_neural(case)) for case in CASES], ids="-".join
+)
 def case(request):
     return request.param
 
@@ -76,11 +78,11 @@ def test_some_items_and_pairs_score_as_the_whole_row_does(case):
     ratings, (model, _) = data_of(case), ready(case)
     queries, scores = model.encode(batch_of(ratings)), scores_of(model, ratings)
     items = np.array([7, 0, 3])
-    np.testing.assert_allclose(np.asarray(model.score(queries, items)), scores[:, items], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(model.score(queries, items)), scores[:, items], rtol=1e-5, atol=1e-6)
     rows, items = np.array([5, 0, 5, 39]), np.array([0, 3, 23, 3])
     pairs = model.score_pairs(queries, rows, items)
     assert pairs.shape == (4,)
-    np.testing.assert_allclose(pairs, scores[rows, items], rtol=1e-5)
+    np.testing.assert_allclose(pairs, scores[rows, items], rtol=1e-5, atol=1e-6)
 
 
 def test_rating_scale_is_that_of_the_training(case):

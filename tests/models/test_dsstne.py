@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from math import log
 
 import keras
 import numpy as np
@@ -12,11 +11,8 @@ from test_autorec import make_ratings, random_ratings
 
 from nnrec import optimizers
 from nnrec.batches import RowBatches
-from nnrec.config import compose
 from nnrec.errors import ConfigError
 from nnrec.models.dsstne import DSSTNE
-from nnrec.models.mult_dae import MultDAE
-from nnrec.models.mult_vae import MultVAE
 from nnrec.randomness import dropout_mask
 from nnrec.trainer import Trainer
 from nnrec.training import compile_model, feed
@@ -272,45 +268,6 @@ def test_only_what_a_batch_touches_moves():
     assert isinstance(model.optimizer, optimizers.Adam)
 
 
-def test_the_multinomial_autoencoder_normalises_hides_and_sums():
-    model = MultDAE(2, 3, hidden_units=(1,), activation="linear", relevant=4)
-    model.adapt(TINY)
-    model.encoders[0][0].assign([[1.0], [1.0], [0.0]])
-    model.decoder.assign([[0.0], [0.0], [-1.0]])
-    # user 0: 2 / sqrt 2: logits 0, 0, -sqrt 2: 2 ln(2 + exp(-sqrt 2)); user 1: 0: logits 0: ln 3
-    expected = (2 * log(2 + np.exp(-(2**0.5))) + log(3)) / 2
-    assert loss_of(model, TINY) == pytest.approx(expected, rel=1e-5)
-    batch = next(model.batches(model.training_rows(TINY), 2, seed=0).epoch())
-    inputs = np.asarray(model._inputs(batch, training=True)[0])[batch["weight"] > 0]
-    # each is hidden, or doubled
-    assert all(min(abs(value - right) for right in (0, 2 / 2**0.5, 2)) < 1e-6 for value in inputs)
-
-
-def test_the_variational_autoencoder_adds_the_divergence():
-    model = MultVAE(2, 3, hidden_units=(), latent_units=1, kl_weight=0.5, annealing_steps=4, relevant=4)
-    model.adapt(TINY)
-    model.encoders[0][0].assign([[1.0, 0.0], [1.0, 0.0], [0.0, log(4)]])
-    model.decoder.assign([[0.0], [0.0], [0.0]])
-    # user 0: mean sqrt 2, variance 1: KL = 2 / 2 = 1; user 1: mean 0, variance 4: KL = (4 - ln 4 - 1) / 2
-    divergence = (1 + (3 - log(4)) / 2) / 2
-    plain = (2 * log(3) + log(3)) / 2
-    assert loss_of(model, TINY) == pytest.approx(plain, rel=1e-5)
-    model.steps.assign(2.0)  # half of the way
-    assert loss_of(model, TINY) == pytest.approx(plain + 0.25 * divergence, rel=1e-5)
-    model.steps.assign(100.0)
-    assert loss_of(model, TINY) == pytest.approx(plain + 0.5 * divergence, rel=1e-5)
-
-
-def test_the_variational_autoencoder_draws_from_the_posterior():
-    model = MultVAE(1, 3, hidden_units=(), latent_units=2000, denoising=0.0)
-    model.encoders[0][0].assign(np.concatenate([np.full((3, 2000), 1.0), np.full((3, 2000), log(4))], axis=1))
-    batch = next(RowBatches(make_ratings([0], [2], [5], 1, 3).rows("user"), 1, seed=0).epoch())
-    drawn = np.asarray(model._forward(batch, training=True)[0])
-    assert drawn.mean() == pytest.approx(1.0, abs=0.2)
-    assert drawn.std() == pytest.approx(2.0, abs=0.15)
-    np.testing.assert_allclose(model.encode(batch), 1.0, rtol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -334,15 +291,11 @@ def test_bad_settings_are_named(options, message):
         DSSTNE(3, 2, **options)
 
 
-def test_variational_settings_are_checked():
-    with pytest.raises(ConfigError, match="model.kl_weight must not be negative"):
-        MultVAE(3, 2, kl_weight=-1.0)
-
-
 def test_a_run_folder_holds_the_network(tmp_path, monkeypatch):
     """Prediction needs the run folder alone, not the file that described the network."""
-    import nnrec
     from conftest import TINY_DATA
+
+    import nnrec
 
     network = tmp_path / "network.json"
     network.write_text(json.dumps(SKIPPING))
@@ -355,13 +308,3 @@ def test_a_run_folder_holds_the_network(tmp_path, monkeypatch):
     assert again.config.model.config.Layers[1].Name == "A"
     assert again.config.trainer.monitor == "val_ndcg@20"
     assert "val_ndcg@20" in (tmp_path / "run" / "history.csv").read_text()
-
-
-def test_the_options_are_those_of_the_configuration_file():
-    """What conf/model/ says is what the class would do by itself, but for DSSTNE's recommended targets."""
-    for name, target in (("mult_dae", MultDAE), ("mult_vae", MultVAE)):
-        config = dict(compose("train", [f"model={name}"]).model)
-        defaults = target(3, 2).get_config()
-        assert {key: list(v) if isinstance(v, tuple) else v for key, v in defaults.items() if key in config} == {
-            key: value for key, value in config.items() if key != "_target_"
-        }

@@ -111,7 +111,10 @@ HIDDEN = ("Layers", 1)
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (changed(("Denoise",), {"p": 0.1}), "model.config: unknown key 'Denoise'. The nearest known one is 'Denoising'"),
+        (
+            changed(("Denoise",), {"p": 0.1}),
+            "config: unknown key 'Denoise'. The nearest known one is 'Denoising'",
+        ),
         (changed(("Denoising",), {"q": 0.1}), "model.config, Denoising: unknown key 'q'. The nearest known one is 'p'"),
         (changed((*HIDDEN, "Activaton"), "Relu"), "layer Middle: unknown key 'Activaton'. .*'Activation'"),
         (changed((*HIDDEN, "DataSet"), "x"), "layer Middle: unknown key 'DataSet'"),

@@ -246,7 +246,7 @@ def test_movielens_100k(real_data):
     from nnrec.evaluation import Evaluation
 
     split = PublisherFold(fold="u1")(read_movielens("ml-100k", real_data("ml-100k")), 0).merged()
-    settings = compose("train", ["model=item_knn", "data=ml-100k"]).model
+    settings = compose("train", ["experiment=item_knn_ratings_ml-100k"]).model
     options = {key: value for key, value in settings.items() if key not in ("_target_", "relevant")}
     model = ItemKNN(split.train.num_users, split.train.num_items, **options)
     model.fit(split.train)

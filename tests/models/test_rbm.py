@@ -58,9 +58,8 @@ def random_ratings(num_users=30, num_items=20, seed=0, weighted=False):
 
 def machine(ratings, num_hidden=2, seed=0, scale=1.0, **options) -> RBM:
     """A user-based RBM with weights that are not small, adapted to these ratings."""
-    model = RBM(
-        ratings.num_users, ratings.num_items, **({"by": "user", "hidden_units": num_hidden, "weight_decay": 0.0} | options)
-    )  # fmt: skip
+    settings = {"by": "user", "hidden_units": num_hidden, "weight_decay": 0.0}
+    model = RBM(ratings.num_users, ratings.num_items, **(settings | options))
     model.adapt(ratings)
     rng = np.random.default_rng(seed)
     for variable in tables_of(model).values():
@@ -224,7 +223,7 @@ def test_the_gradient_approaches_that_of_the_likelihood_as_k_grows():
     rows = np.arange(2 * chains)
     data = np.array([[0, 1, 0], [1, 1, 0]])[rows % 2]
     ratings = make_ratings(np.repeat(rows, 3), np.tile(np.arange(3), len(rows)), 1.0 + data.ravel())
-    model = machine(ratings, scale=1.5, seed=2)
+    model = machine(ratings, scale=2.5, seed=1)
     tables = arrays_of(model)
 
     states_of = list(itertools.product((0, 1), repeat=3))
@@ -247,13 +246,13 @@ def test_the_gradient_approaches_that_of_the_likelihood_as_k_grows():
     }
 
     def off(k: int) -> float:
-        copy = machine(ratings, scale=1.5, seed=2, gibbs_steps=k)
+        copy = machine(ratings, scale=2.5, seed=1, gibbs_steps=k)
         found = step(copy, training_batch(copy, ratings), rate=1.0)
         return max(np.abs(-found[name] - exact[name]).max() for name in names)
 
     assert max(np.abs(gradient).max() for gradient in exact.values()) > 0.3
-    one, many = off(1), off(100)
-    assert one > 0.15
+    one, many = off(1), off(20)
+    assert one > 0.2
     assert many < 0.05
 
 
@@ -441,7 +440,7 @@ def test_sparsity_pulls_hidden_units_towards_the_target():
     ratings = random_ratings()
     free, sparse = (machine(ratings, sparsity_penalty=penalty, sparsity_target=0.1) for penalty in (0.0, 2.0))
     batch = training_batch(free, ratings)
-    probability = numpy(free._hidden(batch)).mean(axis=0)
+    probability = numpy(free.hidden_of(batch)).mean(axis=0)
     change, pulled = (step(model, batch, rate=0.1)["hidden_bias"] for model in (free, sparse))
     np.testing.assert_allclose(pulled - change, -0.1 * 2.0 * (probability - 0.1), atol=1e-6)
 
@@ -449,9 +448,7 @@ def test_sparsity_pulls_hidden_units_towards_the_target():
 # Levels
 
 
-@pytest.mark.parametrize(
-    "levels", [[0, 1], [1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5], [-10, 0.25, 7]]
-)
+@pytest.mark.parametrize("levels", [[0, 1], [1, 2, 3, 4, 5], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5], [-10, 0.25, 7]])
 def test_any_rating_scale(levels):
     user, item = (grid.ravel() for grid in np.indices((20, 10)))
     ratings = make_ratings(user, item, np.array(levels)[(user + item) % len(levels)])
@@ -463,7 +460,8 @@ def test_any_rating_scale(levels):
 
 
 def test_values_count_as_the_nearest_level():
-    assert numpy(states(np.array([-9, 1.4, 1.6, 3.4, 4.2, 99], np.float32), np.array([1, 2, 4, 4.5], np.float32))).tolist() == [0, 0, 1, 2, 2, 3]  # fmt: skip
+    values, levels = np.array([-9, 1.4, 1.6, 3.4, 4.2, 99], np.float32), np.array([1, 2, 4, 4.5], np.float32)
+    assert numpy(states(values, levels)).tolist() == [0, 0, 1, 2, 2, 3]
 
 
 def test_levels_can_be_given():
@@ -525,9 +523,9 @@ def test_large_scores_come_in_blocks(monkeypatch):
         queries = model.encode(next(RowBatches(ratings.rows("user"), 30).epoch()))
         whole, rows = numpy(model.score(queries)), np.arange(20)
         with monkeypatch.context() as patched:
-            patched.setattr("nnrec.models.rbm.BLOCK", 30 * 5 * 3)
+            patched.setattr("nnrec.models.softmax.BLOCK", 30 * 5 * 3)
             np.testing.assert_allclose(numpy(model.score(queries)), whole, rtol=1e-5)
-            patched.setattr("nnrec.models.rbm.BLOCK", 70)
+            patched.setattr("nnrec.models.softmax.BLOCK", 70)
             np.testing.assert_allclose(model.score_pairs(queries, rows, rows), whole[rows, rows], rtol=1e-5)
 
 

@@ -88,23 +88,20 @@ MODELS = {
     "ease": Trial(tiny={"l2": 10.0}),
     "item_knn": Trial(variants=KNN),
     "rbm": Trial(
-        tiny={"hidden_units": 60, "gibbs_steps": [[0, 1], [2, 3]]},
+        tiny={"hidden_units": 60, "gibbs_steps": [[0, 1], [2, 3]], "conditional": False, "rank": 0},
         no_penalty={"weight_decay": 0.0},
         noise={"sparsity_penalty": 0.01},
         variants={
             "item": {},
             "user": {"by": "user"},
             "sparse": {"arithmetic": "sparse", "conditional": True, "rank": 4, "by": "user"},
-            "item-sparse": {"arithmetic": "sparse"},
-            "conditional": {"conditional": True, "bias_learning_rate": 0.5},
-            "factored": {"rank": 4},
+            "conditional": {"conditional": True, "rank": 8, "bias_learning_rate": 0.5},
         },
         trainer={"epochs": 8, "learning_rate": 0.05},
     ),
     "mult_dae": Trial(
         tiny={"hidden_units": [8], "denoising": 0.0},
         noise={"denoising": 0.3, "dropout": 0.2},
-        variants={"default": {}, "sampled": {"sampled": 12}},
         trainer={"epochs": 12, "learning_rate": 0.05},
     ),
     "mult_vae": Trial(
