@@ -36,7 +36,8 @@ def compile_model(model: Recommender, trainer: Trainer) -> None:
     if model.row_sparse and not own:
         raise ConfigError(
             f"{model.name} updates only the rows of its tables that a batch touches, which works with "
-            f"trainer.optimizer=adam or sgd. Received: {trainer.optimizer}. Use these, or model.arithmetic=dense."
+            f"trainer.optimizer=adam or sgd. Received: {trainer.optimizer}. Use these, or dense "
+            "arithmetic (model.arithmetic=dense, or model.sampled=null)."
         )
     if model.row_sparse and trainer.precision == "mixed_float16":
         raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")

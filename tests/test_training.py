@@ -207,7 +207,7 @@ def test_bad_settings_are_named(settings, message):
 def test_row_sparse_models_need_an_optimizer_that_follows_rows():
     model = AutoRec(20, 10, hidden_units=(4,), arithmetic="sparse")
     with pytest.raises(
-        ConfigError, match=r"works with trainer\.optimizer=adam or sgd\. Received: adagrad\. Use these, or model\.arith"
+        ConfigError, match=r"works with trainer\.optimizer=adam or sgd\. Received: adagrad\. Use these, or dense arith"
     ):
         compile_model(model, Trainer(optimizer="adagrad"))
     with pytest.raises(ConfigError, match=r"use trainer\.precision=mixed_bfloat16"):
