@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nnrec import pipeline
 from nnrec.config import build, compose
@@ -19,20 +19,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nnrec.data.ratings import Ratings
-    from nnrec.data.splits import Split
+    from nnrec.data.sessions import Sessions
     from nnrec.data.stoplist import Words
+    from nnrec.live import LiveSession
     from nnrec.models.scorer import Scorer
     from nnrec.people import Ids
     from nnrec.runs import StoredRows
 
 
-def train(*overrides: str, data: pd.DataFrame | Ratings | None = None) -> Run:
+def train(*overrides: str, data: pd.DataFrame | Ratings | Sessions | None = None) -> Run:
     """Trains a model as `python train.py <overrides>` does.
 
     Args:
         overrides: as on the command line: "model=autorec", "trainer.epochs=5", ...
-        data: ratings to train on instead of a named data set: `Ratings`, or a data frame with the
-            columns user, item and, where there are such, rating, time, weight, event.
+        data: ratings or sessions to train on instead of a named data set: `Ratings`, `Sessions`, or a data frame with
+            the columns user, item and, where there are such, rating, time, weight, event; for a model of sessions
+            with session, item and, where there is one, time.
 
     Returns:
         The finished run.
@@ -105,11 +107,17 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder.path)!r}, test={self.metrics['test']})"
 
+    @property
+    def family(self) -> str:
+        """What it learnt from: "ratings" or "sessions"."""
+        return str(self.config.data.get("family", "ratings"))
+
     @cached_property
     def model(self) -> Scorer:
         """The trained model."""
         pipeline.start_backend(self.config)
-        model = build_model(self.config, len(self.users), len(self.items))
+        sizes = {"num_items": len(self.items)} | ({"num_users": len(self.users)} if len(self.users) else {})
+        model = build_model(self.config, sizes)
         model.load_state(self.folder.read_arrays("weights.npz"))
         return model
 
@@ -126,9 +134,9 @@ class Run:
     def recommend(
         self,
         user: Any = None,
-        history: Mapping[Any, float] | pd.DataFrame | None = None,
+        history: Mapping[Any, float] | Sequence[Any] | pd.DataFrame | None = None,
         top_n: int = 10,
-        exclude_seen: bool = True,
+        exclude_seen: bool | Literal["auto"] = "auto",
         stoplist: Ids | None = None,
         candidates: Ids | None = None,
         stopwords: Words | None = None,
@@ -136,18 +144,19 @@ class Run:
         """The best items for some people, or for everybody.
 
         Args:
-            user: a raw user id, or a list of them; None = all.
+            user: a raw user id, or a list of them; None = all. Of a model of sessions: session ids.
             history: of somebody not seen in training: {item id: rating}, or a data frame with
-                columns item, rating and, for several people, user.
+                columns item, rating and, for several people, user. Of a model of sessions: the item ids of a session
+                in order, or a data frame with columns session, item and perhaps time.
             top_n: how many items each.
-            exclude_seen: whether to leave out what is in the history.
+            exclude_seen: whether to leave out what is in the history; "auto" = for users, not in sessions.
             stoplist: item ids never to recommend, as a list or a file (see conf/predict.yaml).
             candidates: item ids to choose from, likewise.
             stopwords: words, as a list or a file: items with one in their title or categories are never
                 recommended, and are printed; `nnrec.data.stoplist` says how words match.
 
         Returns:
-            Columns user_id, item_id, rank (from 1), score, title (where known), source; see
+            Columns user_id (or session_id), item_id, rank (from 1), score, title (where known), source; see
             `nnrec.recommend.TopN`.
 
         Raises:
@@ -159,6 +168,12 @@ class Run:
         from nnrec.recommend import recommend
 
         return recommend(self, user, history, top_n, exclude_seen, stoplist, candidates, stopwords)
+
+    def session(self, exclude_seen: bool = False) -> LiveSession:
+        """A session that goes on, event by event; see `nnrec.live.LiveSession`."""
+        from nnrec.live import LiveSession
+
+        return LiveSession(self, exclude_seen)
 
     def evaluate(self, data: pd.DataFrame | Ratings | None = None) -> dict[str, float]:
         """Measures the model again on the test part of its data.
@@ -179,6 +194,6 @@ class Run:
         model = self.model
         ratings = pipeline.load_data(self.config, data)
         pipeline.check_same(ratings, self.folder.read_json("data.json")["fingerprint"])
-        split: Split = build(self.config.split, "split")(ratings, self.config.seed)
+        split: Any = build(self.config.split, "split")(ratings, self.config.seed)
         split = weighed(self.config, split.merged() if self.config.trainer.refit else split)
         return evaluation(model, split.train, split.test).figures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,34 @@ if TYPE_CHECKING:
     from nnrec.runs import StoredRows
 
 Batch = dict[str, np.ndarray]
+
+
+class TrainingBatches(Protocol):
+    """What a neural model is trained on: the same batches whenever an epoch is asked for.
+
+    Attributes:
+        num_examples: rows, or events, that an epoch goes through.
+        static: whether every array has the same shape in every batch.
+    """
+
+    static: bool
+
+    @property
+    def num_examples(self) -> int: ...
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+
+    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch."""
+
+    def where(self, epoch: int, step: int) -> str:
+        """What is in a batch, in words for an error message."""
+
+
+def rows_per_batch(batch_size: int | Literal["auto"], num_rows: int) -> int:
+    """The batch size; "auto" gives about 30 steps per epoch, with 16 to 512 rows each."""
+    return int(np.clip(num_rows // 30, 16, 512)) if batch_size == "auto" else batch_size
 
 
 def bucket(size: int) -> int:
@@ -52,10 +80,13 @@ class RowBatches:
         batch_size: rows per batch; the last batch is padded up to it.
         which: (m,) rows to run over; None = all.
         seed: shuffles the rows anew every epoch and keys their draws; None = in order, keys 0.
+        ids: (num_rows,) what to call the rows in messages; None = by number.
         touched: whether to renumber the columns (for row-sparse updates of large tables).
         negatives: how many columns to draw for each batch, with replacement, and to which power of its number
             of entries (at least 1) a column's probability is proportional; needs `touched`.
     """
+
+    static = False
 
     def __init__(
         self,
@@ -64,6 +95,7 @@ class RowBatches:
         *,
         which: np.ndarray | None = None,
         seed: int | None = None,
+        ids: np.ndarray | None = None,
         touched: bool = False,
         negatives: tuple[int, float] | None = None,
     ) -> None:
@@ -71,6 +103,7 @@ class RowBatches:
         self.batch_size = batch_size
         self.which = np.arange(len(rows)) if which is None else which
         self.seed = seed
+        self.ids = np.arange(len(rows)) if ids is None else ids
         self.num_negatives = 0
         if negatives is not None:
             self.num_negatives, power = negatives
@@ -103,6 +136,19 @@ class RowBatches:
     def __len__(self) -> int:
         """Batches per epoch."""
         return -(-len(self.which) // self.batch_size)
+
+    @property
+    def num_examples(self) -> int:
+        """Rows per epoch."""
+        return len(self.which)
+
+    def chosen(self, epoch: int, step: int) -> np.ndarray:
+        """The rows in one batch of an epoch."""
+        return self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def where(self, epoch: int, step: int) -> str:
+        rows = self.ids[self.chosen(epoch, step)]
+        return f"rows in the batch: {', '.join(map(str, rows[:10]))}" + (", ..." if len(rows) > 10 else "")
 
     def order(self, epoch: int) -> np.ndarray:
         """(m,) the rows in the order of this epoch."""

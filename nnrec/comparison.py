@@ -18,6 +18,8 @@ from nnrec.results import Repeat, Result, flat
 
 # Which metric decides where nobody says so: the first of these that there is.
 DEFAULT_ORDER = ("ndcg", "recall_min", "recall", "hit_rate", "rmse", "mae")
+# ... of sessions.
+DEFAULT_ORDER_OF_SESSIONS = ("recall", "mrr", "ndcg")
 
 
 @dataclass
@@ -205,7 +207,7 @@ def check_comparable(results: Sequence[Result]) -> None:
     first, differences = results[0], []
     for other in results[1:]:
         if first.data["fingerprint"] != other.data["fingerprint"]:
-            told = (f"{r.config['data']['name']}, {r.data['ratings']:,} ratings" for r in (first, other))
+            told = (f"{r.config['data']['name']}, {r.size}" for r in (first, other))
             differences.append(_difference("data", first, other, *told))
         for group in ("split", "evaluation"):
             one, two = (flat(result.config[group]) for result in (first, other))
@@ -283,7 +285,8 @@ def _sort_metric(entries: Sequence[Entry], wanted: str | None) -> str:
     there = list(dict.fromkeys(name for entry in entries for result in entry.results for name in result.test))
     if wanted is None:
         cutoff = entries[0].first.cutoffs[0]
-        candidates = [name for stem in DEFAULT_ORDER for name in (f"{stem}@{cutoff}", stem)]
+        order = DEFAULT_ORDER_OF_SESSIONS if entries[0].first.family == "sessions" else DEFAULT_ORDER
+        candidates = [name for stem in order for name in (f"{stem}@{cutoff}", stem)]
         return next((name for name in candidates if name in there), there[0])
     if wanted not in there:
         raise ConfigError(f"sort_by={wanted}: no run has this figure. Known: {', '.join(there)}.")

@@ -61,6 +61,7 @@ class Evaluation:
         ConfigError: no cutoff, or one below 1; an unknown `diversity`.
     """
 
+    family = "ratings"
     cutoffs: Sequence[int] = (10, 20)
     relevant: float | None = None
     truncated_recall: bool = False
@@ -73,12 +74,25 @@ class Evaluation:
         if self.diversity not in ("training", "content"):
             raise ConfigError(f"evaluation.diversity must be training or content. Received: {self.diversity!r}")
 
+    def monitor(self, model: Scorer) -> str:
+        """What chooses the best epoch, unless somebody says otherwise."""
+        return "rmse" if "rating_scale" in model.capabilities else f"ndcg@{max(self.cutoffs)}"
+
+    def best_reachable(self, train: Ratings, held_out: HeldOut) -> dict[str, float]:
+        """What the best possible prediction reaches, by figure, where the truth is known (simulated data)."""
+        target = held_out.target
+        if target.expected is None or not len(target):
+            return {}
+        return {"rmse": metrics.rmse(target.value, target.expected, target.weight)}
+
     def check(self, held_out: HeldOut) -> None:
         """Makes sure, before anything is trained, that all can be measured on such data.
 
         Raises:
             DataError: nothing is relevant; items have no content to be compared by.
         """
+        if not len(held_out.target):
+            return
         highest = held_out.target.scale[1]
         if self.relevant is not None and highest < self.relevant:
             raise DataError(
@@ -283,10 +297,3 @@ def check_disjoint(held_out: HeldOut) -> None:
             f"{int(shown.sum()):,} of {len(shown):,} held-out ratings are in the histories that the model is shown, "
             f"for example user {user} and item {item}: figures would mean nothing. Mend the split."
         )
-
-
-def best_rmse(target: Ratings) -> float | None:
-    """The error of the best possible prediction, where the truth is known (simulated data)."""
-    if target.expected is None or not len(target):
-        return None
-    return metrics.rmse(target.value, target.expected, target.weight)

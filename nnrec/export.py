@@ -89,9 +89,10 @@ def _dsstne(path: Path, schema: pa.Schema) -> Iterator[Write]:
     with _text(path) as stream:
 
         def write(table: pa.Table) -> None:
-            for name in ("user_id", "item_id"):
+            ids = schema.names[:2]
+            for name in ids:
                 _check_marks(table[name])
-            records = _records(table.select(["user_id", "item_id", "score"]))
+            records = _records(table.select([*ids, "score"]))
             for user, items in groupby(records, key=lambda record: record[0]):
                 stream.write(f"{user}\t{''.join(f'{item},{score}:' for _, item, score in items)}\n")
 

@@ -6,24 +6,27 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from nnrec.config import build
-from nnrec.data.splits import HeldOut, Split
+from nnrec.data.ratings import Ratings
+from nnrec.data.splits import HeldOut
 from nnrec.data.weighting import age_weighted
-from nnrec.evaluation import Evaluation, best_rmse
 from nnrec.measured import Measured
-from nnrec.models.baseline import Baseline
+from nnrec.models.fitted import Fitted
 from nnrec.models.scorer import Scorer
-from nnrec.runs import RunFolder, atomic
+from nnrec.runs import RunFolder
 from nnrec.trainer import Progress, Trainer
 
 if TYPE_CHECKING:
-    from nnrec.data.ratings import Ratings
     from nnrec.tensorboard import EventWriter
+
+# Of ratings or of sessions: evaluation, split and model are of one kind (see `nnrec.pipeline.plan`).
+AnySplit: TypeAlias = Any
+AnyEvaluation: TypeAlias = Any
 
 
 class Learning:
@@ -39,18 +42,16 @@ class Learning:
         split: of the data.
     """
 
-    def __init__(self, config: Any, trainer: Trainer, evaluation: Evaluation, split: Split) -> None:
+    def __init__(self, config: Any, trainer: Trainer, evaluation: AnyEvaluation, split: AnySplit) -> None:
         for part in (split.validation, split.test):
-            if len(part.target):
-                evaluation.check(part)
+            evaluation.check(part)
         self.config, self.trainer, self.evaluation = config, trainer, evaluation
         self.unweighed, self.split = split, weighed(config, split)
         self.model: Any = self._fresh_model(self.split)
         if trainer.monitor == "auto":
-            figure = "rmse" if "rating_scale" in self.model.capabilities else f"ndcg@{max(evaluation.cutoffs)}"
-            self.trainer = replace(trainer, monitor=f"val_{figure}")
+            self.trainer = replace(trainer, monitor=f"val_{evaluation.monitor(self.model)}")
             config.trainer.monitor = self.trainer.monitor
-        if isinstance(self.model, Baseline):
+        if isinstance(self.model, Fitted):
             self.model.check_split(self.split)
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Learning:
             "test_by_rating": test.by_rating,
             "test_notes": list(dict.fromkeys([*selection.get("notes", []), *self.model.notes, *test.notes])),
             "training": {"seconds": round(seconds, 3), "users_per_second": round(test.users_per_second, 1)},
-            "data": _data_figures(self.config, split),
+            "data": self._data_figures(split),
         }
         if epochs:
             speed = float(np.median([row["examples_per_second"] for row in selection["history"]]))
@@ -97,7 +98,7 @@ class Learning:
         if folder["selection.json"].is_file() and self.trainer.refit:
             return folder.read_json("selection.json")
         progress = self._learn("select", self.split.train, folder, events, checkpoint)
-        blind = not (isinstance(self.model, Baseline) and self.model.saw_validation)
+        blind = not (isinstance(self.model, Fitted) and self.model.saw_validation)
         selection = asdict(progress) | {"validation": self._validate(self.model, "ranking") if blind else {}}
         selection["notes"] = list(self.model.notes)
         if progress.history:
@@ -115,14 +116,14 @@ class Learning:
     def _learn(
         self,
         stage: str,
-        train: Ratings,
+        train: Any,
         folder: RunFolder,
         events: EventWriter,
         checkpoint: Mapping | None,
         selection: dict[str, Any] | None = None,
     ) -> Progress:
         """Trains the model on `train`: watching the validation part, or as long as the selection was best."""
-        if isinstance(self.model, Baseline):
+        if isinstance(self.model, Fitted):
             started = time.perf_counter()
             self.model.fit(train)
             chosen = {} if selection else self.model.calibrate(train, self.split.validation, self.evaluation)
@@ -140,33 +141,39 @@ class Learning:
             checkpoint
         )
 
-    def _test(self, folder: RunFolder, split: Split) -> Measured:
+    def _test(self, folder: RunFolder, split: AnySplit) -> Measured:
         """Measures the model on the test part and keeps what it did there."""
         self.model.prepare(split.train)
         test = _steadily(self.model, lambda: self._measure(split))
         if self.config.keep_histories:
-            test.save(folder, split.test.target)
-            if split.new_users:  # what is shown of them is no part of the training's histories
-                shown = split.test.history
-                frame = pd.DataFrame({"user": shown.user, "item": shown.item, "value": shown.value})
-                with atomic(folder["test_histories.parquet"]) as path:
-                    frame.to_parquet(path, index=False)
+            test.save(folder, split)
         return test
 
-    def _measure(self, split: Split) -> Measured:
+    def _measure(self, split: AnySplit) -> Measured:
         return self.evaluation(self.model, split.train, split.test)
 
-    def _keep(self, folder: RunFolder, split: Split) -> None:
+    def _keep(self, folder: RunFolder, split: AnySplit) -> None:
         """Writes what predictions need."""
         folder.write_arrays("weights.npz", self.model.state())
-        histories = split.train.rows("user")
-        folder.write_arrays("item_counts.npz", {"count": np.bincount(histories.ids, minlength=split.train.num_items)})
-        if self.config.keep_histories:
-            folder.write_histories(histories)
+        folder.write_arrays("item_counts.npz", {"count": split.train.support})
+        if self.config.keep_histories and isinstance(split.train, Ratings):
+            folder.write_histories(split.train.rows("user"))
 
-    def _fresh_model(self, split: Split, **chosen: Any) -> Scorer:
-        model = build_model(self.config, split.train.num_users, split.train.num_items, **chosen)
-        if isinstance(model, Baseline):
+        vectors = self.model.item_vectors()
+        if vectors is not None:
+            from nnrec.projector import write_projector
+
+            train = split.train
+            write_projector(folder["tensorboard"], vectors, train.items, train.support, train.item_table)
+
+    def _data_figures(self, split: AnySplit) -> dict[str, Any]:
+        figures = {"name": self.config.data.name, **split.counts(), "split": split.definition}
+        best = self.evaluation.best_reachable(split.train, split.test)
+        return figures | {"best_reachable": best} if best else figures
+
+    def _fresh_model(self, split: AnySplit, **chosen: Any) -> Scorer:
+        model = build_model(self.config, split.train.sizes, **chosen)
+        if isinstance(model, Fitted):
             model.check_memory(split.train)
         else:
             from nnrec.training import compile_model
@@ -185,25 +192,25 @@ def _steadily(model: Scorer, measure: Callable[[], Measured]) -> Measured:
             return measured
 
 
-def build_model(config: Any, num_users: int, num_items: int, **chosen: Any) -> Any:
+def build_model(config: Any, sizes: Mapping[str, int], **chosen: Any) -> Any:
     """The model of a configuration, untrained; the run's seed decides its initial weights.
 
     Args:
         config: the whole configuration.
             Where it names files whose content a run folder has to hold, this content takes their place in it.
-        num_users, num_items: sizes of the data.
+        sizes: of the data, as its models take them: num_items and, of ratings, num_users.
         chosen: settings that take the place of the configuration's.
     """
     from nnrec import backend
 
     backend.seed(config.seed)
-    model = build(config.model, "model", num_users=num_users, num_items=num_items, **chosen)
+    model = build(config.model, "model", **sizes, **chosen)
     for key, value in model.embedded.items():
         config.model[key] = value
     return model
 
 
-def weighed(config: Any, split: Split) -> Split:
+def weighed(config: Any, split: AnySplit) -> AnySplit:
     """The split with its training ratings and histories weighted by age, where the data ask for it.
 
     What is to be predicted counts as before.
@@ -212,7 +219,7 @@ def weighed(config: Any, split: Split) -> Split:
     if half_life is None:
         return split
     train = age_weighted(split.train, half_life)
-    now = int(split.train.time.max())  # type: ignore[union-attr]
+    now = int(split.train.time.max())
 
     def aged(part: HeldOut) -> HeldOut:
         known = part.history is split.train
@@ -227,16 +234,3 @@ def _hyper_parameters(config: Any) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return {"seed": config.seed, "data": config.data.name, "model": plain["model"], "trainer": plain["trainer"]}
 
-
-def _data_figures(config: Any, split: Split) -> dict[str, Any]:
-    train, target = split.train, split.test.target
-    figures = {
-        "name": config.data.name,
-        "users": train.num_users,
-        "items": train.num_items,
-        "training_ratings": len(train),
-        "test_ratings": len(target),
-        "split": split.definition,
-    }
-    floor = best_rmse(target)
-    return figures if floor is None else figures | {"best_reachable_rmse": floor}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import nnrec.metrics as metrics
-from nnrec.data.ratings import Ratings
+from nnrec.data.splits import Split
 from nnrec.runs import RunFolder, atomic
 
 
@@ -57,13 +57,23 @@ class Measured:
             bounds |= {"rmse": np.sqrt(squared).tolist(), "mae": absolute.tolist()}
         return {name: bounds[name] for name in self.figures if name in bounds}
 
-    def save(self, folder: RunFolder, target: Ratings) -> None:
-        """Writes test_lists.npz, test_users.parquet and test_ratings.parquet to a run folder."""
+    def save(self, folder: RunFolder, split: Split) -> None:
+        """Writes test_lists.npz, test_users.parquet and test_ratings.parquet to a run folder.
+
+        Where held-out users are absent from the training part, test_histories.parquet tells what was shown of them.
+        """
+        target = split.test.target
         folder.write_arrays("test_lists.npz", {"users": self.users, "items": self.lists, "scores": self.scores})
         ratings = pd.DataFrame({"user": target.user, "item": target.item, "value": target.value})
         if self.predictions is not None:
             ratings["prediction"] = self.predictions
         users = pd.DataFrame({"user": self.users, **self.per_user})
-        for name, frame in (("test_ratings.parquet", ratings), ("test_users.parquet", users)):
+        tables = {"test_ratings.parquet": ratings, "test_users.parquet": users}
+        if split.new_users:  # what is shown of them is no part of the training's histories
+            shown = split.test.history
+            tables["test_histories.parquet"] = pd.DataFrame(
+                {"user": shown.user, "item": shown.item, "value": shown.value}
+            )
+        for name, frame in tables.items():
             with atomic(folder[name]) as path:
                 frame.to_parquet(path, index=False)

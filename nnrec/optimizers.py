@@ -1,4 +1,4 @@
-"""Optimizers: Keras's own, and an Adam that is quicker on large weights and follows rows of tables."""
+"""Optimizers: Keras's own, and some that follow rows of tables."""
 
 from __future__ import annotations
 
@@ -109,14 +109,85 @@ class SGD(_RateFactors, keras.optimizers.SGD):
         super().update_step(gradient, variable, self._rate_of(variable, learning_rate))
 
 
+class Adagrad(_RateFactors, keras.optimizers.Optimizer):
+    """Adagrad (Duchi, Hazan, Singer 2011) with momentum, as the authors of GRU4Rec have it.
+
+        a = a + g^2,   v = momentum v - learning_rate g / sqrt(a + epsilon),   x = x + v
+
+    a and v start from 0 (Keras's a starts from 0.1, and has no v). It also follows rows of tables: a row that a batch
+    does not touch stays as it is, and so do its a and v.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.05,
+        momentum: float = 0.0,
+        epsilon: float = 1e-6,
+        name: str = "adagrad",
+        **options: Any,
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1. Received: {momentum}")
+        super().__init__(learning_rate=learning_rate, name=name, **options)
+        self.momentum, self.epsilon = momentum, epsilon
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        return ("accumulator", "velocity") if self.momentum else ("accumulator",)
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Creates the state of each weight."""
+        if self.built:
+            return
+        super().build(variables)
+        self._moments = [
+            tuple(self.add_variable_from_reference(variable, name=kind) for kind in self._kinds)
+            for variable in variables
+        ]
+
+    def build_rows(self, tables: list[keras.Variable]) -> None:
+        """Creates the state of each table."""
+        self.row_moments = [
+            tuple(self.add_variable_from_reference(table, name=f"row_{kind}") for kind in self._kinds)
+            for table in tables
+        ]
+
+    def row_step(self, rows, gradient, accumulator, *rest):
+        """What to add to (U, ...) rows, their accumulator and, with momentum, their velocity.
+
+        The rest are the velocity, with momentum, the learning rate and the iteration.
+        """
+        *velocity, learning_rate, _ = rest
+        square = ops.square(gradient)
+        change = -learning_rate * gradient * ops.rsqrt(accumulator + square + self.epsilon)
+        if not velocity:
+            return change, square
+        new = self.momentum * velocity[0] + change
+        return new, square, new - velocity[0]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Moves a weight."""
+        learning_rate = ops.cast(self._rate_of(variable, learning_rate), variable.dtype)
+        stores = (variable, *self._moments[self._get_variable_index(variable)])
+        changes = self.row_step(variable, ops.cast(gradient, variable.dtype), *stores[1:], learning_rate, None)
+        for store, change in zip(stores, changes, strict=True):
+            self.assign_add(store, change)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"momentum": self.momentum, "epsilon": self.epsilon}
+
+
+OWN = {"adam": Adam, "sgd": SGD, "adagrad": Adagrad}
+
+
 def create(name: str, learning_rate: float, **options: Any) -> keras.optimizers.Optimizer:
-    """The optimizer of this name ("adam", or any of Keras's) with its options.
+    """The optimizer of this name (one of `OWN`, or any of Keras's) with its options.
 
     Raises:
         ConfigError: Keras has no such optimizer, or it has no such option.
     """
     classes = {key.lower(): value for key, value in vars(keras.optimizers).items() if isinstance(value, type)}
-    classes |= {"adam": Adam, "sgd": SGD}
+    classes |= OWN
     if name.lower() not in classes:
         raise ConfigError(f"trainer.optimizer: there is no {name!r}. Choose one of: {', '.join(classes)}.")
     try:

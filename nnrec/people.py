@@ -34,8 +34,10 @@ class TableFormat:
     """How the tables that people give look; arguments as of `nnrec.data.readers.read_table`."""
 
     user: str | int = "user"
+    session: str | int = "session"
     item: str | int = "item"
     rating: str | int = "rating"
+    time: str | int | None = None
     separator: str | None = None
     header: bool = True
     encoding: str = "utf-8"

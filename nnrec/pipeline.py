@@ -11,19 +11,24 @@ from nnrec.config import build, check_seed
 from nnrec.console import console, results_table, show_table
 from nnrec.course import Course, CourseEvaluation
 from nnrec.data.ratings import Ratings
+from nnrec.data.sessions import Sessions
 from nnrec.data.summary import print_summary, summarise
-from nnrec.errors import DataError, Interrupted, RunError
+from nnrec.errors import ConfigError, DataError, Interrupted, RunError
 from nnrec.learning import Learning
+from nnrec.models.scorer import Scorer
 from nnrec.report import write_report
 from nnrec.runs import RunFolder
 
+# What an epoch goes through, and what is ranked, by the family of the data.
+WORDS = {"ratings": ("rows", "users"), "sessions": ("events", "sessions")}
 
-def execute(config: Any, frame: pd.DataFrame | Ratings | None = None) -> RunFolder:
+
+def execute(config: Any, frame: pd.DataFrame | Ratings | Sessions | None = None) -> RunFolder:
     """Runs a composed training configuration to its end, or resumes the run that it names.
 
     Args:
         config: the configuration, composed from conf/train.yaml.
-        frame: ratings instead of `config.data`.
+        frame: ratings or sessions instead of `config.data`.
 
     Returns:
         The folder of the finished run.
@@ -66,16 +71,63 @@ def execute(config: Any, frame: pd.DataFrame | Ratings | None = None) -> RunFold
     return folder
 
 
-def plan(config: Any, ratings: Ratings) -> Learning | Course:
-    """What a configuration does with ratings: learning from one split, or the course's protocol."""
+def plan(config: Any, ratings: Any) -> Learning | Course:
+    """What a configuration does with its data: learning from one split, or the course's protocol."""
+    from omegaconf import OmegaConf
+
+    model = _model_class(config, ratings)
+    if model is not None:
+        for key, value in model.trainer_settings(config.model).items():
+            OmegaConf.update(config.trainer, key, value, merge=False, force_add=True)
     trainer, evaluation = build(config.trainer, "trainer"), build(config.evaluation, "evaluation")
+    if evaluation.family != ratings.family:
+        raise ConfigError(
+            f"{type(evaluation).__name__} measures models of {evaluation.family}, and data={config.data.name} are "
+            f"{ratings.family}. Choose evaluation={'next_item' if ratings.family == 'sessions' else 'default'}."
+        )
     if isinstance(evaluation, CourseEvaluation):
         course = Course(config, trainer, evaluation, ratings)
         console.print(f"Split: {course.definition}", soft_wrap=True)
         return course
-    split = build(config.split, "split")(ratings, config.seed)
+    split = _splitter(config, ratings)(ratings, config.seed)
     console.print(f"Split: {split.definition}", soft_wrap=True)
     return Learning(config, trainer, evaluation, split)
+
+
+def _splitter(config: Any, data: Ratings | Sessions) -> Any:
+    splitter = build(config.split, "split")
+    if getattr(splitter, "family", "ratings") != data.family:
+        choices = "last_sessions, last_days or given_sessions" if data.family == "sessions" else "random, ..."
+        raise ConfigError(
+            f"{type(splitter).__name__} does not split {data.family}, which data={config.data.name} are. Choose "
+            f"split={choices}."
+        )
+    return splitter
+
+
+def _model_class(config: Any, data: Ratings | Sessions) -> Any:
+    """The class of the model, None where it is none of ours.
+
+    Raises:
+        ConfigError: it does not learn from such data.
+    """
+    from hydra.utils import get_class
+
+    try:
+        model: Any = get_class(config.model.get("_target_", ""))
+    except Exception:  # what is wrong with the path is told where the model is built
+        return None
+    if not issubclass(model, Scorer):
+        return None
+    family = model.family
+    if (family == "sessions") != (data.family == "sessions"):
+        learns = "sessions" if family == "sessions" else "ratings"
+        advice = "data=simulated_clicks, data=yoochoose1_64, ..." if learns == "sessions" else "data=ml-1m, ..."
+        raise ConfigError(
+            f"model={config.model.name} learns from {learns}, and data={config.data.name} are {data.family}. Choose "
+            f"{advice}, or a model of {data.family} (python train.py --help lists them)."
+        )
+    return model
 
 
 def start_backend(config: Any) -> None:
@@ -84,12 +136,12 @@ def start_backend(config: Any) -> None:
     backend.start(trainer.devices, trainer.precision, trainer.xla, config.verbose, config.model.get("_target_"))
 
 
-def load_data(config: Any, frame: pd.DataFrame | Ratings | None) -> Ratings:
-    """The ratings of a configuration, or those given instead."""
+def load_data(config: Any, frame: pd.DataFrame | Ratings | Sessions | None) -> Ratings | Sessions:
+    """The ratings or sessions of a configuration, or those given instead."""
     return data.load(config.data, frame)
 
 
-def check_same(ratings: Ratings, fingerprint: str) -> None:
+def check_same(ratings: Ratings | Sessions, fingerprint: str) -> None:
     """Refuses data that are not those of the run.
 
     Raises:
@@ -103,7 +155,8 @@ def check_same(ratings: Ratings, fingerprint: str) -> None:
 
 
 def _print_result(config: Any, folder: RunFolder, figures: dict[str, Any]) -> None:
-    floor = figures["data"].get("best_reachable_rmse")
+    best = figures["data"].get("best_reachable", {})
+    words = WORDS[config.data.get("family", "ratings")]
     training = figures["training"]
     console.print()
     show_table(
@@ -112,7 +165,7 @@ def _print_result(config: Any, folder: RunFolder, figures: dict[str, Any]) -> No
             figures["test"],
             figures["validation"],
             figures["test_intervals"],
-            {} if floor is None else {"rmse": floor},
+            best,
         )
     )
     for kind, found in figures["test_by_rating"].items():
@@ -122,15 +175,17 @@ def _print_result(config: Any, folder: RunFolder, figures: dict[str, Any]) -> No
     for note in figures["test_notes"]:
         console.print(note, style="bold red", soft_wrap=True)
     if "epochs" in training:
-        speed = (
-            f"{training['epochs']} epochs in {training['seconds']:.0f} s ({training['examples_per_second']:.0f} rows/s)"
-        )
+        rate = f"{training['examples_per_second']:,.0f} {words[0]}/s"
+        speed = f"{training['epochs']} epochs in {training['seconds']:.0f} s ({rate})"
     else:
         speed = f"Fitted in {training['seconds']:.1f} s"
-    console.print(f"{speed}; {training['users_per_second']:,.0f} users/s scored and ranked.")
-    if floor is not None and "rmse" in figures["test"]:
-        excess = 100 * (figures["test"]["rmse"] / floor - 1)
+    console.print(f"{speed}; {training['users_per_second']:,.0f} {words[1]}/s scored and ranked.")
+    if "rmse" in best and "rmse" in figures["test"]:
+        excess = 100 * (figures["test"]["rmse"] / best["rmse"] - 1)
         console.print(f"The test rmse is {excess:.1f}% above the best that anybody could reach on these data.")
+    if (name := f"recall@{max(config.evaluation.cutoffs)}") in best:
+        share = 100 * figures["test"][name] / best[name]
+        console.print(f"The test {name} is {share:.1f}% of the best that anybody could reach on these data.")
     events = folder["tensorboard"] if folder["tensorboard"].is_dir() else folder.path
     console.print(f"Watch:      tensorboard --logdir {events}", soft_wrap=True)
     console.print(f"Recommend:  python predict.py run={folder.path} output=recommendations.csv", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from rich.table import Table
 from nnrec import export
 from nnrec.console import ProgressBar, console
 from nnrec.errors import ConfigError, DataError
-from nnrec.people import People, TableFormat, known_people, new_people, read_ids
-from nnrec.recommend import POPULAR, TopN, barred_items
+from nnrec.people import People, TableFormat, read_ids
+from nnrec.recommend import POPULAR, TopN, audience, barred_items, lists
 
 if TYPE_CHECKING:
     from nnrec.api import Run
@@ -47,12 +48,12 @@ def execute(config: Any) -> None:
     file_format = None if output is None else export.format_of(output, config.format)
     run, table = load(config.run), TableFormat(**config.table)
     barred = barred_items(run, config.stoplist, config.candidates, table, config.stopwords)
-    people = known_people(run) if config.histories is None else new_people(run, config.histories, table)
+    people = audience(run, config.histories, table)
     if config.user is not None:
         people = people.select(config.user)
     elif config.users is not None:
         people = people.select(read_ids(config.users, "users", table))
-    top = TopN(run, config.top_n, config.exclude_seen, barred)
+    top = lists(run, config.top_n, config.exclude_seen, barred)
     if output is not None and file_format is not None:
         write(top, people, output, file_format)
     if config.user is not None:
@@ -61,7 +62,7 @@ def execute(config: Any) -> None:
         show_preview(top, people)
 
 
-def write(top: TopN, people: People, path: Path, file_format: str) -> None:
+def write(top: TopN, people: Any, path: Path, file_format: str) -> None:
     """Writes the lists of all people, a block at a time.
 
     Args:
@@ -81,40 +82,34 @@ def write(top: TopN, people: People, path: Path, file_format: str) -> None:
             by_model += block.by_model
             by_fallback += block.by_fallback
             bar.advance(block.people)
-            bar.report(f"{bar.done / (time.perf_counter() - start):.0f} users/s")
+            bar.report(f"{bar.done / (time.perf_counter() - start):,.0f} {top.people}/s")
         if not rows:
             raise DataError(
                 "Nothing to write: everybody has already seen every item that may be recommended. "
                 "exclude_seen=false recommends those too."
             )
     console.print(
-        f"Wrote {rows:,} recommendations for {by_model + by_fallback:,} users to {path} "
+        f"Wrote {rows:,} recommendations for {by_model + by_fallback:,} {top.people} to {path} "
         f"in {time.perf_counter() - start:.1f} s.",
         soft_wrap=True,
     )
     if by_fallback:
         console.print(
-            f"Users without a known history: {by_fallback:,}. They got the most popular items (source={POPULAR}).",
+            f"{top.people.capitalize()} without a known history: {by_fallback:,}. They got the most popular items "
+            f"(source={POPULAR}).",
             soft_wrap=True,
         )
     if left := len(people) - by_model - by_fallback:
-        console.print(f"Users without a row, who know every item that may be recommended: {left:,}.", soft_wrap=True)
+        console.print(
+            f"{top.people.capitalize()} without a row, who know every item that may be recommended: {left:,}.",
+            soft_wrap=True,
+        )
 
 
-def show_person(top: TopN, people: People) -> None:
-    """Prints what one person liked and what is recommended to them."""
-    user_id = people.users.ids[people.which[0]]
-    history = people.histories.take(people.which)
-    best = np.argsort(-history.values, kind="stable")[:LIKED]
-    rated = len(history.ids)
-    title = f"User {user_id} rated {rated:,} items" + (f"; the best-liked {LIKED}:" if rated > LIKED else ":")
-    if rated:
-        liked = _items_table(top.run, title, "rating")
-        for item, value in zip(history.ids[best], history.values[best], strict=True):
-            liked.add_row(f"{value:g}", *_described(top.run, item))
-        console.print(liked)
-    else:
-        console.print(f"User {user_id} has no history that the run knows.")
+def show_person(top: TopN, people: Any) -> None:
+    """Prints what one person liked, or what happened in a session, and what is recommended."""
+    history = _session(top.run, people) if top.run.family == "sessions" else _best_liked(top.run, people)
+    console.print(history)
     block = next(top.blocks(people))
     frame = block.table.to_pandas()
     if not len(frame):
@@ -128,17 +123,44 @@ def show_person(top: TopN, people: People) -> None:
     console.print(recommended)
 
 
-def show_preview(top: TopN, people: People) -> None:
+def _best_liked(run: Run, people: People) -> Table | str:
+    user_id, history = people.users.ids[people.which[0]], people.histories.take(people.which)
+    best, rated = np.argsort(-history.values, kind="stable")[:LIKED], len(history.ids)
+    if not rated:
+        return f"User {user_id} has no history that the run knows."
+    title = f"User {user_id} rated {rated:,} items" + (f"; the best-liked {LIKED}:" if rated > LIKED else ":")
+    liked = _items_table(run, title, "rating")
+    for item, value in zip(history.ids[best], history.values[best], strict=True):
+        liked.add_row(f"{value:g}", *_described(run, item))
+    return liked
+
+
+def _session(run: Run, people: Any) -> Table | str:
+    session_id, events = people.users.ids[people.which[0]], people.events(0)
+    if not len(events):
+        return f"Session {session_id} has no event of an item that the run knows."
+    title = f"Session {session_id} so far" + (
+        f", its last {LIKED} of {len(events):,} events:" if len(events) > LIKED else ":"
+    )
+    table = _items_table(run, title, "event")
+    for number, item in list(enumerate(events, start=1))[-LIKED:]:
+        table.add_row(str(number), *_described(run, item))
+    return table
+
+
+def show_preview(top: TopN, people: Any) -> None:
     """Prints the heads of the lists of the first few people, and how to get all."""
-    first = People(people.users, people.histories, people.which[:PREVIEW_PEOPLE], people.trained)
+    first = replace(people, which=people.which[:PREVIEW_PEOPLE])
     frame = pd.concat([block.table.to_pandas() for block in top.blocks(first)])
-    table = Table(title=f"The first {len(first)} of {len(people):,} users", title_justify="left", title_style="bold")
-    for name in ("user", "rank", "item"):
+    table = Table(
+        title=f"The first {len(first)} of {len(people):,} {top.people}", title_justify="left", title_style="bold"
+    )
+    for name in (top.people.removesuffix("s"), "rank", "item"):
         table.add_column(name, justify="right" if name == "rank" else "left")
     for name in _described_columns(top.run):
         table.add_column(name)
     table.add_column("score", justify="right")
-    for user_id, rows in frame.groupby("user_id", sort=False):
+    for user_id, rows in frame.groupby(top.who, sort=False):
         shown = rows.head(PREVIEW_ITEMS)
         for row, item in zip(shown.itertuples(), top.run.items.indices(shown["item_id"]), strict=True):
             score = f"{_score(row)} ratings" if row.source == POPULAR else _score(row)
@@ -146,11 +168,12 @@ def show_preview(top: TopN, people: People) -> None:
         table.add_section()
     console.print(table)
     one = first.users.ids[first.which[0]]
-    console.print(f"All {len(people):,} users: output=recommendations.csv   One of them: user={one}")
+    console.print(f"All {len(people):,} {top.people}: output=recommendations.csv   One of them: user={one}")
 
 
 def _items_table(run: Run, title: str, first: str, last: str | None = None) -> Table:
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    wide = min(len(title), console.width)  # or the title would be broken
+    table = Table(title=escape(title), title_justify="left", title_style="bold", min_width=wide)
     table.add_column(first, justify="right")
     table.add_column("item")
     for name in _described_columns(run):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nnrec.batches import Batch, RowBatches, bucket
 from nnrec.data.ratings import Rows
+from nnrec.errors import TrainingError
 
 if TYPE_CHECKING:
     from nnrec.runs import StoredRows
@@ -54,6 +56,50 @@ def top_items(
     values, items = ops.top_k(scores, min(n, int(scores.shape[1])))
     values, items = ops.convert_to_numpy(values), ops.convert_to_numpy(items).astype(np.int32)
     return np.where(np.isneginf(values), -1, items), values
+
+
+def competing_ranks(scores: np.ndarray, target: np.ndarray, catalogue: np.ndarray) -> np.ndarray:
+    """The place of one target per row among the items of the catalogue, 1 = best.
+
+    Args:
+        scores: (B, num_items) float32.
+        target: (B,) int, item indices; they compete, whether they are in the catalogue or not.
+        catalogue: (num_items,) boolean, which items compete.
+
+    Returns:
+        (2, B) int64: 1 + the items scored higher; and 1 + those others scored as high or higher.
+
+    Raises:
+        TrainingError: a score is not a number.
+    """
+    scores = np.ascontiguousarray(scores, np.float32)
+    ranks, wrong = np.empty((2, len(target)), np.int64), np.empty(len(target), np.int64)
+    _counting()(scores, target, catalogue, ranks, wrong)
+    if wrong.any():
+        raise TrainingError(
+            f"{int(wrong.sum()):,} scores are not a number, so that items cannot be ranked. Lower "
+            "trainer.learning_rate, or look for extreme values in the data."
+        )
+    return ranks
+
+
+@cache
+def _counting() -> Any:
+    from nnrec.models.compiled import compiled
+
+    def count(scores, target, catalogue, ranks, wrong):
+        for row in range(len(target)):
+            own, here = scores[row, target[row]], scores[row]
+            higher = level = unordered = 0
+            for item in range(len(here)):
+                higher += catalogue[item] & (here[item] > own)
+                level += catalogue[item] & (here[item] == own)
+                unordered += catalogue[item] & (here[item] != here[item])
+            ranks[0, row] = 1 + higher
+            ranks[1, row] = higher + level + (not catalogue[target[row]])
+            wrong[row] = unordered + (own != own)
+
+    return compiled(count)
 
 
 def _top_of_array(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from nnrec.batches import Batch
 from nnrec.console import console
 from nnrec.data.stoplist import Words, catch, in_words, print_caught, read_words, records
 from nnrec.errors import ConfigError, DataError
-from nnrec.people import Ids, People, TableFormat, known_people, new_people, read_ids
+from nnrec.people import Ids, TableFormat, known_people, new_people, read_ids
 from nnrec.ranking import top_items, user_blocks
 
 if TYPE_CHECKING:
@@ -26,18 +25,18 @@ MODEL, POPULAR = "model", "popular"
 def recommend(
     run: Run,
     user: Any = None,
-    history: Mapping[Any, float] | pd.DataFrame | str | Path | None = None,
+    history: Any = None,
     top_n: int = 10,
-    exclude_seen: bool = True,
+    exclude_seen: bool | Literal["auto"] = "auto",
     stoplist: Ids | None = None,
     candidates: Ids | None = None,
     stopwords: Words | None = None,
 ) -> pd.DataFrame:
     """All lists in one data frame; see `Run.recommend`."""
     barred = barred_items(run, stoplist, candidates, stopwords=stopwords)
-    people = known_people(run) if history is None else new_people(run, history, TableFormat())
+    people: Any = audience(run, history, TableFormat())
     people = people if user is None else people.select(user)
-    top = TopN(run, top_n, exclude_seen, barred)
+    top = lists(run, top_n, exclude_seen, barred)
     return pa.concat_tables([block.table for block in top.blocks(people)]).to_pandas()
 
 
@@ -80,11 +79,13 @@ class TopN:
         ConfigError: n or exclude_seen is not what it should be.
     """
 
+    who, people = "user_id", "users"
+
     def __init__(self, run: Run, n: int = 10, exclude_seen: bool = True, barred: np.ndarray | None = None) -> None:
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
             raise ConfigError(f"top_n must be a whole number, at least 1. Received: {n!r}")
         if not isinstance(exclude_seen, bool):
-            raise ConfigError(f"exclude_seen must be true or false. Received: {exclude_seen!r}")
+            raise ConfigError(f"exclude_seen must be true, false or auto. Received: {exclude_seen!r}")
         self.run, self.n, self.exclude_seen, self.barred = run, min(int(n), len(run.items)), exclude_seen, barred
         self.model = run.model
         self._item_ids = pa.array(run.items.ids)
@@ -92,15 +93,15 @@ class TopN:
         if run.item_table is not None and "title" in run.item_table.columns:
             self._titles = pa.array(run.item_table["title"].astype(object), pa.string(), from_pandas=True)
 
-    def schema(self, people: People) -> pa.Schema:
+    def schema(self, people: Any) -> pa.Schema:
         """Names and types of the columns."""
         user_type = pa.int64() if people.users.numeric else pa.string()
-        fields = [("user_id", user_type), ("item_id", self._item_ids.type), ("rank", pa.int32())]
+        fields = [(self.who, user_type), ("item_id", self._item_ids.type), ("rank", pa.int32())]
         fields += [("score", pa.float32())]
         fields += [] if self._titles is None else [("title", pa.string())]
         return pa.schema([*fields, ("source", pa.string())])
 
-    def blocks(self, people: People) -> Iterator[Block]:
+    def blocks(self, people: Any) -> Iterator[Block]:
         """The lists of everybody in `people`, in their order; only one block is held at a time."""
         schema, start = self.schema(people), 0
         for batch in user_blocks(people.histories, len(self.run.items), people.which):
@@ -142,7 +143,7 @@ class TopN:
         row, place = np.nonzero(listed)
         which = pa.array(items[listed])
         columns = {
-            "user_id": pa.array(user_ids).take(pa.array(row)),
+            self.who: pa.array(user_ids).take(pa.array(row)),
             "item_id": self._item_ids.take(which),
             "rank": (place + 1).astype(np.int32),
             "score": scores[listed],
@@ -152,6 +153,36 @@ class TopN:
         table = pa.table([columns[name] for name in schema.names], schema=schema)
         served = listed.any(axis=1)
         return Block(len(empty), int((served & ~empty).sum()), int((served & empty).sum()), table)
+
+
+def audience(run: Run, history: Any, table: TableFormat) -> Any:
+    """Whom to recommend to: `People` or `nnrec.session_top.RunningSessions`.
+
+    Args:
+        history: of people or sessions from outside the run; None = the run's users, or the sessions of its test.
+        table: what a file looks like.
+    """
+    if run.family == "sessions":
+        from nnrec.session_top import running_sessions, tested_sessions
+
+        return tested_sessions(run) if history is None else running_sessions(run, history, table)
+    return known_people(run) if history is None else new_people(run, history, table)
+
+
+def lists(run: Run, n: int, exclude_seen: bool | Literal["auto"], barred: np.ndarray | None) -> TopN:
+    """What ranks items for such an audience.
+
+    Args:
+        n, barred: as of `TopN`.
+        exclude_seen: "auto" = for users; in a session, people come back to what they have seen.
+    """
+    sessions = run.family == "sessions"
+    exclude = not sessions if exclude_seen == "auto" else exclude_seen
+    if sessions:
+        from nnrec.session_top import SessionTopN
+
+        return SessionTopN(run, n, exclude, barred)
+    return TopN(run, n, exclude, barred)
 
 
 def barred_items(

@@ -56,6 +56,22 @@ class Result:
         return str(self.config["model"].get("name", "model"))
 
     @property
+    def family(self) -> str:
+        """What it learnt from: "ratings" or "sessions"."""
+        return str(self.config["data"].get("family", "ratings"))
+
+    @property
+    def ranked(self) -> str:
+        """Whom its lists are for."""
+        return "sessions" if self.family == "sessions" else "users"
+
+    @property
+    def size(self) -> str:
+        """How much its data hold."""
+        unit = "events" if self.family == "sessions" else "ratings"
+        return f"{self.data[unit]:,} {unit}"
+
+    @property
     def test(self) -> dict[str, float]:
         """Figures on the test part."""
         return self.figures["test"]
@@ -142,6 +158,11 @@ class Result:
     def ratings(self) -> pd.DataFrame | None:
         """Held-out ratings: user, item, value and, of models that predict them, prediction."""
         return self._frame("test_ratings.parquet")
+
+    @cached_property
+    def sessions(self) -> pd.DataFrame | None:
+        """Events of the test sessions: user (the session's number), session_id, item and the item's place."""
+        return self._frame("test_sessions.parquet")
 
     @cached_property
     def per_user(self) -> pd.DataFrame | None:

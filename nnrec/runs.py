@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.data.ratings import Ratings, Rows
+from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import RunError
 
@@ -205,18 +206,18 @@ class RunFolder:
         except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise RunError(f"{path} is damaged: {error}") from error
 
-    def write_catalogue(self, ratings: Ratings) -> None:
+    def write_catalogue(self, data: Ratings | Sessions) -> None:
         """Writes vocabularies and the tables of items and users."""
-        for name, vocabulary in (("users.parquet", ratings.users), ("items.parquet", ratings.items)):
+        for name, vocabulary in (("users.parquet", data.users), ("items.parquet", data.items)):
             with atomic(self[name]) as path:
                 vocabulary.save(path)
-        for name, table in (("item_table.parquet", ratings.item_table), ("user_table.parquet", ratings.user_table)):
+        for name, table in (("item_table.parquet", data.item_table), ("user_table.parquet", data.user_table)):
             if table is not None:
                 with atomic(self[name]) as path:
                     table.to_parquet(path, index=False)
 
     def read_catalogue(self) -> tuple[Vocabulary, Vocabulary, pd.DataFrame | None]:
-        """Users, items and the item table (None where the source had none)."""
+        """Users (none of a model of sessions), items and the item table (None where the source had none)."""
         users, items = (Vocabulary.load(self._existing(name)) for name in ("users.parquet", "items.parquet"))
         table = self["item_table.parquet"]
         return users, items, pd.read_parquet(table) if table.is_file() else None

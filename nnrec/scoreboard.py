@@ -18,7 +18,7 @@ from nnrec.metrics.legend import formatted, legend
 SHOWN = ("rmse", "ndcg", "recall", "recall_min", "catalogue_coverage", "diversity", "novelty", "hit_rate", "mrr")
 TIMES = ("seconds", "users_per_second")
 # Headings that say the same in less.
-SHORT = {"catalogue_coverage": "coverage", "seconds": "train s", "users_per_second": "users/s"}
+SHORT = {"catalogue_coverage": "coverage", "seconds": "train s", "users_per_second": "ranked/s"}
 SURE = 0.05
 
 
@@ -53,12 +53,12 @@ def shown_metrics(comparison: Comparison) -> list[str]:
 
 def remarks(comparison: Comparison) -> list[str]:
     """What a reader should know, a line each: how sure the order is, notes, failures."""
-    lines = []
+    lines, sample = [], comparison.best.first.ranked
     tested = [entry for entry in comparison.entries if entry.p_value is not None]
     if tested:
         lines.append(
             f"p: chance of a difference to {comparison.best.label} in {comparison.sort_by} as large as this if both "
-            "were equally good (paired randomisation test over users, Holm-adjusted)."
+            f"were equally good (paired randomisation test over {sample}, Holm-adjusted)."
         )
         unsure = [entry.label for entry in tested if (entry.p_value or 0) >= SURE]
         if unsure:
@@ -66,7 +66,7 @@ def remarks(comparison: Comparison) -> list[str]:
     if any(len(entry.results) > 1 for entry in comparison.entries):
         lines.append("±: standard deviation over runs that differ in seed or fold alone.")
     if any(entry.interval(comparison.sort_by) for entry in comparison.entries):
-        lines.append("Intervals: 95% confidence, bootstrap over users.")
+        lines.append(f"Intervals: 95% confidence, bootstrap over {sample}.")
     kinds = {entry.first.predicts_ratings for entry in comparison.entries}
     if True in kinds:
         who = "All are" if kinds == {True} else "Those with ranked by = rating are"

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from nnrec.errors import ConfigError
 from nnrec.schedules import Constant, Schedule
 
@@ -39,10 +37,6 @@ class Trainer:
             raise ConfigError(f"trainer.batch_size must be auto or at least 1. Received: {self.batch_size}")
         if not self.learning_rate > 0:
             raise ConfigError(f"trainer.learning_rate must be positive. Received: {self.learning_rate}")
-
-    def rows_per_batch(self, num_rows: int) -> int:
-        """The batch size; "auto" gives about 30 steps per epoch, with 16 to 512 rows each."""
-        return int(np.clip(num_rows // 30, 16, 512)) if self.batch_size == "auto" else self.batch_size
 
 
 @dataclass

@@ -12,9 +12,8 @@ import keras
 import numpy as np
 
 from nnrec import optimizers
-from nnrec.batches import Batch, RowBatches
+from nnrec.batches import Batch, TrainingBatches
 from nnrec.console import ProgressBar, figures
-from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError, RunError, TrainingError
 from nnrec.models.base import Recommender
 from nnrec.runs import RunFolder
@@ -32,12 +31,12 @@ def compile_model(model: Recommender, trainer: Trainer) -> None:
         ConfigError: the optimizer or precision does not go with row-sparse updates.
     """
     optimizer = optimizers.create(trainer.optimizer, trainer.learning_rate, **trainer.optimizer_options)
-    own = isinstance(optimizer, optimizers.Adam | optimizers.SGD)
+    own = isinstance(optimizer, tuple(optimizers.OWN.values()))
     if model.row_sparse and not own:
         raise ConfigError(
             f"{model.name} updates only the rows of its tables that a batch touches, which works with "
-            f"trainer.optimizer=adam or sgd. Received: {trainer.optimizer}. Use these, or dense "
-            "arithmetic (model.arithmetic=dense, or model.sampled=null)."
+            f"trainer.optimizer=adam, adagrad or sgd. Received: {trainer.optimizer}. Use these, or, where the model "
+            "has it, dense arithmetic (model.arithmetic=dense, or model.sampled=null)."
         )
     if model.row_sparse and trainer.precision == "mixed_float16":
         raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")
@@ -52,7 +51,7 @@ def compile_model(model: Recommender, trainer: Trainer) -> None:
         model.optimizer.rate_factors = tuple(factors)
     elif set(factors) > {1.0}:
         raise ConfigError(
-            f"Different learning rates within {model.name} work with trainer.optimizer=adam or sgd. Received: "
+            f"Different learning rates within {model.name} work with trainer.optimizer=adam, adagrad or sgd. Received: "
             f"{trainer.optimizer}."
         )
 
@@ -79,7 +78,7 @@ class Stage:
         name: str,
         trainer: Trainer,
         model: Recommender,
-        train: Ratings,
+        train: Any,
         *,
         seed: int,
         epochs: int,
@@ -94,11 +93,7 @@ class Stage:
         self.name, self.trainer, self.model, self.epochs = name, trainer, model, epochs
         self.validate, self.diagnose, self.rates = validate, diagnose, rates
         self.folder, self.events = folder, events
-        rows = model.training_rows(train)
-        self.row_ids = (train.items if model.rows_are == "item" else train.users).ids
-        which = np.flatnonzero(rows.lengths)
-        size = trainer.rows_per_batch(len(which))
-        self.batches = model.batches(rows, size, which=which, seed=seed)
+        self.batches = model.training_batches(train, trainer.batch_size, seed)
         self.progress = Progress()
         self.best: list[np.ndarray] | None = None
         self._saved_at = time.monotonic()
@@ -145,7 +140,7 @@ class Stage:
             row |= self.diagnose(self.model)
         if self.validate is not None:
             row |= {f"val_{name}": value for name, value in self.validate(self.model).items()}
-        row["examples_per_second"] = len(self.batches.which) / seconds
+        row["examples_per_second"] = self.batches.num_examples / seconds
         progress.seconds += time.perf_counter() - started
         progress.history.append(row)
         if self.validate is not None and self._best_epoch() == epoch + 1:
@@ -226,11 +221,6 @@ class Stage:
     def _state(self) -> dict[str, list[keras.Variable]]:
         return {"model": self.model.weights, "optimizer": self.model.optimizer.variables}
 
-    def rows_of_step(self, epoch: int, step: int) -> np.ndarray:
-        """Raw ids of the rows in a batch."""
-        size = self.batches.batch_size
-        return self.row_ids[self.batches.order(epoch)[step * size : (step + 1) * size]]
-
 
 class _Watch(keras.callbacks.Callback):
     """Moves the progress bar and stops at a loss that is not finite."""
@@ -243,16 +233,15 @@ class _Watch(keras.callbacks.Callback):
         self.bar.advance()
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
-            rows = self.stage.rows_of_step(self.epoch, batch)
-            shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
             raise TrainingError(
-                f"The loss is {loss} at step {batch + 1} of epoch {self.epoch + 1} (rows in the batch: {shown}). "
+                f"The loss is {loss} at step {batch + 1} of epoch {self.epoch + 1} "
+                f"({self.stage.batches.where(self.epoch, batch)}). "
                 f"Lower trainer.learning_rate (now {self.stage._rate(self.epoch):g}) or trainer.batch_size, try "
-                "trainer.optimizer_options.clipnorm=1, or look for extreme values among these rows."
+                "trainer.optimizer_options.clipnorm=1, or look for extreme values among these."
             )
 
 
-def feed(batches: RowBatches, epoch: int) -> Any:
+def feed(batches: TrainingBatches, epoch: int) -> Any:
     """The batches of an epoch in the form that the backend's `fit` takes."""
     if keras.backend.backend() != "tensorflow":
         return _as_tuples(batches.epoch(epoch))
@@ -260,7 +249,7 @@ def feed(batches: RowBatches, epoch: int) -> Any:
 
     first = next(iter(batches.epoch(epoch)))
     signature = {
-        name: tf.TensorSpec((batches.batch_size,) if name in PER_ROW else (None,), array.dtype)
+        name: tf.TensorSpec(array.shape if batches.static or name in PER_ROW else (None,), array.dtype)
         for name, array in first.items()
     }
     dataset = tf.data.Dataset.from_generator(lambda: _as_tuples(batches.epoch(epoch)), output_signature=(signature,))

@@ -47,7 +47,8 @@ def test_models(name):
     fits(config.model, skipped=("name",))
     assert config.model.name == name
     assert config.run_dir.startswith(f"runs/{name}/")
-    assert build(config.model, "model", num_users=3, num_items=4).name == name
+    sizes = {"num_items": 4} if config.data.get("family") == "sessions" else {"num_users": 3, "num_items": 4}
+    assert build(config.model, "model", **sizes).name == name
 
 
 @pytest.mark.parametrize("name", group("split"))

@@ -47,7 +47,7 @@ def by_hand(*settings: str) -> dict[str, nnrec.measured.Measured]:
     for part in ("accuracy", "hit_rates", "everything"):
         split = splits[part].merged() if part in splits else None
         learnt_from = ratings if split is None else split.train
-        model = build_model(config, ratings.num_users, ratings.num_items)
+        model = build_model(config, ratings.sizes)
         model.fit(learnt_from)
         model.prepare(learnt_from)
         found[part] = (
@@ -118,7 +118,7 @@ def test_validation_figures_come_from_the_same_parts(bias, popularity):
 
 def test_the_run_is_that_of_the_model_trained_on_everything(bias):
     ratings = pipeline.load_data(bias.config, None)
-    model = build_model(bias.config, ratings.num_users, ratings.num_items)
+    model = build_model(bias.config, ratings.sizes)
     model.fit(ratings)
     for name, array in model.state().items():
         np.testing.assert_array_equal(bias.model.state()[name], array)
@@ -205,7 +205,7 @@ def test_the_last_model_takes_epochs_and_rates_from_the_accuracy_part(neural):
     parts = {name: RunFolder(neural.folder[name]).read_json("selection.json") for name in ("accuracy", "hit_rates")}
     best = parts["accuracy"]["best_epoch"]
     trainer, ratings = build(neural.config.trainer, "trainer"), pipeline.load_data(neural.config, None)
-    model = build_model(neural.config, ratings.num_users, ratings.num_items)
+    model = build_model(neural.config, ratings.sizes)
     model.adapt(ratings)
     compile_model(model, trainer)
     rates = [row["learning_rate"] for row in parts["accuracy"]["history"]]

@@ -14,7 +14,7 @@ from fixed import HELD_OUT, HISTORY, ONE_EACH, SCORES, TARGET, Fixed, Unscaled, 
 from nnrec import ranking
 from nnrec.data.splits import HeldOut, RandomSplit
 from nnrec.errors import ConfigError, DataError
-from nnrec.evaluation import Evaluation, best_rmse, check_disjoint
+from nnrec.evaluation import Evaluation, check_disjoint
 from nnrec.models.popularity import Popularity
 
 
@@ -48,11 +48,12 @@ def test_a_model_that_predicts_no_ratings_has_no_accuracy():
     assert not {"rmse", "mae"} & set(figures(model=Unscaled()))
 
 
-def test_best_rmse():
+def test_the_best_reachable_rmse():
     # errors 1, 0.5: (1 + .25) / 2
-    assert best_rmse(ratings([(0, 1, 4), (1, 4, 2)], expected=[3, 2.5])) == pytest.approx(math.sqrt(0.625))
-    assert best_rmse(TARGET) is None
-    assert best_rmse(ratings([], expected=[])) is None
+    known = ratings([(0, 1, 4), (1, 4, 2)], expected=[3, 2.5])
+    best = [Evaluation().best_reachable(HISTORY, HeldOut(HISTORY, target)) for target in (known, TARGET)]
+    assert best == [{"rmse": pytest.approx(math.sqrt(0.625))}, {}]
+    assert Evaluation().best_reachable(HISTORY, HeldOut(HISTORY, ratings([], expected=[]))) == {}
 
 
 # Ranking

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from fixed import HELD_OUT, HISTORY, TARGET, Fixed, Unscaled
 
-from nnrec.data.splits import HeldOut
+from nnrec.data.splits import HeldOut, Split
 from nnrec.evaluation import Evaluation
 from nnrec.measured import Measured
 from nnrec.runs import RunFolder
 
 NAN = math.nan
+
+SPLIT = Split(HISTORY, HELD_OUT, HELD_OUT, "by hand")
 
 
 def measured(model=None, held_out=HELD_OUT) -> Measured:
@@ -78,7 +80,7 @@ def test_one_user_has_an_interval_of_one_point():
 
 def test_saved_and_read_back(tmp_path):
     found, folder = measured(), RunFolder.create(tmp_path / "run")
-    found.save(folder, TARGET)
+    found.save(folder, SPLIT)
     arrays = folder.read_arrays("test_lists.npz")
     np.testing.assert_array_equal(arrays["users"], [0, 1, 2])
     np.testing.assert_array_equal(arrays["items"], [[1, 2], [4, 2], [0, 1]])
@@ -94,5 +96,5 @@ def test_saved_and_read_back(tmp_path):
 
 def test_scores_that_are_no_ratings_are_saved_without_predictions(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
-    measured(Unscaled()).save(folder, TARGET)
+    measured(Unscaled()).save(folder, SPLIT)
     assert list(pd.read_parquet(folder["test_ratings.parquet"])) == ["user", "item", "value"]

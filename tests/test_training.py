@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnrec import backend
-from nnrec.batches import RowBatches
+from nnrec.batches import RowBatches, rows_per_batch
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError, RunError
@@ -121,7 +121,7 @@ def test_rows_without_ratings_are_left_out():
     made = stage(quick(batch_size=4))
     assert made.batches.which.tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
     assert len(made.batches) == 2
-    assert sorted(made.rows_of_step(0, 0).tolist() + made.rows_of_step(0, 1).tolist()) == [0, 1, 2, 4, 5, 6, 8, 9]
+    assert sorted(made.batches.chosen(0, 0).tolist() + made.batches.chosen(0, 1).tolist()) == [0, 1, 2, 4, 5, 6, 8, 9]
 
 
 def test_an_unknown_monitor():
@@ -185,8 +185,8 @@ def test_the_feed_is_the_epoch():
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 16), (479, 16), (600, 20), (6040, 201), (100_000, 512)])
 def test_auto_batch_size(rows, size):
-    assert Trainer().rows_per_batch(rows) == size
-    assert Trainer(batch_size=7).rows_per_batch(rows) == 7
+    assert rows_per_batch("auto", rows) == size
+    assert rows_per_batch(7, rows) == 7
 
 
 @pytest.mark.parametrize(

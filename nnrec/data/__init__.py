@@ -1,48 +1,50 @@
-"""Data: from files and generators to `Ratings`, and from `Ratings` to splits."""
+"""Data: from files and generators to `Ratings` or `Sessions`, and from these to splits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nnrec.data.ratings import Ratings
+    from nnrec.data.sessions import Sessions
 
 
-def load(config: Mapping[str, Any], frame: pd.DataFrame | Ratings | None = None) -> Ratings:
-    """The ratings that a `data` configuration group describes, filtered.
+def load(config: Mapping[str, Any], frame: pd.DataFrame | Ratings | Sessions | None = None) -> Ratings | Sessions:
+    """The ratings or sessions that a `data` configuration group describes, filtered.
 
     Args:
-        config: `name`, `source` (with `_target_`, a callable that returns `Ratings`, or a data frame
-            with columns user, item and, where there are such, rating, time, weight, event),
-            `filters` (arguments of `nnrec.data.filters.apply_filters`) and `half_life_days` (of what is
-            trained on, which is weighted once it has been split off; see `nnrec.data.weighting`).
-        frame: `Ratings`, or such a data frame, to be used instead of the source.
+        config: `name`, `family` ("sessions", or anything else for ratings), `source` (with `_target_`, a callable that
+            returns `Ratings` or `Sessions`, or a data frame with columns user, item and, where there are such, rating,
+            time, weight, event; for sessions with columns session, item and, where there are such, time, event),
+            `filters` (arguments of `nnrec.data.filters.apply_filters`, or of
+            `nnrec.data.session_filters.filter_sessions`) and, of ratings, `half_life_days` (of what is trained on,
+            which is weighted once it has been split off; see `nnrec.data.weighting`).
+        frame: ratings, sessions, or such a data frame, to be used instead of the source.
 
     Raises:
         ConfigError: the source cannot be built or returns something else; an unknown filter; a half-life out of
             range.
         DataError: the data cannot be used.
     """
-    import inspect
+    return _sessions(config, frame) if config.get("family") == "sessions" else _ratings(config, frame)
 
+
+def _ratings(config: Mapping[str, Any], frame: Any) -> Ratings:
     import pandas as pd
 
-    from nnrec.config import build
     from nnrec.data.filters import apply_filters
     from nnrec.data.ratings import Ratings
+    from nnrec.data.readers import from_frame
     from nnrec.data.weighting import check_half_life
     from nnrec.errors import ConfigError
 
-    filters = dict(config.get("filters") or {})
-    known = list(inspect.signature(apply_filters).parameters)[1:]
-    if unknown := [name for name in filters if name not in known]:
-        raise ConfigError(f"There is no filter {unknown[0]!r}. Known: {', '.join(known)}.")
-    data = build(config.get("source") or {}, "data.source") if frame is None else frame
+    filters = _filters(config, apply_filters)
+    data = _source(config, frame)
     if isinstance(data, pd.DataFrame):
-        data = _from_frame(data)
+        data = from_frame(data, **_present(data, value="rating", time="time", weight="weight", event="event"))
     if not isinstance(data, Ratings):
         raise ConfigError(
             "data.source must return Ratings or a data frame with columns user and item. "
@@ -55,12 +57,43 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Ratings | None = None)
     return data.noted(f"Age weighting: in training, a rating counts half as much after {half_life_days:g} days.")
 
 
-def _from_frame(frame: pd.DataFrame) -> Ratings:
-    from nnrec.data.readers import from_frame
+def _sessions(config: Mapping[str, Any], frame: Any) -> Sessions:
+    import pandas as pd
 
-    def present(column: str) -> str | None:
-        return column if column in frame.columns else None
+    from nnrec.data.session_filters import filter_sessions
+    from nnrec.data.session_readers import clicks_from_frame
+    from nnrec.data.sessions import Sessions
+    from nnrec.errors import ConfigError
 
-    return from_frame(
-        frame, value=present("rating"), time=present("time"), weight=present("weight"), event=present("event")
-    )
+    filters = _filters(config, filter_sessions)
+    data = _source(config, frame)
+    if isinstance(data, pd.DataFrame):
+        data = clicks_from_frame(data, **_present(data, time="time", event="event"))
+    if not isinstance(data, Sessions):
+        raise ConfigError(
+            "data.source must return Sessions or a data frame with columns session and item. "
+            f"Received: {type(data).__name__}"
+        )
+    return filter_sessions(data, **filters)
+
+
+def _filters(config: Mapping[str, Any], function: Callable) -> dict[str, Any]:
+    import inspect
+
+    from nnrec.errors import ConfigError
+
+    filters = dict(config.get("filters") or {})
+    known = list(inspect.signature(function).parameters)[1:]
+    if unknown := [name for name in filters if name not in known]:
+        raise ConfigError(f"There is no filter {unknown[0]!r}. Known: {', '.join(known)}.")
+    return filters
+
+
+def _source(config: Mapping[str, Any], frame: Any) -> Any:
+    from nnrec.config import build
+
+    return build(config.get("source") or {}, "data.source") if frame is None else frame
+
+
+def _present(frame: pd.DataFrame, **columns: str) -> dict[str, Any]:
+    return {role: column if column in frame.columns else None for role, column in columns.items()}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from nnrec.data.ratings import Ratings
 from nnrec.data.tables import read_columns
+from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError, DataError
 
 
@@ -69,6 +70,17 @@ def with_table(ratings: Ratings, table: pd.DataFrame, role: Literal["user", "ite
         DataError: the table knows none of them.
     """
     vocabulary = ratings.users if role == "user" else ratings.items
+    rows, note = aligned(table, vocabulary, role)
+    ratings = replace(ratings, user_table=rows) if role == "user" else replace(ratings, item_table=rows)
+    return ratings.noted(note) if note else ratings
+
+
+def aligned(table: pd.DataFrame, vocabulary: Vocabulary, role: Literal["user", "item"]) -> tuple[pd.DataFrame, str]:
+    """The rows of a table (see `with_table`) in the order of a vocabulary, and a note where some are missing, or "".
+
+    Raises:
+        DataError: the table knows none of them.
+    """
     table = table.dropna(subset=[role])
     if not pd.api.types.is_integer_dtype(table[role].dtype):
         table = table.assign(**{role: table[role].astype(str).str.strip()})
@@ -77,7 +89,5 @@ def with_table(ratings: Ratings, table: pd.DataFrame, role: Literal["user", "ite
     rows = table.drop(columns=role)[index >= 0].set_axis(index[index >= 0]).reindex(range(len(vocabulary)))
     missing = len(vocabulary) - int((index >= 0).sum())
     if missing == len(vocabulary):
-        who = "users" if role == "user" else "rated items"
-        raise DataError(f"The {role} table holds none of the {who}: do its ids mean the same {role}s?")
-    ratings = replace(ratings, user_table=rows) if role == "user" else replace(ratings, item_table=rows)
-    return ratings.noted(f"The {role} table has no row for {missing:,} of the {role}s.") if missing else ratings
+        raise DataError(f"The {role} table holds none of the {role}s: do its ids mean the same {role}s?")
+    return rows, f"The {role} table has no row for {missing:,} of the {role}s." if missing else ""

@@ -122,6 +122,18 @@ class Ratings:
         """Lowest and highest value."""
         return float(self.value.min()), float(self.value.max())
 
+    family = "ratings"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What a model of such data has to know to be built."""
+        return {"num_users": self.num_users, "num_items": self.num_items}
+
+    @property
+    def support(self) -> np.ndarray:
+        """(num_items,) int64, entries per item."""
+        return np.bincount(self.item, minlength=self.num_items)
+
     def take(self, kept: np.ndarray) -> Ratings:
         """The entries at these positions (a boolean mask or indices); vocabularies stay whole."""
         arrays = {name: getattr(self, name) for name in self.PER_ENTRY}

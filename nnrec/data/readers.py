@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -123,8 +124,8 @@ def assemble(
         DataError: an empty id; a rating, time or weight that cannot be used; an unknown event.
     """
     frame, where = table.frame, table.where
-    people, user = _dense(frame["user"], "user", where)
-    catalogue, item = _dense(frame["item"], "item", where)
+    people, user = dense(frame["user"], "user", where)
+    catalogue, item = dense(frame["item"], "item", where)
     value = _numbers(frame["value"], "value", where, scale) if "value" in frame else np.ones(len(frame), np.float32)
     weight = _numbers(frame["weight"], "weight", where, (0, np.inf)) if "weight" in frame else None
     event, names = _events(frame["event"], where) if "event" in frame else (None, ())
@@ -134,7 +135,7 @@ def assemble(
     entries = {"user": user, "item": item, "value": value, "weight": weight, "event": event}
     kind = None
     if "time" in frame:
-        exact, kind = _seconds(frame["time"], where, time_unit), "timestamp"
+        exact, kind = as_seconds(frame["time"], where, time_unit), "timestamp"
         entries["time"] = np.floor(exact).astype(np.int64)
         if exact.dtype.kind == "f":  # fractions of a second still decide what came first
             order = np.argsort(exact, kind="stable")
@@ -150,8 +151,12 @@ def assemble(
     return ratings if users is None else with_table(ratings, users, "user")
 
 
-def _dense(column: pd.Series, role: str, where: Callable[[int], str]) -> tuple[Vocabulary, np.ndarray]:
-    """A column of raw ids as a sorted vocabulary and int32 indices into it."""
+def dense(column: pd.Series, role: str, where: Callable[[int], str]) -> tuple[Vocabulary, np.ndarray]:
+    """A column of raw ids as a sorted vocabulary and int32 indices into it.
+
+    Raises:
+        DataError: an empty id.
+    """
     codes, found = pd.factorize(column)
     ids = pd.Series(found.categories[found.codes] if isinstance(found, pd.CategoricalIndex) else found)
     if pd.api.types.is_float_dtype(ids.dtype) and (ids % 1 == 0).all():
@@ -198,7 +203,7 @@ def _bounds(bounds: Sequence[float]) -> tuple[float, float]:
 
 
 def _events(column: pd.Series, where: Callable[[int], str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    names, codes = _dense(column, "event", where)
+    names, codes = dense(column, "event", where)
     if len(names) > np.iinfo(np.int16).max:
         raise DataError(f"The event column holds {len(names):,} different values: is it the right column?")
     return codes.astype(np.int16), tuple(map(str, names.ids))
@@ -222,16 +227,23 @@ def _event_factors(event_weights: Mapping[str, float], names: tuple[str, ...], s
     return factors
 
 
-def _seconds(column: pd.Series, where: Callable[[int], str], unit: str) -> np.ndarray:
-    """Times as seconds since 1970, int64 where exact, else float64."""
+def as_seconds(column: pd.Series, where: Callable[[int], str], unit: str) -> np.ndarray:
+    """Times as seconds since 1970, int64 where exact, else float64.
+
+    Raises:
+        DataError: a time is empty or cannot be read.
+        ConfigError: no such unit.
+    """
     if unit not in TIME_UNITS:
         raise ConfigError(f"time_unit must be one of {', '.join(TIME_UNITS)}. Received: {unit}")
     if column.isna().any():
         raise DataError(f"{where(int(np.argmax(column.isna())))}: the time is empty.")
     if not pd.api.types.is_numeric_dtype(column.dtype):
         numbers = None if pd.api.types.is_datetime64_any_dtype(column.dtype) else pd.to_numeric(column, errors="coerce")
-        if numbers is None or numbers.isna().any():
+        if numbers is None or np.isnan(numbers.iloc[0]):
             return _dates(column, where)
+        if numbers.isna().any():
+            raise _unreadable(column, int(np.argmax(numbers.isna())), where)
         column = numbers
     times = column.to_numpy()
     seconds = times / TIME_UNITS[unit] if TIME_UNITS[unit] > 1 else times
@@ -245,16 +257,21 @@ def _seconds(column: pd.Series, where: Callable[[int], str], unit: str) -> np.nd
 
 
 def _dates(column: pd.Series, where: Callable[[int], str]) -> np.ndarray:
-    moments = pd.to_datetime(column, errors="coerce", utc=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # pandas tells of a first value that is no date
+        moments = pd.to_datetime(column, errors="coerce", utc=True)
     if moments.isna().any():
-        row = int(np.argmax(moments.isna()))
-        raise DataError(
-            f"{where(row)}: the time {str(column.iloc[row])!r} cannot be read. "
-            "Times are numbers or dates, all in one format."
-        )
+        raise _unreadable(column, int(np.argmax(moments.isna())), where)
     moments = moments.dt.tz_localize(None)
     exact = moments.to_numpy("datetime64[ns]").astype(np.int64)
     return exact // 10**9 if not (exact % 10**9).any() else exact / 10**9
+
+
+def _unreadable(column: pd.Series, row: int, where: Callable[[int], str]) -> DataError:
+    return DataError(
+        f"{where(row)}: the time {str(column.iloc[row])!r} cannot be read. "
+        "Times are numbers or dates, all in one format."
+    )
 
 
 def _counts_up(ratings: Ratings) -> bool:

@@ -50,6 +50,16 @@ class Split:
     definition: str
     new_users: bool = False
 
+    def counts(self) -> dict[str, int]:
+        """How much there is of what."""
+        train, target = self.train, self.test.target
+        return {
+            "users": train.num_users,
+            "items": train.num_items,
+            "training_ratings": len(train),
+            "test_ratings": len(target),
+        }
+
     def merged(self) -> Split:
         """The split of a refit: training and validation part together are the training part.
 

@@ -1,4 +1,4 @@
-"""A summary of ratings, as a dictionary for the run folder and as a table for the screen."""
+"""A summary of ratings or sessions, as a dictionary for the run folder and as a table for the screen."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnrec.data.ratings import Ratings
+from nnrec.data.sessions import Sessions
 from nnrec.data.stoplist import print_caught, records
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 TAIL_SHARES = (1, 10, 20)  # percent of items, most popular first
 MAX_DISTINCT = 12  # values listed one by one; more are gathered into bins
 NUM_BINS = 10
 
 
-def summarise(ratings: Ratings) -> dict[str, Any]:
-    """Counts, density, long tail, values, times, weights, notes and what a stoplist removed, in plain JSON types.
+def summarise(data: Ratings | Sessions) -> dict[str, Any]:
+    """Counts, long tail, times, notes and what a stoplist removed, in plain JSON types.
 
-    `long_tail` maps "top_<p>%" to the share of all ratings that goes to that percentage of the items
-    (rounded up), and "gini" to the Gini coefficient of ratings per item, items without one included:
-    0 = all equally popular, towards 1 = all ratings on one item. `stoplist` lists every item removed, as item_id,
+    Of ratings also density, values and weights; of sessions also their lengths, the sizes of the publisher's parts
+    and, of simulated ones, the best figures that can be expected.
+
+    `long_tail` maps "top_<p>%" to the share of all ratings (events) that goes to that percentage of the items
+    (rounded up), and "gini" to the Gini coefficient of ratings (events) per item, items without one included:
+    0 = all equally popular, towards 1 = all on one item. `stoplist` lists every item removed, as item_id,
     title and word, or is None without a stoplist.
     """
+    return _of_sessions(data) if isinstance(data, Sessions) else _of_ratings(data)
+
+
+def _of_ratings(ratings: Ratings) -> dict[str, Any]:
     per_item = np.bincount(ratings.item, minlength=ratings.num_items)
     return {
         "users": ratings.num_users,
@@ -45,39 +54,82 @@ def summarise(ratings: Ratings) -> dict[str, Any]:
     }
 
 
+def _of_sessions(sessions: Sessions) -> dict[str, Any]:
+    return {
+        "sessions": sessions.num_sessions,
+        "items": sessions.num_items,
+        "events": len(sessions),
+        "events_per_session": _spread(sessions.lengths),
+        "events_per_item": _spread(sessions.support),
+        "lengths": _lengths(sessions.lengths),
+        "long_tail": _long_tail(sessions.support),
+        "time": _time(sessions),
+        "kinds": None if sessions.event is None else _events(sessions.event, sessions.event_names),
+        "parts": None if sessions.part is None else _events(sessions.part, ("training", "test")),
+        "best": None if sessions.best is None else dict(sessions.best),
+        "notes": list(sessions.notes),
+        "stoplist": None if sessions.stopped is None else records(sessions.stopped),
+    }
+
+
 def print_summary(summary: dict[str, Any], console: Console | None = None) -> None:
-    """Prints what `summarise` returned as a table, with a bar per value, and the titles that a stoplist removed."""
+    """Prints what `summarise` returned as a table with bars, and the titles that a stoplist removed."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    table.add_row("Data", f"{summary['users']:,} users, {summary['items']:,} items, {summary['ratings']:,} ratings")
-    table.add_row("Density", f"{summary['density']:.3%}")
-    for what in ("user", "item"):
-        table.add_row(f"Per {what}", _in_words(summary[f"ratings_per_{what}"]))
-    tail = summary["long_tail"]
-    shares = ", ".join(f"{tail[f'top_{share}%']:.0%} on the top {share}%" for share in TAIL_SHARES)
-    table.add_row("Long tail", f"{shares} of items; Gini {tail['gini']:.2f}")
-    if summary["time"] is not None:
-        table.add_row("Time", _span(summary["time"]))
-    if summary["weights"] is not None:
-        table.add_row("Weights", _in_words(summary["weights"]))
-    if summary["events"] is not None:
-        table.add_row("Events", ", ".join(f"{name} {count:,}" for name, count in summary["events"].items()))
-    table.add_row("Values", _in_words(summary["values"]))
-    most = max(bar["count"] for bar in summary["values"]["histogram"])
-    for bar in summary["values"]["histogram"]:
-        label = f"{bar['low']:g}" if bar["low"] == bar["high"] else f"{bar['low']:g} to {bar['high']:g}"
-        share = bar["count"] / summary["ratings"]
-        table.add_row(f"  {label}", f"{'█' * round(24 * bar['count'] / most):24} {share:6.1%}  {bar['count']:,}")
+    (_add_sessions if "sessions" in summary else _add_ratings)(table, summary)
     for number, note in enumerate(summary["notes"]):
         table.add_row("" if number else "Notes", note)
     console = console or Console()
     console.print(table, highlight=False, markup=False)
     if summary["stoplist"]:
         print_caught(summary["stoplist"], "Removed by the stoplist (data.json lists all of them):", console)
+
+
+def _add_ratings(table: Table, summary: dict[str, Any]) -> None:
+    table.add_row("Data", f"{summary['users']:,} users, {summary['items']:,} items, {summary['ratings']:,} ratings")
+    table.add_row("Density", f"{summary['density']:.3%}")
+    for what in ("user", "item"):
+        table.add_row(f"Per {what}", _in_words(summary[f"ratings_per_{what}"]))
+    table.add_row("Long tail", _tail_in_words(summary["long_tail"]))
+    if summary["time"] is not None:
+        table.add_row("Time", _span(summary["time"], "user"))
+    if summary["weights"] is not None:
+        table.add_row("Weights", _in_words(summary["weights"]))
+    if summary["events"] is not None:
+        table.add_row("Events", ", ".join(f"{name} {count:,}" for name, count in summary["events"].items()))
+    table.add_row("Values", _in_words(summary["values"]))
+    _add_bars(table, summary["values"]["histogram"])
+
+
+def _add_sessions(table: Table, summary: dict[str, Any]) -> None:
+    sizes = f"{summary['sessions']:,} sessions, {summary['items']:,} items, {summary['events']:,} events"
+    table.add_row("Data", sizes)
+    if summary["parts"] is not None:
+        table.add_row("Parts", ", ".join(f"{name} {count:,} sessions" for name, count in summary["parts"].items()))
+    table.add_row("Per item", f"{_in_words(summary['events_per_item'])} events")
+    table.add_row("Long tail", _tail_in_words(summary["long_tail"]))
+    if summary["time"] is not None:
+        table.add_row("Time", _span(summary["time"], "session"))
+    if summary["kinds"] is not None:
+        table.add_row("Kinds", ", ".join(f"{name} {count:,}" for name, count in summary["kinds"].items()))
+    if summary["best"] is not None:
+        table.add_row("Best", ", ".join(f"{name} {figure:.4f}" for name, figure in summary["best"].items()))
+    table.add_row("Lengths", f"{_in_words(summary['events_per_session'])} events")
+    _add_bars(table, summary["lengths"])
+
+
+def _add_bars(table: Table, bars: list[dict[str, float]]) -> None:
+    """A row for each bar: its range, its length, its share and its count."""
+    counts = [bar["count"] for bar in bars]
+    for bar in bars:
+        label = f"{bar['low']:g}" if bar["low"] == bar["high"] else f"{bar['low']:g} to {bar['high']:g}"
+        share = bar["count"] / sum(counts)
+        length = round(24 * bar["count"] / max(counts))
+        table.add_row(f"  {label}", f"{'█' * length:24} {share:6.1%}  {bar['count']:,}")
 
 
 def _spread(numbers: np.ndarray) -> dict[str, float]:
@@ -101,6 +153,26 @@ def _long_tail(per_item: np.ndarray) -> dict[str, float]:
     return shares | {"gini": float((2 * ranks - number - 1) @ counts / (number * total))}
 
 
+def _tail_in_words(tail: dict[str, float]) -> str:
+    shares = ", ".join(f"{tail[f'top_{share}%']:.0%} on the top {share}%" for share in TAIL_SHARES)
+    return f"{shares} of items; Gini {tail['gini']:.2f}"
+
+
+def _lengths(lengths: np.ndarray) -> list[dict[str, float]]:
+    """How many sessions have 1, 2, 3 to 4, 5 to 8, 9 to 16 ... events; lengths that none has are left out at the ends.
+
+    The last range ends at the longest session.
+    """
+    powers = np.ceil(np.log2(lengths)).astype(int)  # low < length <= 2 ** power
+    counts = np.bincount(powers)
+    bars = [
+        {"low": 2 ** max(power - 1, 0) + (power > 0), "high": 2**power, "count": int(counts[power])}
+        for power in range(int(powers.min()), len(counts))
+    ]
+    bars[-1]["high"] = int(lengths.max())
+    return bars
+
+
 def _histogram(values: np.ndarray) -> list[dict[str, float]]:
     distinct, counts = np.unique(values, return_counts=True)
     lows = highs = distinct
@@ -111,12 +183,12 @@ def _histogram(values: np.ndarray) -> list[dict[str, float]]:
     return [{"low": low, "high": high, "count": count} for low, high, count in bars]
 
 
-def _time(ratings: Ratings) -> dict[str, Any] | None:
-    if ratings.time is None:
+def _time(data: Ratings | Sessions) -> dict[str, Any] | None:
+    if data.time is None:
         return None
-    if ratings.time_kind == "order":
+    if data.time_kind == "order":
         return {"kind": "order"}
-    first, last = int(ratings.time.min()), int(ratings.time.max())
+    first, last = int(data.time.min()), int(data.time.max())
     return {"kind": "timestamp", "first": _date(first), "last": _date(last), "days": round((last - first) / 86_400, 1)}
 
 
@@ -132,7 +204,7 @@ def _in_words(spread: dict[str, float]) -> str:
     return f"{spread['min']:,g} to {spread['max']:,g}, median {spread['median']:,g}, mean {spread['mean']:,.4g}"
 
 
-def _span(time: dict[str, Any]) -> str:
+def _span(time: dict[str, Any], whole: str) -> str:
     if time["kind"] == "order":
-        return "order within each user only (no dates)"
+        return f"order within each {whole} only (no dates)"
     return f"{time['first'][:10]} to {time['last'][:10]} ({time['days']:,.0f} days)"

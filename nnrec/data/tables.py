@@ -20,11 +20,11 @@ import pyarrow.parquet
 from nnrec.errors import ConfigError, DataError
 
 SEPARATORS = ("\t", "::", ";", ",", "|", " ")
-LABELS = {"user": "user id", "item": "item id", "value": "rating"}
+LABELS = {"user": "user id", "item": "item id", "session": "session id", "value": "rating"}
 _PLAIN = "\x1f"  # stands for a separator of several characters; the "unit separator" of ASCII
 _ID = pa.dictionary(pa.int32(), pa.string())
 _TYPES = {
-    **dict.fromkeys(("user", "item", "event"), _ID),
+    **dict.fromkeys(("user", "item", "session", "event"), _ID),
     **dict.fromkeys(("value", "weight"), pa.float64()),
     **dict.fromkeys(("title", "genres", "features"), pa.string()),
 }
@@ -88,8 +88,8 @@ def read_columns(
 
     Args:
         path: a file, a folder of files, or a glob; several files are read in the order of their names.
-        columns: role -> column name, or position from 0. Of text files user, item and event are
-            read as ids (whole numbers where all are, else text), value and weight as numbers,
+        columns: role -> column name, or position from 0. Of text files user, item, session and
+            event are read as ids (whole numbers where all are, else text), value and weight as numbers,
             title, genres and features as text, any other as what it looks like.
         separator: of text files, one or more characters; None = found in the first line.
         header: whether the first line of a text file names the columns; else give positions.

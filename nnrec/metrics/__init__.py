@@ -23,6 +23,7 @@ from nnrec.metrics.lists import (
 from nnrec.metrics.rankings import (
     average_precision,
     cumulative_hit_rate,
+    discounted_gain_at,
     hit_rate,
     hit_rate_at,
     hit_rate_by_value,
@@ -50,6 +51,7 @@ __all__ = [
     "changed",
     "churn",
     "cumulative_hit_rate",
+    "discounted_gain_at",
     "gini",
     "hit_rate",
     "hit_rate_at",

@@ -18,7 +18,7 @@ MEANINGS = {
     "mae": Meaning("lower", "mean absolute error of the predicted ratings"),
     "auc": Meaning("higher", "chance that something liked is scored above something not liked"),
     "log_loss": Meaning("lower", "mean negative log of the probability given to what happened"),
-    "recall": Meaning("higher", "share of a user's relevant held-out items that are in the list"),
+    "recall": Meaning("higher", "share of the relevant held-out items (in sessions: of the next items) in the list"),
     "recall_min": Meaning("higher", "hits divided by k or by the number of relevant items, whichever is smaller"),
     "precision": Meaning("higher", "share of the list that is relevant"),
     "ndcg": Meaning("higher", "hits count the more the nearer the top they stand; 1 = the best order possible"),
@@ -32,6 +32,10 @@ MEANINGS = {
     "mrr_standard": Meaning("higher", "1 / place, ties in favour of the held-out item"),
     "mrr_median": Meaning("higher", "1 / place, a tied item in the middle"),
     "mrr_conservative": Meaning("higher", "1 / place, ties against the held-out item"),
+    "recall_median": Meaning("higher", "recall where a tied item takes the middle place"),
+    "recall_conservative": Meaning("higher", "recall where ties count against the held-out item"),
+    "ndcg_median": Meaning("higher", "NDCG, a tied item in the middle"),
+    "ndcg_conservative": Meaning("higher", "NDCG, ties against the held-out item"),
     "cumulative_hit_rate": Meaning("higher", "hit rate among items predicted at or above the threshold"),
     "serendipity": Meaning("higher", "share of the list that is relevant and not in the most popular items' list"),
     "user_coverage": Meaning("higher", "share of users with a recommendation predicted at or above the threshold"),
@@ -44,7 +48,7 @@ MEANINGS = {
     "responsiveness": Meaning("higher", "how much of a list changes when its user does one more thing, no retraining"),
     "lists_changed": Meaning("higher", "share of the lists that change at all when their user does one more thing"),
     "seconds": Meaning("lower", "training time, selection and refit together"),
-    "users_per_second": Meaning("higher", "users scored against the whole catalogue and ranked, per second"),
+    "users_per_second": Meaning("higher", "users (sessions) scored against the whole catalogue and ranked, per second"),
 }
 
 

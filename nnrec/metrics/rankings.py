@@ -241,6 +241,11 @@ def reciprocal_rank_at(rank: np.ndarray, k: int) -> np.ndarray:
     return hit_rate_at(rank, k) / rank
 
 
+def discounted_gain_at(rank: np.ndarray, k: int) -> np.ndarray:
+    """NDCG@k of single targets: 1 / log2(1 + rank) where rank <= k, else 0; NaN ranks stay. As in `hit_rate_at`."""
+    return hit_rate_at(rank, k) / np.log2(1 + rank)
+
+
 def _first(hit: np.ndarray, k: int) -> np.ndarray:
     if k < 1:
         raise ValueError(f"A list is 1 or more long. Received: k={k}")

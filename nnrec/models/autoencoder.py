@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -20,25 +20,28 @@ from nnrec.models.hidden import HiddenLayer, initializer
 from nnrec.models.network import Network
 from nnrec.randomness import dropout_mask
 
-Input = Literal["indicator", "analog", "levels"]
+Input = Literal["indicator", "rated", "analog", "levels"]
 
 
 class Autoencoder(Recommender):
     """What the models of this family share; `DSSTNE`, `MultDAE` and `MultVAE` say what they follow.
 
     Rows are users, columns items. The loss is the mean over the rows of the row's error over the catalogue
-    (`nnrec.losses`), plus the layers' penalties, plus l2 / (2 * num_rows) times the squared weights. An
-    entry's weight multiplies its error; a missing item weighs as much as the row's entries do on average.
+    (`nnrec.losses`), divided by (n / mean n)^length_discount where the row has n likes, plus the layers'
+    penalties, plus l2 / (2 * num_rows) times the squared weights. An entry's weight multiplies its error; a
+    missing item weighs as much as the row's entries do on average.
 
     A score is the output layer's pre-activation: it orders items as the output does, also where that saturates.
 
     Args:
         num_users, num_items: sizes of the data.
         network: the layers and the error function.
-        input: what of a rating enters: "indicator", 1 for what was liked; "analog", the value of any rating;
-            "levels", an indicator of its own for every value.
+        input: what of a rating enters: "indicator", 1 for what was liked; "rated", an indicator of its own for
+            what was liked and for what was not; "analog", the value of any rating; "levels", an indicator of its
+            own for every value.
         levels: the rating values, for input "levels".
         normalize_input: whether a user's inputs are divided by their Euclidean length (before denoising).
+        length_discount: 0 = all likes count alike; 1 = all users do, however much they liked.
         l2: the penalty on all weights but biases.
         relevant: ratings of at least this value were liked; None = all.
         sampled: how many items a batch draws to stand for those that its users did not like; None = the error is
@@ -59,6 +62,7 @@ class Autoencoder(Recommender):
         input: Input = "indicator",
         levels: Sequence[float] = (),
         normalize_input: bool = False,
+        length_discount: float = 0.0,
         l2: float = 0.0,
         relevant: float | None = None,
         sampled: int | None = None,
@@ -66,11 +70,14 @@ class Autoencoder(Recommender):
         name: str,
     ) -> None:
         super().__init__(name=name, autocast=False)
-        _check_options(input, levels, l2, sampled, sampling_power)
+        _check_options(input, levels, relevant, l2, sampled, sampling_power)
+        if not 0 <= length_discount <= 1:
+            raise ConfigError(f"model.length_discount must be between 0 and 1. Received: {length_discount}")
         self.num_users, self.num_items, self.network = num_users, num_items, network
         self.input_kind, self.levels, self.normalize_input = input, tuple(levels), normalize_input
         self.l2, self.relevant, self.sampled, self.sampling_power = l2, relevant, sampled, sampling_power
         self.row_sparse = sampled is not None
+        self.length_discount, self.mean_length = length_discount, 1.0
         self.num_rows = num_users
         self._build(network)
         self.built = True
@@ -87,7 +94,7 @@ class Autoencoder(Recommender):
         self.encoders: list[list[keras.Variable]] = []
         for number, layer in enumerate(network.hidden, start=1):
             inner = sum(units.get(name, 0) for name in layer.sources)
-            kinds = max(len(self.levels), 1) if network.input in layer.sources else 0
+            kinds = self._input_tables() if network.input in layer.sources else 0
             made = HiddenLayer(self, layer, number, inner, kinds * self.num_items, next_draw)
             tables = [f"encoder_{number}_{kind}" for kind in range(kinds)]
             norm = keras.constraints.MaxNorm(layer.weight_norm, axis=0) if layer.weight_norm else None
@@ -107,12 +114,18 @@ class Autoencoder(Recommender):
             tables = [table for tables in self.encoders for table in tables]
             self.row_tables = (*tables, self.decoder, self.decoder_bias)
 
+    def _input_tables(self) -> int:
+        """How many weights each item has for each unit that sees the input."""
+        return {"rated": 2, "levels": len(self.levels)}.get(self.input_kind, 1)
+
     def _table(self, name: str, units: int, start: Any, constraint: Any = None) -> keras.Variable:
         shape, options = (self.num_items, units), {"trainable": not self.row_sparse, "autocast": False}
         return self.add_weight(shape, start, name=name, constraint=constraint, **options)
 
     def adapt(self, train: Ratings) -> None:
         self.num_rows = int(np.count_nonzero(self.training_rows(train).lengths))
+        liked = len(train) if self.relevant is None else np.count_nonzero(train.value >= self.relevant)
+        self.mean_length = max(liked / max(self.num_rows, 1), 1.0)
         if self.input_kind == "levels" and not np.isin(values := np.unique(train.value), self.levels).all():
             found = ", ".join(f"{value:g}" for value in values[:12])
             raise ConfigError(f"model.levels={list(self.levels)} must list all ratings that there are: {found}.")
@@ -142,8 +155,11 @@ class Autoencoder(Recommender):
         hidden, penalty = self._forward(batch, training)
         scored = self._scored(hidden, batch)
         size = ops.cast(ops.shape(batch["index"])[0], "float32")
-        error = ops.sum(self._error(scored, batch)) / size
-        self.add_loss(error + penalty + self._l2_penalty(batch))
+        error = self._error(scored, batch)
+        if self.length_discount:
+            length = ops.maximum(scored.per_row(scored.is_one), 1.0)
+            error = error * (self.mean_length / length) ** self.length_discount
+        self.add_loss(ops.sum(error) / size + penalty + self._l2_penalty(batch))
         return scored.ones
 
     def encode(self, batch: Batch) -> Any:
@@ -182,8 +198,10 @@ class Autoencoder(Recommender):
     def _inputs(self, batch: Batch, training: bool) -> list[Any]:
         """(E,) values for each of the input's tables: of what is there, normalised and denoised."""
         present, value = batch["weight"] > 0, batch["value"]
-        if self.input_kind == "indicator":
-            parts = [ops.cast(present if self.relevant is None else present & (value >= self.relevant), "float32")]
+        if self.input_kind in ("indicator", "rated"):
+            liked = present if self.relevant is None else present & (value >= self.relevant)
+            kinds = (liked, present & ~liked) if self.input_kind == "rated" else (liked,)
+            parts = [ops.cast(kind, "float32") for kind in kinds]
         elif self.input_kind == "analog":
             parts = [ops.where(present, value, 0.0)]
         else:
@@ -249,9 +267,18 @@ def len_of(batch: Batch) -> Any:
     return ops.shape(batch["index"])[0]
 
 
-def _check_options(input: str, levels: Sequence[float], l2: float, sampled: int | None, sampling_power: float) -> None:
-    if input not in ("indicator", "analog", "levels"):
-        raise ConfigError(f"model.input must be indicator, analog or levels. Received: {input!r}")
+def _check_options(
+    input: str,
+    levels: Sequence[float],
+    relevant: float | None,
+    l2: float,
+    sampled: int | None,
+    sampling_power: float,
+) -> None:
+    if input not in get_args(Input):
+        raise ConfigError(f"model.input must be one of {', '.join(get_args(Input))}. Received: {input!r}")
+    if input == "rated" and relevant is None:
+        raise ConfigError("model.input=rated tells likes from other ratings: set model.relevant, such as 4.")
     if (input == "levels") != bool(levels):
         raise ConfigError("model.levels lists the rating values for model.input=levels, such as [1,2,3,4,5].")
     if l2 < 0:

@@ -10,11 +10,13 @@ import numpy as np
 from keras import ops
 
 from nnrec import rowsparse
-from nnrec.batches import Batch, RowBatches
+from nnrec.batches import Batch, RowBatches, TrainingBatches, rows_per_batch
 from nnrec.data.ratings import Ratings, Rows
 from nnrec.data.splits import HeldOut
 from nnrec.errors import RunError
 from nnrec.models.scorer import Scorer
+from nnrec.models.session_scorer import SessionScorer
+from nnrec.rowsparse import RowList
 
 
 class Recommender(Scorer, keras.Model):
@@ -25,7 +27,7 @@ class Recommender(Scorer, keras.Model):
 
         model = AutoRec(num_users, num_items, hidden_units=[500])
         model.adapt(train)                        # once: what is read off the data, not learnt
-        model.compile(...); model.fit(...)        # on batches of model.training_rows(train)
+        model.compile(...); model.fit(...)        # on model.training_batches(train, batch_size, seed)
         model.prepare(history)                    # before scoring: what the model may see
         scores = model.score(model.encode(batch)) # batch: rows of history.rows("user")
     """
@@ -33,9 +35,10 @@ class Recommender(Scorer, keras.Model):
     rows_are: Literal["user", "item"] = "user"
     row_sparse = False
     row_tables: tuple[keras.Variable, ...] = ()
+    row_lists: tuple[RowList, ...] = ()
     _gathered: dict[int, Any] | None = None
 
-    def adapt(self, train: Ratings) -> None:
+    def adapt(self, train: Any) -> None:
         """Reads off the training data what is not learnt: means, the scale, which ids occur."""
         raise NotImplementedError
 
@@ -59,28 +62,50 @@ class Recommender(Scorer, keras.Model):
         """The matrix whose rows are the training examples."""
         return train.rows(self.rows_are)
 
+    def training_batches(self, train: Any, batch_size: int | Literal["auto"], seed: int) -> TrainingBatches:
+        """What it is trained on: its training rows that hold anything.
+
+        Args:
+            train: the training part.
+            batch_size: examples per batch, or "auto".
+            seed: of their order and of all draws.
+        """
+        rows = self.training_rows(train)
+        which = np.flatnonzero(rows.lengths)
+        ids = (train.items if self.rows_are == "item" else train.users).ids
+        return self.batches(rows, rows_per_batch(batch_size, len(which)), which=which, seed=seed, ids=ids)
+
     def batches(self, rows: Rows, batch_size: int, **options: Any) -> RowBatches:
         """The batches that it learns from; `options` go to `RowBatches`."""
         return RowBatches(rows, batch_size, touched=self.row_sparse, **options)
 
+    def learnt_weights(self) -> list[keras.Variable]:
+        """The weights that a run folder keeps."""
+        return self.weights
+
     def state(self) -> dict[str, np.ndarray]:
-        return {str(number): ops.convert_to_numpy(weight) for number, weight in enumerate(self.weights)}
+        return {str(number): ops.convert_to_numpy(weight) for number, weight in enumerate(self.learnt_weights())}
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        shapes = [tuple(weight.shape) for weight in self.weights]
+        shapes = [tuple(weight.shape) for weight in self.learnt_weights()]
         found = [arrays[name].shape for name in sorted(arrays, key=int)]
         if shapes != found:
             raise RunError(f"weights.npz does not fit {self.name}. Expected shapes {shapes}. Received: {found}")
-        for number, weight in enumerate(self.weights):
+        for number, weight in enumerate(self.learnt_weights()):
             weight.assign(arrays.pop(str(number)))  # so that large weights are not in memory twice for long
 
+    def lists_of_rows(self) -> tuple[RowList, ...]:
+        """Which arrays of a batch say what it touches of each of `row_tables`."""
+        return self.row_lists or (RowList(),) * len(self.row_tables)
+
     def rows_of(self, table: keras.Variable, batch: Batch) -> Any:
-        """A table as the batch's `column` addresses it: whole, or the touched rows only."""
+        """A table as the batch addresses it: whole, or the touched rows only."""
         if "touched" not in batch:
             return ops.convert_to_tensor(table)
         if self._gathered is not None:
             return self._gathered[id(table)]
-        return ops.take(table, batch["touched"], axis=0)
+        names = zip(self.row_tables, self.lists_of_rows(), strict=True)
+        return ops.take(table, batch[next(names.rows for other, names in names if other is table)], axis=0)
 
     @contextmanager
     def gathered(self, rows):
@@ -100,3 +125,14 @@ class Recommender(Scorer, keras.Model):
         if keras.backend.backend() == "jax":
             return rowsparse.jax_step(self, arguments[0], batch)
         return rowsparse.tensorflow_step(self, batch)
+
+
+class SessionRecommender(SessionScorer, Recommender):
+    """A Keras model that scores items as the next event of a session.
+
+    A subclass offers `training_batches` of sessions, `encode`, `score` and, where a step is cheaper than the whole
+    session anew, `advance`.
+    """
+
+    def adapt(self, train: Any) -> None:
+        """Reads off the training data what is not learnt. By default there is nothing."""

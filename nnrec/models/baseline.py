@@ -2,107 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from nnrec.batches import Batch
 from nnrec.data.ratings import Ratings
-from nnrec.errors import ConfigError, DataError, RunError
+from nnrec.errors import DataError
+from nnrec.models.fitted import Fitted
 from nnrec.models.scorer import Scorer
 
-if TYPE_CHECKING:
-    from nnrec.data.splits import HeldOut, Split
-    from nnrec.evaluation import Evaluation
 
-
-class Baseline(Scorer):
+class Baseline(Fitted, Scorer):
     """A model that is fitted to the training ratings at once.
 
-    A subclass lists in `learnt` the attributes that `fit` sets and scoring needs: arrays or CSR
-    matrices. It implements `fit`, `encode` and `score`; `encode` and `score` work on NumPy arrays.
+    A subclass implements `fit`, `encode` and `score`; `encode` and `score` work on NumPy arrays.
 
     Args:
         num_users, num_items: sizes of the data.
         memory_limit: GB that fitting and scoring may take; None = what is free.
         name: as in the configuration.
-
-    Attributes:
-        saw_validation: whether it knows the validation part before the refit, so that figures on it mean nothing.
     """
 
-    learnt: tuple[str, ...] = ()
-    saw_validation = False
+    smaller = "Drop rare items (data.filters.min_ratings_per_item)"
 
     def __init__(self, num_users: int, num_items: int, *, memory_limit: float | None = None, name: str) -> None:
-        if memory_limit is not None and not memory_limit > 0:
-            raise ConfigError(f"model.memory_limit must be positive (GB), or null. Received: {memory_limit}")
-        self.num_users, self.num_items, self.memory_limit, self.name = num_users, num_items, memory_limit, name
+        super().__init__(memory_limit=memory_limit, name=name)
+        self.num_users, self.num_items = num_users, num_items
+
+    @property
+    def sizes(self) -> str:
+        return f"{self.num_users:,} users and {self.num_items:,} items"
 
     def fit(self, train: Ratings) -> None:
         """Learns from the training ratings."""
         raise NotImplementedError
-
-    def memory_needed(self, train: Ratings) -> int:
-        """Bytes that `fit` will hold at its peak beyond the ratings; 0 where it is no concern."""
-        return 0
-
-    def check_memory(self, train: Ratings) -> None:
-        """Makes sure that `fit` can finish.
-
-        Raises:
-            ConfigError: it needs more memory than there is.
-        """
-        import psutil
-
-        limit = psutil.virtual_memory().available if self.memory_limit is None else self.memory_limit * 1e9
-        needed = self.memory_needed(train)
-        if needed > limit:
-            source = "are free" if self.memory_limit is None else "are allowed (model.memory_limit)"
-            raise ConfigError(
-                f"{self.name} on {self.num_users:,} users and {self.num_items:,} items needs about "
-                f"{needed / 1e9:.2g} GB of memory; {limit / 1e9:.2g} GB {source}. Drop rare items "
-                "(data.filters.min_ratings_per_item), use another model, or a larger machine."
-            )
-
-    def check_split(self, split: Split) -> None:
-        """Makes sure, before anything is written, that the model can learn from this split. By default it can.
-
-        Raises:
-            ConfigError: it cannot.
-        """
-
-    def calibrate(self, train: Ratings, held_out: HeldOut, evaluation: Evaluation) -> dict[str, Any]:
-        """Chooses what is to be chosen on validation data, after `fit`; the model goes by it at once.
-
-        Returns:
-            The settings that were chosen; the model of a refit is built with them.
-        """
-        return {}
-
-    def state(self) -> dict[str, np.ndarray]:
-        arrays: dict[str, np.ndarray] = {}
-        for name in self.learnt:
-            value = getattr(self, name)
-            if sparse.issparse(value):
-                parts = {part: getattr(value, part) for part in ("data", "indices", "indptr")}
-                arrays |= {f"{name}.{part}": array for part, array in parts.items()}
-                arrays[f"{name}.shape"] = np.array(value.shape)
-            else:
-                arrays[name] = np.asarray(value)
-        return arrays
-
-    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        for name in self.learnt:
-            try:
-                if f"{name}.data" in arrays:
-                    parts = tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr"))
-                    setattr(self, name, sparse.csr_array(parts, shape=tuple(arrays[f"{name}.shape"])))
-                else:
-                    setattr(self, name, arrays[name])
-            except (KeyError, ValueError) as error:
-                raise RunError(f"weights.npz does not fit {self.name}: {name} is missing or damaged.") from error
 
 
 def histories(batch: Batch, num_items: int, relevant: float | None = None) -> sparse.csr_array:

@@ -1,4 +1,4 @@
-"""The Boltzmann machines of a batch of sparse rows: energies, conditional probabilities, Gibbs sampling."""
+"""The Boltzmann machines of a batch of sparse rows: energies, conditional probabilities, Gibbs sampling, biases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import numpy as np
 from keras import ops
 
 from nnrec.batches import Batch
+from nnrec.data.ratings import Rows
 from nnrec.randomness import uniform
+
+# How many ratings the overall distribution of values counts for, in the first bias of a visible unit.
+PRIOR = 5.0
 
 
 @dataclass(frozen=True)
@@ -169,3 +173,12 @@ def states(value: Any, levels: Any) -> Any:
     """(E,) int32: which of the (K,) ascending levels each value is nearest to."""
     middles = (levels[1:] + levels[:-1]) / 2
     return ops.sum(ops.cast(value[:, None] > middles, "int32"), axis=1)
+
+
+def log_shares(rows: Rows, levels: np.ndarray) -> np.ndarray:
+    """(num_columns, K) float32: log of how often each column takes each value, shrunk to the overall shares."""
+    level = np.asarray(states(rows.values, levels))
+    places = rows.ids.astype(np.int64) * len(levels) + level
+    counts = np.bincount(places, minlength=rows.num_columns * len(levels)).reshape(rows.num_columns, len(levels))
+    overall = (counts.sum(axis=0) + 1.0) / (counts.sum() + len(levels))
+    return np.log((counts + PRIOR * overall) / (counts.sum(axis=1, keepdims=True) + PRIOR)).astype(np.float32)

@@ -43,7 +43,8 @@ class DSSTNE(Autoencoder):
         batch_normalization: of the hidden layers.
         weight_init, weight_scale: how weights begin; see `nnrec.models.network.Weights`.
         output_bias: what the output's biases begin with.
-        input, levels, normalize_input, l2, relevant, sampled, sampling_power: see `Autoencoder`.
+        input, levels, normalize_input, length_discount, l2, relevant, sampled, sampling_power: see
+            `Autoencoder`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class DSSTNE(Autoencoder):
         input: Input = "indicator",
         levels: Sequence[float] = (),
         normalize_input: bool = False,
+        length_discount: float = 0.0,
         l2: float = 0.0,
         relevant: float | None = None,
         sampled: int | None = None,
@@ -87,8 +89,9 @@ class DSSTNE(Autoencoder):
         }  # fmt: skip
         network = describe(**described) if config is None else read_network(config)
         shared: dict[str, Any] = {
-            "input": input, "levels": tuple(levels), "normalize_input": normalize_input, "l2": l2,
-            "relevant": relevant, "sampled": sampled, "sampling_power": sampling_power, "name": name,
+            "input": input, "levels": tuple(levels), "normalize_input": normalize_input,
+            "length_discount": length_discount, "l2": l2, "relevant": relevant, "sampled": sampled,
+            "sampling_power": sampling_power, "name": name,
         }  # fmt: skip
         super().__init__(num_users, num_items, network, **shared)
         self.settings = {"config": config, **described, **shared}

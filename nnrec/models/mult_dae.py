@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nnrec.models.autoencoder import Autoencoder
+from nnrec.models.autoencoder import Autoencoder, Input
 from nnrec.models.network import Layer, Network, Weights
 
 GLOROT = Weights("glorot")
@@ -31,7 +31,8 @@ class MultDAE(Autoencoder):
         activation: of the hidden layers.
         denoising: share of the inputs hidden in training.
         dropout: of hidden units.
-        l2, relevant, sampled, sampling_power: see `Autoencoder`.
+        input, length_discount, l2, relevant, sampled, sampling_power: see `Autoencoder`. The paper's are
+            "indicator" and 0.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class MultDAE(Autoencoder):
         activation: str = "tanh",
         denoising: float = 0.5,
         dropout: float = 0.0,
+        input: Input = "indicator",
+        length_discount: float = 0.0,
         l2: float = 0.0,
         relevant: float | None = None,
         sampled: int | None = None,
@@ -57,8 +60,10 @@ class MultDAE(Autoencoder):
         output = Layer("output", None, (["input", *names][-1],), activation="softmax", weights=GLOROT)
         network = Network(hidden, output, "multinomial", denoising=denoising, input="input")
         network.check("model")
-        shared: dict[str, Any] = {"l2": l2, "relevant": relevant, "sampled": sampled, "sampling_power": sampling_power}
-        shared["name"] = name
+        shared: dict[str, Any] = {
+            "input": input, "length_discount": length_discount, "l2": l2, "relevant": relevant, "sampled": sampled,
+            "sampling_power": sampling_power, "name": name,
+        }  # fmt: skip
         super().__init__(num_users, num_items, network, normalize_input=True, **shared)
         own: dict[str, Any] = {"hidden_units": tuple(hidden_units), "activation": activation, "denoising": denoising}
         self.settings = own | {"dropout": dropout, **shared}

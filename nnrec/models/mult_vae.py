@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from nnrec.errors import ConfigError
-from nnrec.models.autoencoder import Autoencoder
+from nnrec.models.autoencoder import Autoencoder, Input
 from nnrec.models.mult_dae import GLOROT
 from nnrec.models.network import Layer, Network
 
@@ -37,7 +37,8 @@ class MultVAE(Autoencoder):
         denoising: share of the inputs hidden in training.
         kl_weight: beta in the end.
         annealing_steps: steps until then.
-        l2, relevant, sampled, sampling_power: see `Autoencoder`.
+        input, length_discount, l2, relevant, sampled, sampling_power: see `Autoencoder`. The paper's are
+            "indicator" and 0.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class MultVAE(Autoencoder):
         denoising: float = 0.5,
         kl_weight: float = 0.2,
         annealing_steps: int = 1000,
+        input: Input = "indicator",
+        length_discount: float = 0.0,
         l2: float = 0.0,
         relevant: float | None = None,
         sampled: int | None = None,
@@ -74,8 +77,10 @@ class MultVAE(Autoencoder):
         output = Layer("output", None, (names[-1],), activation="softmax", weights=GLOROT)
         network = Network(layers, output, "multinomial", denoising=denoising, input="input")
         network.check("model")
-        shared: dict[str, Any] = {"l2": l2, "relevant": relevant, "sampled": sampled, "sampling_power": sampling_power}
-        shared["name"] = name
+        shared: dict[str, Any] = {
+            "input": input, "length_discount": length_discount, "l2": l2, "relevant": relevant, "sampled": sampled,
+            "sampling_power": sampling_power, "name": name,
+        }  # fmt: skip
         super().__init__(num_users, num_items, network, normalize_input=True, **shared)
         self.final_kl_weight, self.annealing_steps = kl_weight, annealing_steps
         own: dict[str, Any] = {

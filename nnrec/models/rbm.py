@@ -13,7 +13,7 @@ from nnrec.batches import Batch, RowBatches
 from nnrec.data.ratings import Ratings, Rows
 from nnrec.data.splits import HeldOut
 from nnrec.errors import ConfigError, DataError
-from nnrec.models.boltzmann import Machines, present, states
+from nnrec.models.boltzmann import Machines, log_shares, present, states
 from nnrec.models.softmax import SoftmaxScorer
 
 
@@ -142,16 +142,8 @@ class RBM(SoftmaxScorer):
 
     def get_config(self) -> dict[str, Any]:
         first = ("num_users", "num_items", "by", "hidden_units", "gibbs_steps", "conditional", "rank", "weight_decay")
-        rest = (
-            "bias_learning_rate",
-            "sparsity_target",
-            "sparsity_penalty",
-            "prediction",
-            "levels",
-            "arithmetic",
-            "name",
-        )
-        return {name: getattr(self, name) for name in (*first, *rest)}
+        more = ("bias_learning_rate", "sparsity_target", "sparsity_penalty", "prediction", "levels", "arithmetic")
+        return {name: getattr(self, name) for name in (*first, *more, "name")}
 
     def adapt(self, train: Ratings) -> None:
         if self.levels is None:
@@ -173,7 +165,7 @@ class RBM(SoftmaxScorer):
         self.rating_scale.assign(train.scale)
         known = np.bincount(rows.ids, minlength=self.num_columns) > 0
         self.known.assign(known)
-        self.visible_bias.assign(_log_shares(rows, ops.convert_to_numpy(self.level_values)))
+        self.visible_bias.assign(log_shares(rows, ops.convert_to_numpy(self.level_values)))
         # What was never seen has nothing to say.
         self.visible_weights.assign(self.visible_weights * known[:, None, None])
 
@@ -296,17 +288,6 @@ SAMPLE = 1_024
 # Standard deviation of the initial weights (the paper's).
 DEVIATION = 0.01
 MOST_LEVELS = 100
-# How many ratings the overall distribution of values counts for, in the initial bias of a visible unit.
-PRIOR = 5.0
-
-
-def _log_shares(rows: Rows, levels: np.ndarray) -> np.ndarray:
-    """(num_columns, K) float32: log of how often each column takes each value, shrunk to the overall shares."""
-    level = np.asarray(states(rows.values, levels))
-    places = rows.ids.astype(np.int64) * len(levels) + level
-    counts = np.bincount(places, minlength=rows.num_columns * len(levels)).reshape(rows.num_columns, len(levels))
-    overall = (counts.sum(axis=0) + 1.0) / (counts.sum() + len(levels))
-    return np.log((counts + PRIOR * overall) / (counts.sum(axis=1, keepdims=True) + PRIOR)).astype(np.float32)
 
 
 def _check_options(model: RBM) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from nnrec.batches import Batch
 from nnrec.data.ratings import Ratings
 
-Capability = Literal["new_users", "rating_scale"]
-Family = Literal["ratings", "implicit"]
+Capability = Literal["new_users", "new_items", "rating_scale"]
+Family = Literal["ratings", "implicit", "sessions"]
 
 
 class Scorer:
@@ -25,8 +25,9 @@ class Scorer:
 
     Attributes:
         name: as in the configuration.
-        family: what it learns from: "ratings" (values), "implicit" (what was liked).
+        family: what it learns from: "ratings" (values), "implicit" (what was liked), "sessions" (what came after what).
         capabilities: "new_users": it can score for people who were not in the training data;
+            "new_items": ... items that were not;
             "rating_scale": its scores are ratings, on the scale `rating_scale` = (lowest, highest).
         personal: whether different histories get different lists.
         relevant: an implicit model goes by ratings of at least this value; None = by all.
@@ -88,6 +89,19 @@ class Scorer:
             items: (m,) item indices.
         """
         return np.asarray(self.score(queries))[rows, items]
+
+    @classmethod
+    def trainer_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of the trainer that settings of the model bring along, in place of those configured.
+
+        Args:
+            settings: of the model.
+        """
+        return {}
+
+    def item_vectors(self) -> np.ndarray | None:
+        """(num_items, d) vectors for TensorBoard's projector; None where there are none to look at."""
+        return None
 
     def state(self) -> dict[str, np.ndarray]:
         """All that was learnt, as arrays by name."""

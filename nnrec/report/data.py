@@ -14,12 +14,14 @@ def data_section(comparison: Comparison) -> Section:
     result = comparison.best.first
     data, counts = result.data, result.item_counts
     tail = data["long_tail"]
+    unit, who = ("events", "session") if result.family == "sessions" else ("ratings", "user")
+    density = f" ({data['density']:.3%} of all pairs)" if "density" in data else ""
     facts = [
-        ("users", f"{data['users']:,}"),
+        (f"{who}s", f"{data[f'{who}s']:,}"),
         ("items", f"{data['items']:,}"),
-        ("ratings", f"{data['ratings']:,} ({data['density']:.3%} of all pairs)"),
-        *((f"ratings per {who}", _spread(data[f"ratings_per_{who}"])) for who in ("user", "item")),
-        ("long tail", ", ".join(f"{share:.0%} of ratings on the {name.replace('_', ' ')} of items"
+        (unit, f"{data[unit]:,}{density}"),
+        *((f"{unit} per {what}", _spread(data[f"{unit}_per_{what}"])) for what in (who, "item")),
+        ("long tail", ", ".join(f"{share:.0%} of {unit} on the {name.replace('_', ' ')} of items"
                                 for name, share in tail.items() if name != "gini") + f"; Gini {tail['gini']:.2f}"),
     ]  # fmt: skip
     if data.get("time") and data["time"].get("kind") == "timestamp":
@@ -27,22 +29,24 @@ def data_section(comparison: Comparison) -> Section:
     splits = dict.fromkeys(r.figures["data"]["split"] for entry in comparison.entries for r in entry.results)
     facts += [("split", split) for split in splits]
     facts += [("note", note) for note in data.get("notes", [])]
-    histogram = data["values"]["histogram"]
+    histogram = data["lengths"] if result.family == "sessions" else data["values"]["histogram"]
+    of_what = ("events in the session", "sessions") if result.family == "sessions" else ("rating", "ratings")
     labels = [f"{b['low']:g}" if b["low"] == b["high"] else f"{b['low']:.3g}–{b['high']:.3g}" for b in histogram]
     bars = [bar["count"] for bar in histogram]
     blocks = [
         Facts(facts),
         Plot(
             plots.draw("tail", lambda axes: plots.long_tail(axes, counts)),
-            "Number of training ratings of each item, most popular first: "
+            f"Number of training {unit} of each item, most popular first: "
             f"from {counts.max():,} down to {counts.min():,}",
-            "The long tail: training ratings per item, most popular first.",
+            f"The long tail: training {unit} per item, most popular first.",
         ),
     ]
     if len(bars) > 1:
         told = ", ".join(f"{label}: {count:,}" for label, count in zip(labels, bars, strict=True))
-        svg = plots.draw("values", lambda axes: plots.bars(axes, labels, bars, "rating", "ratings"))
-        blocks.append(Plot(svg, f"Ratings by value. {told}", "Ratings by value."))
+        svg = plots.draw("values", lambda axes: plots.bars(axes, labels, bars, *of_what))
+        caption = f"{of_what[1].capitalize()} by {'length' if unit == 'events' else 'value'}."
+        blocks.append(Plot(svg, f"{caption} {told}", caption))
     return Section("data", "The data", [], blocks)
 
 

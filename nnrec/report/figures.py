@@ -90,9 +90,9 @@ def table_section(comparison: Comparison, beside: Path | None) -> Section:
 def figures_section(comparison: Comparison) -> Section:
     """All figures of a single run, on validation and test data."""
     result = comparison.best.first
-    floor = result.figures["data"].get("best_reachable_rmse")
+    best = result.figures["data"].get("best_reachable", {})
     validation = result.figures.get("validation", {})
-    columns = ["metric", "validation", "test", "95% interval"] + ([] if floor is None else ["best reachable"])
+    columns = ["metric", "validation", "test", "95% interval"] + (["best reachable"] if best else [])
     rows = []
     for name in dict.fromkeys([*result.test, *validation]):
         interval = comparison.best.interval(name)
@@ -104,13 +104,13 @@ def figures_section(comparison: Comparison) -> Section:
             ),
             Cell(f"{formatted(interval[0])} to {formatted(interval[1])}" if interval else ""),
         ]
-        if floor is not None:
-            cells.append(Cell(formatted(floor), floor) if name == "rmse" else Cell(""))
+        if best:
+            cells.append(Cell(formatted(best[name]), best[name]) if name in best else Cell(""))
         rows.append(cells)
     training = result.training
     facts = [("training", _seconds(training["seconds"]))]
     facts += [("epochs", f"{training['epochs']}, best {training['best_epoch']}")] if "epochs" in training else []
-    facts.append(("scoring and ranking", f"{training['users_per_second']:,.0f} users/s"))
+    facts.append(("scoring and ranking", f"{training['users_per_second']:,.0f} {result.ranked}/s"))
     return Section(
         "figures",
         "Figures",

@@ -19,6 +19,7 @@ from nnrec.report.figures import figures_section, table_section, tiles
 from nnrec.report.page import Cell, Meanings, Plot, Section, Table, render
 from nnrec.report.people import people_section, worst_section
 from nnrec.report.plots import lines_of
+from nnrec.report.sessions import places_section, sessions_section
 from nnrec.report.users import groups_section
 from nnrec.scoreboard import TIMES
 
@@ -40,6 +41,8 @@ def report(comparison: Comparison, people: Sequence[Any] | None = None, beside: 
         _popularity_section(comparison),
         _churn_section(comparison),
         people_section(comparison, people),
+        sessions_section(comparison, people),
+        places_section(comparison),
         _by_rating_section(comparison),
         worst_section(comparison),
         groups_section(comparison),
@@ -132,7 +135,7 @@ def _popularity_section(comparison: Comparison) -> Section | None:
         + [Cell(f"{data[place]:,}", float(data[place])) for _, _, data in lines]
         for place, item in enumerate(order[:10])
     ]
-    columns = ["item", "ratings", *(line.label for line in lines)]
+    columns = ["item", "events" if first.family == "sessions" else "ratings", *(line.label for line in lines)]
     blocks.append(Table("How often the ten most popular items are recommended", columns, top))
     return Section("popularity", "Popularity of what is recommended", [], blocks)
 

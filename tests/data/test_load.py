@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 from nnrec.data import load
 from nnrec.data.filters import apply_filters
 from nnrec.data.readers import from_frame
+from nnrec.data.session_filters import filter_sessions
+from nnrec.data.session_readers import clicks_from_frame
 from nnrec.errors import ConfigError, DataError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -85,6 +87,8 @@ def test_every_data_config_names_itself_and_its_filters():
         if content.family == "ratings":
             assert list(content.filters) == list(inspect.signature(apply_filters).parameters)[1:], path
             assert content.half_life_days is None, path
+        else:
+            assert list(content.filters) == list(inspect.signature(filter_sessions).parameters)[1:], path
 
 
 def test_own_loader_may_return_ratings_or_a_frame():
@@ -93,6 +97,39 @@ def test_own_loader_may_return_ratings_or_a_frame():
     assert from_a_frame.value.tolist() == [2, 3]
     assert from_a_frame.time.tolist() == [2, 3]
     assert load({**source("own_ratings"), "filters": {"duplicates": "first"}}).value.tolist() == [1, 3]
+
+
+def clicks() -> pd.DataFrame:
+    return pd.DataFrame({"session": [1, 1, 2], "item": ["x", "y", "x"], "time": [5, 4, 1]})
+
+
+def own_sessions():
+    return clicks_from_frame(clicks(), time="time")
+
+
+def test_clickstreams():
+    family = {"family": "sessions", "filters": {"min_session_length": 1}}
+    for sessions in (
+        load(source("own_sessions") | family),
+        load(source("clicks") | family),
+        load(family, clicks()),
+        load(family, own_sessions()),
+    ):
+        assert sessions.items.ids[sessions.item].tolist() == ["x", "y", "x"]
+        assert sessions.time.tolist() == [1, 4, 5]
+        assert sessions.ids.ids.tolist() == [2, 1]
+    assert load({"family": "sessions"}, clicks()).num_sessions == 1
+
+
+def test_bad_clickstreams():
+    with pytest.raises(ConfigError, match="must return Sessions or a data frame .*session and item. Received: Ratings"):
+        load(source("own_ratings") | {"family": "sessions"})
+    with pytest.raises(ConfigError, match="must return Ratings .* Received: Sessions"):
+        load(source("own_sessions"))
+    with pytest.raises(ConfigError, match="no filter 'min_value'. Known: collapse_repeats"):
+        load(source("clicks") | {"family": "sessions", "filters": {"min_value": 1}})
+    with pytest.raises(DataError, match="The data frame has no column 'session'"):
+        load(source("frame") | {"family": "sessions"})
 
 
 def test_bad_sources(tmp_path):

@@ -151,7 +151,7 @@ def test_item_table_is_aligned_with_the_vocabulary(tmp_path):
     assert ratings.notes[-1] == "The item table has no row for 1 of the items."
     assert read_table(log, item_table={"path": None}).item_table is None
     stranger = write(tmp_path, "item,title\nz,Zed\n", "other.csv")
-    with pytest.raises(DataError, match="none of the rated items"):
+    with pytest.raises(DataError, match="none of the items"):
         read_table(log, item_table={"path": stranger})
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from rich.console import Console
+from test_sessions import make
 
 from nnrec.data.ratings import Ratings
 from nnrec.data.readers import from_frame
@@ -93,3 +94,41 @@ def test_many_different_values_are_gathered_into_bins():
     assert [bar["count"] for bar in bars] == [10] * 10
     assert (bars[0]["low"], bars[-1]["high"]) == (0.0, pytest.approx(9.9))
     assert "0 to 0.99" in printed(summary)
+
+
+def test_sessions():
+    # 3 sessions of 2, 1 and 5 events; per item x 5, y 2, z 1. The last event is 36 hours after the first.
+    times = [0, 3600, 7200, 9000, 9001, 9002, 9003, 129600]
+    sessions = make("aabccccc", "xyzxxxxy", times, part=np.array([0, 0, 1], np.int8)).noted("Read [red]8[/red] events.")
+    summary = summarise(sessions)
+    assert (summary["sessions"], summary["items"], summary["events"]) == (3, 3, 8)
+    assert summary["events_per_session"] == {"min": 1, "median": 2.0, "mean": 8 / 3, "max": 5}
+    assert summary["events_per_item"] == {"min": 1, "median": 2.0, "mean": 8 / 3, "max": 5}
+    assert summary["lengths"] == [
+        {"low": 1, "high": 1, "count": 1}, {"low": 2, "high": 2, "count": 1}, {"low": 3, "high": 4, "count": 0},
+        {"low": 5, "high": 5, "count": 1},
+    ]  # fmt: skip
+    assert summary["long_tail"]["top_20%"] == 5 / 8
+    assert summary["parts"] == {"training": 2, "test": 1}
+    assert summary["time"] == {
+        "kind": "timestamp", "first": "1970-01-01 00:00:00", "last": "1970-01-02 12:00:00", "days": 1.5
+    }  # fmt: skip
+    assert (summary["kinds"], summary["best"], summary["stoplist"]) == (None, None, None)
+    assert json.loads(json.dumps(summary)) == summary
+    text = printed(summary)
+    assert "3 sessions, 3 items, 8 events" in text
+    assert "training 2 sessions, test 1 sessions" in text
+    assert "Read [red]8[/red] events." in text
+
+
+def test_sessions_with_kinds_and_a_known_best():
+    sessions = make(
+        "aab", "xyx", [0, 1, 0], time_kind="order", event=np.array([0, 1, 0], np.int16), event_names=("view", "buy"),
+        expected=np.array([[np.nan], [0.25], [np.nan]], np.float32), expected_names=("recall@20",),
+    )  # fmt: skip
+    summary = summarise(sessions)
+    assert (summary["kinds"], summary["best"]) == ({"view": 2, "buy": 1}, {"recall@20": 0.25})
+    text = printed(summary)
+    assert "order within each session only" in text
+    assert "view 2, buy 1" in text
+    assert "recall@20 0.2500" in text

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hydra.utils import get_class
 from trials import (
+    ALL_NAMES,
     CASES,
-    DATA,
     ITEMS_PER_GROUP,
     MODELS,
-    NAMES,
+    SESSION_NAMES,
     TRAINER,
     Trial,
     batch_of,
@@ -36,9 +36,9 @@ from nnrec.data.splits import HeldOut, RandomSplit, Split
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.evaluation import Evaluation
 from nnrec.learning import Learning
-from nnrec.models.baseline import Baseline
+from nnrec.models.fitted import Fitted
 from nnrec.models.popularity import Popularity
-from nnrec.models.scorer import Capability, Scorer
+from nnrec.models.scorer import Capability, Family, Scorer
 from nnrec.runs import RunFolder
 
 
@@ -54,14 +54,15 @@ def case(request):
     return request.param
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL_NAMES)
 def test_declares_itself(name):
     target = get_class(compose("train", [f"model={name}"]).model._target_)
     assert issubclass(target, Scorer)
-    assert target.family in DATA
+    assert target.family in typing.get_args(Family)
+    assert (target.family == "sessions") == (name in SESSION_NAMES)
     assert target.capabilities <= set(typing.get_args(Capability))
     assert compose("train", [f"model={name}"]).model.name == name
-    source = ("Source:",) if issubclass(target, Baseline) else ("Paper:", "Loss:")
+    source = ("Source:",) if issubclass(target, Fitted) else ("Paper:", "Loss:")
     for part in (*source, "In:", "Out:", "Differs:"):
         assert part in target.__doc__, f"the docstring has no {part}"
 

@@ -49,6 +49,13 @@ def test_loss_of_a_network():
     assert loss_of(tiny_model(output_activation="linear", error="l2"), TINY) == pytest.approx(expected, rel=1e-6)
 
 
+def test_long_rows_can_count_less():
+    # user 0 liked 2, user 1 liked 1, 1.5 on average: the errors above times (1.5 / 2)^.5 and 1.5^.5
+    expected = (13 * 0.75**0.5 + 11.3125 * 1.5**0.5) / 2 / 2
+    model = tiny_model(output_activation="linear", error="l2", length_discount=0.5)
+    assert loss_of(model, TINY) == pytest.approx(expected, rel=1e-6)
+
+
 def test_l2_penalty():
     # l2 / (2 * 2 rows) times the squares of encoder and decoder: 1 + 4 + .25 + .25 + 1 + 4 = 10.5
     options = {"output_activation": "linear", "error": "l2"}
@@ -78,6 +85,15 @@ def test_analog_input_is_the_value_of_every_rating():
     np.testing.assert_allclose(model.encode(batch), [[12.0], [7.0]], rtol=1e-6)
     assert len(model.training_rows(TINY).ids) == 4
     assert len(tiny_model().training_rows(TINY).ids) == 3
+
+
+def test_what_was_rated_lower_has_weights_of_its_own():
+    model = tiny_model(input="rated", normalize_input=True)
+    model.encoders[0][1].assign([[9.0], [3.0], [9.0]])
+    # user 0: (1 + 2) / sqrt 2 - 1; user 1 liked item 2 and rated item 1 lower: (.5 + 3) / sqrt 2 - 1
+    batch = next(model.batches(model.training_rows(TINY), 2).epoch())
+    expected = [[3 / 2**0.5 - 1], [3.5 / 2**0.5 - 1]]
+    np.testing.assert_allclose(np.asarray(model.encode(batch)), expected, rtol=1e-6)
 
 
 def test_levels_have_weights_of_their_own():
@@ -271,7 +287,9 @@ def test_only_what_a_batch_touches_moves():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input": "stars"}, "model.input must be indicator, analog or levels. Received: 'stars'"),
+        ({"input": "stars"}, "model.input must be one of indicator, rated, analog, levels. Received: 'stars'"),
+        ({"input": "rated"}, "model.input=rated tells likes from other ratings: set model.relevant"),
+        ({"length_discount": 1.5}, "model.length_discount must be between 0 and 1"),
         ({"input": "levels"}, "model.levels lists the rating values"),
         ({"levels": [1, 2]}, "model.levels lists the rating values"),
         ({"sampled": 0}, "model.sampled must be at least 1"),

@@ -79,6 +79,8 @@ def arrays_of(model) -> dict[str, np.ndarray]:
 class Always:
     """The same batch in every epoch."""
 
+    static = False
+
     def __init__(self, batch):
         self.batch, self.batch_size = batch, len(batch["index"])
 

@@ -102,6 +102,7 @@ MODELS = {
     "mult_dae": Trial(
         tiny={"hidden_units": [8], "denoising": 0.0},
         noise={"denoising": 0.3, "dropout": 0.2},
+        variants={"default": {}, "rated": {"input": "rated", "relevant": 4.0, "length_discount": 0.5}},
         trainer={"epochs": 12, "learning_rate": 0.05},
     ),
     "mult_vae": Trial(
@@ -116,7 +117,9 @@ MODELS = {
     "user_knn": Trial(variants=KNN),
 }
 
-NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
+ALL_NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
+SESSION_NAMES = [name for name in ALL_NAMES if "next_item" in (config_folder() / f"model/{name}.yaml").read_text()]
+NAMES = [name for name in ALL_NAMES if name not in SESSION_NAMES]
 CASES = [(name, variant) for name in NAMES for variant in MODELS.get(name, Trial()).variants]
 TRAINER = Trainer(epochs=4, batch_size=8, learning_rate=0.02, refit=False)
 
@@ -231,7 +234,7 @@ def data_of(case: tuple[str, str]) -> Ratings:
 def untrained(case: tuple[str, str], ratings: Ratings, seed: int = 0, **more: Any) -> Any:
     settings = settings_on(case, ratings, **more)
     settings |= {"seed": seed} if "seed" in settings else {}
-    return build_model(SimpleNamespace(model=settings, seed=seed), ratings.num_users, ratings.num_items)
+    return build_model(SimpleNamespace(model=settings, seed=seed), ratings.sizes)
 
 
 def fresh(case: tuple[str, str], ratings: Ratings, seed: int = 0, trainer: Trainer = TRAINER, **more: Any):

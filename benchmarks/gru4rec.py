@@ -1,0 +1,299 @@
+"""Events per second of nnrec's GRU4Rec beside a plain PyTorch implementation; evaluation; recommending click by click.
+
+    python benchmarks/gru4rec.py --case 18k|1m|evaluation|click|all [--repeats 5] [--epochs 2] [--torch python]
+
+| case       | events    | items     | what is measured                                                              |
+|------------|-----------|-----------|-------------------------------------------------------------------------------|
+| 18k        | 300,000   | 18,000    | an epoch of training: 100 units, 144 slots, 2,048 drawn negatives, BPR-max    |
+| 1m         | 1,300,000 | 1,000,000 | the same                                                                      |
+| evaluation | 70,000    | 17,000    | places of all next items, and recall, MRR and NDCG from them                  |
+| click      | 2,000     | 20,000    | one event of a running session, and its ten recommendations                   |
+
+All sides of the first two: constrained embedding, ELU, BPR-max with its penalty, Adagrad, float32, no dropout, the same
+sessions and distribution of negatives, an update per step. "torch" is what the papers describe, written down with
+nn.GRUCell, autograd and torch.optim.Adagrad (its fused kernel); "torch-sparse" has sparse gradients of the tables; the
+faster of the two is the one to compare with. "products" is the step's matrix products alone, in NumPy. An event is a
+pair of neighbours in a session: one to read, one to predict. How it is measured: benchmarks/frame.py; each contender's
+first epoch, with all compiling, is shown apart.
+
+What bounds the work. B = 144 slots, C = B + 2,048 columns, d = 100 units, 2,083 steps an epoch of 300,000 events.
+
+    scores             6 B C d FLOP      190 MFLOP a step: scores, gradients of states and of items
+    GRU               36 B d^2 FLOP       52 MFLOP: six products of (B, d) and (d, d), forth and twice back
+    together            242 MFLOP, 1.3 ms at 190 GFLOP/s (two cores): at most 113,000 events/s
+    loss               some 12 passes over B C floats (1.3 MB, within L2 a core), two to four exponentials of each:
+                       0.3-0.5 ms each pass for a separate operation on one core, 1.3-2 ms for all of them fused
+    tables              8 (C + B) d bytes of table and accumulator, read and written: 3.7 MB, 0.4 ms; a dense update of
+                       18,000 rows moves 36 MB, of 1,000,000 rows 2 GB
+    nnrec scores each distinct item once, with its count: some 1,600 columns of the 2,192 here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import frame
+from frame import SEED, Measured, Stopwatch
+
+UNITS, SLOTS, NEGATIVES, ALPHA = 100, 144, 2048, 0.5
+BPREG, ELU, RATE, EPSILON = 1.95, 0.5, 0.05, 1e-6
+MEAN_LENGTH, DRAWS_AHEAD, CLICKS = 4.5, 256, 2_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """A number of events of a number of items, and who is measured."""
+
+    num_events: int
+    num_items: int
+    peers: tuple[str, ...] = ("nnrec-tensorflow", "nnrec-jax")
+
+
+CASES = {
+    "18k": Case(300_000, 18_000, ("products", "nnrec-tensorflow", "nnrec-jax", "torch", "torch-sparse")),
+    "1m": Case(1_300_000, 1_000_000),
+    "evaluation": Case(70_000, 17_000, ("evaluation-tensorflow", "evaluation-jax")),
+    "click": Case(CLICKS, 20_000, ("click-tensorflow", "click-jax")),
+}
+
+
+def make_data(case: Case, real: Path | None, path: Path) -> None:
+    """Writes sessions with lengths from 2 on and a long tail of items, each of which occurs where events suffice."""
+    import numpy as np
+
+    rng = np.random.default_rng(SEED)
+    lengths = 1 + rng.geometric(1 / (MEAN_LENGTH - 1), case.num_events)
+    ends = np.cumsum(lengths)
+    offsets = np.concatenate([[0], ends[ends <= case.num_events]])
+    odds = (np.arange(case.num_items) + 10.0) ** -0.9
+    drawn = rng.choice(case.num_items, max(case.num_events - case.num_items, 0), p=odds / odds.sum())
+    items = np.concatenate([np.arange(case.num_items), drawn])
+    np.savez(path, item=rng.permutation(items)[: offsets[-1]].astype(np.int32), offsets=offsets, source="simulated")
+
+
+def pairs(arrays: dict) -> int:
+    """Events to predict."""
+    return int(arrays["offsets"][-1]) - len(arrays["offsets"]) + 1
+
+
+# nnrec
+
+
+def sessions_of(case: Case, arrays: dict, first_id: int = 0) -> Any:
+    import numpy as np
+
+    from nnrec.data.sessions import Sessions
+    from nnrec.data.vocabulary import Vocabulary
+
+    ids = Vocabulary(first_id + np.arange(len(arrays["offsets"]) - 1))
+    return Sessions(ids=ids, items=Vocabulary(np.arange(case.num_items)), **arrays)
+
+
+def new_model(case: Case) -> Any:
+    from nnrec.models.gru4rec import GRU4Rec
+
+    options: dict[str, Any] = {"loss": "bpr-max", "bpreg": BPREG, "elu_param": ELU}
+    return GRU4Rec(case.num_items, hidden_units=(UNITS,), n_sample=NEGATIVES, sample_alpha=ALPHA, **options)
+
+
+def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
+    trainer = {"batch_size": SLOTS, "optimizer": "adagrad", "learning_rate": RATE}
+    return frame.fit_stage(lambda: new_model(case), sessions_of(case, arrays), epochs, **trainer)
+
+
+def run_evaluation(case: Case, arrays: dict, epochs: int) -> Measured:
+    """Evaluations of a model as it is initialised."""
+    from nnrec import backend
+
+    backend.start("cpu")
+    from nnrec.next_item import NextItemEvaluation
+
+    model, held_out = new_model(case), sessions_of(case, arrays)
+    train, watch = sessions_of(case, arrays, first_id=held_out.num_sessions), Stopwatch()
+    watch.start()
+    for _ in range(epochs):
+        NextItemEvaluation()(model, train, held_out, depth="ranking")
+        watch.lap()
+    return Measured(watch.laps)
+
+
+def run_click(case: Case, arrays: dict, epochs: int) -> Measured:
+    """Sessions of ten clicks; a lap for each click, the first for a session that gets everything compiled."""
+    from types import SimpleNamespace
+
+    from nnrec import backend
+
+    backend.start("cpu")
+    from nnrec.live import LiveSession
+
+    sessions, watch = sessions_of(case, arrays), Stopwatch()
+    parts = {"items": sessions.items, "item_counts": sessions.support + 1, "item_table": None}
+    run: Any = SimpleNamespace(model=new_model(case), **parts)
+
+    def click(live: LiveSession, item: int) -> None:
+        live.add(item)
+        live.recommend(10)
+
+    watch.start()
+    live = LiveSession(run)
+    for item in sessions.item[:10].tolist():
+        click(live, item)
+    watch.lap()
+    for number, item in enumerate(sessions.item.tolist()):
+        live = LiveSession(run) if number % 10 == 0 else live
+        click(live, item)
+        watch.lap()
+    return Measured(watch.laps)
+
+
+# The same model in PyTorch
+
+
+def slots_of(offsets: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Session-parallel steps: (b,) events to read, which slots begin a session, and which have stayed on since before.
+
+    Slots go when there is no session left for them.
+    """
+    import numpy as np
+
+    following = min(SLOTS, len(offsets) - 1)
+    event, last = offsets[:following].copy(), offsets[1 : following + 1] - 1
+    begins = stayed = np.ones(following, bool)
+    while len(event):
+        yield event, begins, stayed
+        event = event + 1
+        begins = event == last
+        stayed = np.ones(len(event), bool)
+        for slot in np.flatnonzero(begins):
+            if following < len(offsets) - 1:
+                event[slot], last[slot] = offsets[following], offsets[following + 1] - 1
+                following += 1
+            else:
+                stayed[slot] = False
+        event, last, begins = event[stayed], last[stayed], begins[stayed]
+
+
+def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False) -> Measured:
+    import numpy as np
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    torch.manual_seed(SEED)
+    torch.set_num_threads(frame.os.cpu_count() or 1)
+    torch.set_flush_denormal(True)
+    items, bias = nn.Embedding(case.num_items, UNITS, sparse=sparse), nn.Embedding(case.num_items, 1, sparse=sparse)
+    cell = nn.GRUCell(UNITS, UNITS)
+    limit = (6 / (case.num_items + UNITS)) ** 0.5
+    nn.init.uniform_(items.weight, -limit, limit)
+    nn.init.zeros_(bias.weight)
+    weights = [*items.parameters(), *bias.parameters(), *cell.parameters()]
+    optimizer = torch.optim.Adagrad(weights, RATE, eps=EPSILON, fused=None if sparse else True)
+    item, offsets = arrays["item"].astype(np.int64), arrays["offsets"]
+    odds = np.bincount(item, minlength=case.num_items) ** ALPHA
+    cumulative, rng = np.cumsum(odds) / odds.sum(), np.random.default_rng(SEED)
+
+    def bpr_max(scores: torch.Tensor) -> torch.Tensor:
+        scores = functional.elu(scores, ELU)
+        own = scores.diagonal()[:, None]
+        competitors = scores.masked_fill(torch.eye(*scores.shape, dtype=torch.bool), -torch.inf)
+        shares = competitors.softmax(1)
+        likelihood = (shares * torch.sigmoid(own - scores)).sum(1)
+        return (BPREG * (shares * scores.square()).sum(1) - torch.log(likelihood + 1e-24)).sum() / SLOTS
+
+    def step(read: torch.Tensor, scored: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        looked_up = items(torch.cat([read, scored]))
+        hidden = cell(looked_up[: len(read)], state)
+        loss = bpr_max(torch.addmm(bias(scored).T, hidden, looked_up[len(read) :].T))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach(), hidden.detach()
+
+    watch, losses = Stopwatch(), []
+    watch.start()
+    for _ in range(epochs):
+        state, losses = torch.zeros(SLOTS, UNITS), []
+        for number, (event, begins, stayed) in enumerate(slots_of(offsets)):
+            if number % DRAWS_AHEAD == 0:
+                drawn = np.searchsorted(cumulative, rng.random((DRAWS_AHEAD, NEGATIVES)))
+            state = state if stayed.all() else state[torch.from_numpy(stayed)]
+            state = state * torch.from_numpy(~begins)[:, None]
+            scored = np.concatenate([item[event + 1], drawn[number % DRAWS_AHEAD]])
+            loss, state = step(torch.from_numpy(item[event]), torch.from_numpy(scored), state)
+            losses.append(loss)
+        watch.lap()
+    return Measured(watch.laps, loss=float(torch.stack(losses).mean()))
+
+
+def run_torch_sparse(case: Case, arrays: dict, epochs: int) -> Measured:
+    return run_torch(case, arrays, epochs, sparse=True)
+
+
+def run_products(case: Case, arrays: dict, epochs: int) -> Measured:
+    """The matrix products of as many steps, on random numbers."""
+    import numpy as np
+
+    rng = np.random.default_rng(SEED)
+    shapes = (SLOTS, UNITS), (SLOTS, UNITS), (NEGATIVES + SLOTS, UNITS), (UNITS, 3 * UNITS), (UNITS, 3 * UNITS)
+    read, state, rows, kernel, recurrent = (rng.standard_normal(shape, np.float32) for shape in shapes)
+    watch = Stopwatch()
+    watch.start()
+    for _ in range(epochs):
+        for _ in range(-(-pairs(arrays) // SLOTS)):
+            scores, gates, _ = state @ rows.T, read @ kernel, state @ recurrent
+            _, _ = scores @ rows, scores.T @ state
+            _, _, _ = read.T @ gates, state.T @ gates, gates @ kernel.T
+        watch.lap()
+    return Measured(watch.laps)
+
+
+# Tables
+
+
+def show(title: str, results: dict[str, dict[str, dict]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for name, peers in results.items():
+        case = CASES[name]
+        if name == "click":
+            table = Table("peer", "median ms", "99th percentile", "CPU ms", "first s", "peak GiB")
+        else:
+            table = Table("peer", "events/s", "median s", "CPU s", "first s", "peak GiB", "last loss", "x torch")
+        table.title, table.title_justify = f"{title}, {name}: {case.num_events:,} events, {case.num_items:,} items", "left"
+        table.caption, table.caption_justify = frame.machine(), "left"
+        best = min((figures["wall"] for peer, figures in peers.items() if peer.startswith("torch")), default=None)
+        for peer, figures in peers.items():
+            first, peak = f"{figures['first']:.1f}", f"{figures['peak'] / 2**30:.2f}"
+            wall, cpu = figures["wall"], figures["cpu"]
+            if name == "click":
+                laps = sorted(lap for lap, _ in figures["later"])
+                late = laps[int(0.99 * (len(laps) - 1))]
+                table.add_row(peer, f"{1e3 * wall:.2f}", f"{1e3 * late:.2f}", f"{1e3 * cpu:.2f}", first, peak)
+                continue
+            events = case.num_events if name == "evaluation" else case.num_events * (1 - 1 / MEAN_LENGTH)
+            ratio = "-" if best is None else f"{best / wall:.2f}"
+            loss = f"{figures['loss']:.4f}" if figures["loss"] else "-"
+            table.add_row(peer, f"{events / wall:,.0f}", f"{wall:.2f}", f"{cpu:.2f}", first, peak, loss, ratio)
+        console.print(table)
+
+
+CONTENDERS = {
+    "products": run_products,
+    "nnrec-tensorflow": run_nnrec,
+    "nnrec-jax": run_nnrec,
+    "torch": run_torch,
+    "torch-sparse": run_torch_sparse,
+    "evaluation-tensorflow": run_evaluation,
+    "evaluation-jax": run_evaluation,
+    "click-tensorflow": run_click,
+    "click-jax": run_click,
+}
+
+if __name__ == "__main__":
+    frame.main("GRU4Rec", CASES, CONTENDERS, make=make_data, show=show, repeats=5, epochs=2)

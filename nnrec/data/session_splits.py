@@ -1,0 +1,189 @@
+"""Splits of sessions into training, validation and test: whole sessions, the latest for test.
+
+A splitter is a small dataclass; calling it with sessions and a seed gives a `SessionSplit`. All parts share the items'
+vocabulary of the data. These splits draw nothing: the seed makes no difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import numpy as np
+import pandas as pd
+
+from nnrec.data.sessions import Sessions
+from nnrec.data.splits import check_shares, percent
+from nnrec.errors import ConfigError, DataError
+
+DAY = 86_400  # seconds
+
+
+@dataclass(frozen=True, eq=False)
+class SessionSplit:
+    """Training, validation and test part, each whole sessions.
+
+    Attributes:
+        train: what a model learns from.
+        validation, test: what it is judged on. They may hold items without an event in `train`.
+        definition: what was held out, and how, in a sentence or two.
+    """
+
+    train: Sessions
+    validation: Sessions
+    test: Sessions
+    definition: str
+
+    def counts(self) -> dict[str, int]:
+        """How much there is of what."""
+        return {
+            "items": self.train.num_items,
+            "training_sessions": self.train.num_sessions,
+            "training_events": len(self.train),
+            "test_sessions": self.test.num_sessions,
+            "test_events": len(self.test),
+        }
+
+    def merged(self) -> SessionSplit:
+        """The split of a refit: training and validation part together are the training part.
+
+        `validation` stays what it was, and is now trained on.
+        """
+        return replace(self, train=self.train.joined(self.validation))
+
+
+@dataclass(frozen=True)
+class LastDays:
+    """The sessions of the last days for test, those of the days before for validation.
+
+    As in the work on GRU4Rec, a day is 24 hours, counted back from the last event of the data, and a session belongs
+    to the day of its own last event: no training event is later than the moment at which the test days begin.
+
+    Args:
+        test, validation: days (whole or not).
+    """
+
+    test: float = 1
+    validation: float = 1
+
+    family = "sessions"
+
+    def __post_init__(self) -> None:
+        for name, days in {"test": self.test, "validation": self.validation}.items():
+            if isinstance(days, bool) or not isinstance(days, (int, float)) or not (isfinite(days) and days > 0):
+                raise ConfigError(f"split.{name} must be a number of days, above 0. Received: {days!r}")
+
+    def __call__(self, sessions: Sessions, seed: int) -> SessionSplit:
+        if sessions.time is None or sessions.time_kind != "timestamp":
+            found = "no times" if sessions.time is None else "only the order within each session"
+            raise DataError(
+                f"A split by days needs timestamps; these data have {found}. Use split=last_sessions (the last share "
+                "of the sessions)."
+            )
+        last = sessions.time[sessions.offsets[1:] - 1]
+        tested = last.max() - self.test * DAY
+        validated = tested - self.validation * DAY
+        moments = [f"{pd.Timestamp(moment, unit='s'):%Y-%m-%d %H:%M:%S}" for moment in (tested, validated)]
+        how = (
+            f"Sessions whose last event is in the last {_days(self.test)} of the data (from {moments[0]} on) for test, "
+            f"in the {_days(self.validation)} before (from {moments[1]} on) for validation"
+        )
+        span = (last.max() - sessions.time.min()) / DAY
+        advice = f"The data span {span:,.3g} days: change split.test and split.validation, or use split=last_sessions."
+        return _assemble(sessions, validated <= last, tested <= last, how, advice)
+
+
+@dataclass(frozen=True)
+class LastSessions:
+    """The last share of all sessions for test, and of the rest for validation.
+
+    Sessions are ordered by the time of their first event; without times by their order in the data.
+    """
+
+    test: float = 0.1
+    validation: float = 0.1
+
+    family = "sessions"
+
+    def __post_init__(self) -> None:
+        check_shares(test=self.test, validation=self.validation)
+
+    def __call__(self, sessions: Sessions, seed: int) -> SessionSplit:
+        number = np.arange(sessions.num_sessions)
+        rest = sessions.num_sessions - round(self.test * sessions.num_sessions)
+        train = rest - round(self.validation * rest)
+        order = "by their first event" if sessions.time_kind == "timestamp" else "in the order of the data"
+        how = f"The last {percent(self.test)} of the sessions {order} for test, {percent(self.validation)} of the rest "
+        advice = "Raise split.test and split.validation, or use more data."
+        return _assemble(sessions, number >= train, number >= rest, f"{how}for validation", advice)
+
+
+@dataclass(frozen=True)
+class GivenSessions:
+    """The publisher's test file for test; the last share of the other sessions for validation.
+
+    "Last" as in `LastSessions`.
+    """
+
+    validation: float = 0.1
+
+    family = "sessions"
+
+    def __post_init__(self) -> None:
+        check_shares(validation=self.validation)
+
+    def __call__(self, sessions: Sessions, seed: int) -> SessionSplit:
+        if sessions.part is None:
+            raise DataError("These data have no test file of their own. Use split=last_days or split=last_sessions.")
+        tested = sessions.part == 1
+        rest = np.flatnonzero(~tested)
+        held_out = tested.copy()
+        held_out[rest[len(rest) - round(self.validation * len(rest)) :]] = True
+        how = f"The publisher's test file for test, the last {percent(self.validation)} of the other sessions for "
+        return _assemble(sessions, held_out, tested, f"{how}validation", "Raise split.validation, or use more data.")
+
+
+@dataclass(frozen=True)
+class UsualSessions:
+    """`GivenSessions` where the publisher made a test file, else `LastSessions`."""
+
+    test: float = 0.1
+    validation: float = 0.1
+
+    family = "sessions"
+
+    def __post_init__(self) -> None:
+        check_shares(test=self.test, validation=self.validation)
+
+    def __call__(self, sessions: Sessions, seed: int) -> SessionSplit:
+        if sessions.part is not None:
+            return GivenSessions(self.validation)(sessions, seed)
+        return LastSessions(self.test, self.validation)(sessions, seed)
+
+
+def _assemble(sessions: Sessions, held_out: np.ndarray, tested: np.ndarray, how: str, advice: str) -> SessionSplit:
+    """The split of two masks of sessions: what is not for training, and what of it is for test.
+
+    Raises:
+        DataError: a part is empty, or has nothing to predict (no session of two events or more).
+    """
+    parts = {"training": ~held_out, "validation": held_out & ~tested, "test": tested}
+    told = ", ".join(f"{name} {int(mask.sum()):,}" for name, mask in parts.items())
+    if empty := [name for name, mask in parts.items() if not mask.any()]:
+        raise DataError(f"The split leaves no session for {' and '.join(empty)} ({told} sessions). {advice}")
+    train, validation, test = map(sessions.take, parts.values())
+    for name, part in {"validation": validation, "test": test}.items():
+        if part.lengths.max() < 2:
+            raise DataError(
+                f"The {name} part has nothing to predict: none of its {part.num_sessions:,} sessions has two events. "
+                f"{advice}"
+            )
+    unknown = [int((train.support[part.item] == 0).sum()) for part in (validation, test)]
+    notes = f"{how} ({told} sessions; {len(train):,}, {len(validation):,} and {len(test):,} events)."
+    if any(unknown):
+        notes += f" Of items without a training event: {unknown[0]:,} events for validation, {unknown[1]:,} for test."
+    return SessionSplit(train, validation, test, notes)
+
+
+def _days(number: float) -> str:
+    return "day" if number == 1 else f"{number:g} days"

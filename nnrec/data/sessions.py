@@ -1,0 +1,208 @@
+"""Sessions: which items people looked at one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from nnrec.data.vocabulary import Vocabulary
+from nnrec.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """Sessions of events, ordered by the time of their first event, then by order of arrival.
+
+    Build one with `Sessions.build`, which sorts; the constructor trusts its arguments. The events of session s are
+    those at offsets[s] ... offsets[s + 1] - 1; no session is empty.
+
+    Attributes:
+        ids: raw session ids in index order.
+        items: vocabulary of all items, those without an event included.
+        offsets: (num_sessions + 1,) int64, where each session starts in the arrays below.
+        item: (n,) int32 indices.
+        time: (n,) float64, seconds since 1970 or an order within the session (see `time_kind`), or None: then sessions
+            and events are in the order of arrival, which is taken for that of time.
+        time_kind: "timestamp", "order" (only comparable within one session), or None without times.
+        event: (n,) int16 codes into `event_names`, or None.
+        part: (num_sessions,) int8, 0 where a session is in the publisher's training file and 1 in the test file; None
+            where the publisher made no such difference.
+        expected: (n, num_figures) float32, what the best predictor that knows the session so far expects of each
+            event, where the truth is known (simulated data), NaN for the first event of a session; or None.
+        expected_names: the figures in the columns of `expected`: "recall@20", ...
+        item_table: one row per item in index order, columns such as title and category, or None.
+        stopped: the items that a stoplist removed (see `nnrec.data.stoplist.catch`), or None without a stoplist.
+        notes: what was read and what filters removed, a line each.
+    """
+
+    ids: Vocabulary
+    items: Vocabulary
+    offsets: np.ndarray
+    item: np.ndarray
+    time: np.ndarray | None = None
+    time_kind: Literal["timestamp", "order"] | None = None
+    event: np.ndarray | None = None
+    event_names: tuple[str, ...] = ()
+    part: np.ndarray | None = None
+    expected: np.ndarray | None = None
+    expected_names: tuple[str, ...] = ()
+    item_table: pd.DataFrame | None = None
+    stopped: pd.DataFrame | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    PER_EVENT = ("item", "time", "event", "expected")
+
+    @classmethod
+    def build(cls, ids: Vocabulary, session: np.ndarray, **fields: Any) -> Sessions:
+        """Sessions from unsorted events.
+
+        Args:
+            ids: raw session ids, in any order.
+            session: (n,) index into `ids` of each event.
+            fields: the other attributes; `part` goes by `ids`.
+
+        Raises:
+            DataError: arrays of different lengths.
+        """
+        arrays = {name: fields.pop(name) for name in cls.PER_EVENT if fields.get(name) is not None}
+        lengths = {"session": len(session)} | {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"Columns of events differ in length. Received: {lengths}")
+        counts = np.bincount(session, minlength=len(ids))
+        kept = np.flatnonzero(counts)
+        arrival = np.full(len(ids), len(session))
+        arrival[session[::-1]] = np.arange(len(session))[::-1]  # of several writes the last one stays
+        order = in_time(session, arrays.get("time"))
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        keys = [arrival[kept]]
+        if fields.get("time_kind") == "timestamp":
+            keys.append(arrays["time"][order[offsets[kept]]])
+        arrays = {name: array[order] for name, array in arrays.items()}
+        return cls(ids=ids, offsets=offsets, **fields | arrays).take(kept[np.lexsort(keys)])
+
+    def __len__(self) -> int:
+        """Events."""
+        return len(self.item)
+
+    @property
+    def num_sessions(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def num_items(self) -> int:
+        return len(self.items)
+
+    family = "sessions"
+
+    @property
+    def users(self) -> Vocabulary:
+        """Nobody: who a session belongs to is not known."""
+        return Vocabulary(np.zeros(0, np.int64))
+
+    user_table = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What a model of such data has to know to be built."""
+        return {"num_items": self.num_items}
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(num_sessions,) int64, events per session."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def session(self) -> np.ndarray:
+        """(n,) int32, the session of each event."""
+        return np.repeat(np.arange(self.num_sessions, dtype=np.int32), self.lengths)
+
+    @cached_property
+    def support(self) -> np.ndarray:
+        """(num_items,) int64, events per item."""
+        return np.bincount(self.item, minlength=self.num_items)
+
+    @cached_property
+    def best(self) -> Mapping[str, float] | None:
+        """The figures that nobody can be expected to beat on these sessions, {"recall@20": ...}, or None if unknown."""
+        return self.expected_of(np.ones(len(self), bool))
+
+    def expected_of(self, events: np.ndarray) -> dict[str, float] | None:
+        """The means of `expected` over the given events ((n,) boolean mask) but the first of a session.
+
+        None where the truth is unknown or no event is left.
+        """
+        if self.expected is None:
+            return None
+        chosen = self.expected[events]
+        chosen = chosen[~np.isnan(chosen).any(axis=1)]
+        if not len(chosen):
+            return None
+        return dict(zip(self.expected_names, chosen.mean(axis=0, dtype=np.float64).tolist(), strict=True))
+
+    def take(self, which: np.ndarray) -> Sessions:
+        """The given sessions (a boolean mask or indices) in the given order; the items' vocabulary stays whole."""
+        which = np.flatnonzero(which) if which.dtype == bool else which
+        lengths = self.lengths[which]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        events = np.repeat(self.offsets[which] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        arrays = {name: getattr(self, name) for name in self.PER_EVENT}
+        arrays = {name: array[events] for name, array in arrays.items() if array is not None}
+        part = None if self.part is None else self.part[which]
+        return replace(self, ids=self.ids.take(which), offsets=offsets, part=part, **arrays)
+
+    def keep(self, events: np.ndarray) -> Sessions:
+        """The sessions with only these events ((n,) boolean mask) left; sessions without any are gone."""
+        counts = np.bincount(self.session[events], minlength=self.num_sessions)
+        arrays = {name: getattr(self, name) for name in self.PER_EVENT}
+        arrays = {name: array[events] for name, array in arrays.items() if array is not None}
+        some = counts > 0
+        offsets = np.concatenate([[0], np.cumsum(counts[some])])
+        part = None if self.part is None else self.part[some]
+        return replace(self, ids=self.ids.take(some), offsets=offsets, part=part, **arrays)
+
+    def joined(self, other: Sessions) -> Sessions:
+        """These sessions and others of the same data, in the order of the class; no session may be in both."""
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in (*self.PER_EVENT, "part")
+            if getattr(self, name) is not None
+        }
+        ids = Vocabulary(self.ids.index.append(other.ids.index))
+        offsets = np.concatenate([self.offsets, len(self) + other.offsets[1:]])
+        both = replace(self, ids=ids, offsets=offsets, **arrays)
+        if both.time is None or self.time_kind != "timestamp":
+            return both
+        return both.take(np.argsort(both.time[offsets[:-1]], kind="stable"))
+
+    def noted(self, *notes: str) -> Sessions:
+        """The same sessions with more lines in `notes`."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def fingerprint(self) -> str:
+        """A hash of sessions, items and times: the same events give the same string."""
+        digest = hashlib.sha256()
+        for ids in (self.ids.ids, self.items.ids):
+            digest.update("\n".join(map(str, ids)).encode())
+        for array in (self.offsets, self.item, self.time, self.event, self.part):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def in_time(group: np.ndarray, time: np.ndarray | None) -> np.ndarray:
+    """(n,) int64, the events group by group, each group by time (if there is one), then order of arrival.
+
+    Args:
+        group: (n,) small non-negative integers, such as indices of sessions or users.
+        time: (n,) numbers, or None.
+    """
+    if time is None:
+        return np.argsort(group, kind="stable")
+    order = np.argsort(time, kind="stable")
+    return order[np.argsort(group[order], kind="stable")]

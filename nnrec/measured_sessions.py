@@ -1,0 +1,82 @@
+"""The outcome of an evaluation of next items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+import nnrec.metrics as metrics
+from nnrec.measured import Measured
+from nnrec.runs import RunFolder, atomic
+
+if TYPE_CHECKING:
+    from nnrec.data.session_splits import SessionSplit
+    from nnrec.data.sessions import Sessions
+
+
+@dataclass
+class MeasuredSessions(Measured):
+    """`Measured`, where `users` are sessions and `users_per_second` sessions.
+
+    Figures of next items are means over events. `per_user` has each session's sum of them, divided by the mean number
+    of events to a session, so that its mean over the sessions is the figure; `lists` and `scores` are those after the
+    last but one event of each session.
+
+    Attributes:
+        sessions: what was predicted.
+        places: (2, n) int64, the place of each event's item, ties in its favour (first row) and against it (second),
+            0 for the first event of a session.
+        over_events: the figures that are means over events.
+    """
+
+    sessions: Sessions = None  # type: ignore[assignment]
+    places: np.ndarray = field(default_factory=lambda: np.zeros((2, 0), np.int64))
+    over_events: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, sessions: Sessions) -> MeasuredSessions:
+        """Nothing measured yet."""
+        places = np.zeros((2, len(sessions)), np.int64)
+        return cls(np.arange(sessions.num_sessions), sessions=sessions, places=places)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(n,) boolean, which events were to be predicted: all but the first of each session."""
+        mask = np.ones(len(self.sessions), bool)
+        mask[self.sessions.offsets[:-1]] = False
+        return mask
+
+    def add_events(self, by_event: dict[str, np.ndarray]) -> None:
+        """Takes up the values of all events that were predicted, and their means as figures."""
+        session = self.sessions.session[self.predicted]
+        for name, values in by_event.items():
+            sums = np.bincount(session, weights=values, minlength=self.sessions.num_sessions)
+            self.per_user[name] = sums * self.sessions.num_sessions / len(values)
+            self.figures[name] = float(values.mean())
+            self.over_events.append(name)
+
+    def intervals(self, seed: int) -> dict[str, list[float]]:
+        """95% confidence intervals by bootstrap over the sessions; of means over events as ratios of sums."""
+        rest = {name: values for name, values in self.per_user.items() if name not in self.over_events}
+        bounds = {name: list(pair) for name, pair in metrics.bootstrap_intervals(rest, seed=seed).items()}
+        events = (self.sessions.lengths - 1).astype(np.float64)
+        sums = np.stack([self.per_user[name] for name in self.over_events], axis=1) * events.mean()
+        low, high = metrics.bootstrap_interval(sums, np.repeat(events[:, None], sums.shape[1], axis=1), seed=seed)
+        bounds |= {name: [float(low[i]), float(high[i])] for i, name in enumerate(self.over_events)}
+        return {name: bounds[name] for name in self.figures if name in bounds}
+
+    def save(self, folder: RunFolder, split: SessionSplit | Any) -> None:
+        """Writes test_lists.npz, test_users.parquet and test_sessions.parquet to a run folder."""
+        sessions = self.sessions
+        folder.write_arrays("test_lists.npz", {"users": self.users, "items": self.lists, "scores": self.scores})
+        events = {"user": sessions.session, "session_id": sessions.ids.ids[sessions.session], "item": sessions.item}
+        tables = {
+            "test_sessions.parquet": pd.DataFrame(events | {"place": self.places[0]}),
+            "test_users.parquet": pd.DataFrame({"user": self.users, **self.per_user}),
+        }
+        for name, frame in tables.items():
+            with atomic(folder[name]) as path:
+                frame.to_parquet(path, index=False)

@@ -1,0 +1,217 @@
+"""How well a model tells the next event of a session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+import nnrec.metrics as metrics
+from nnrec.console import ProgressBar
+from nnrec.data.sessions import Sessions
+from nnrec.errors import ConfigError, DataError
+from nnrec.measured_sessions import MeasuredSessions
+from nnrec.models.session_scorer import SessionScorer
+from nnrec.ranking import BLOCK_ENTRIES, competing_ranks, top_items
+from nnrec.session_batches import blocks
+
+Depth = Literal["accuracy", "ranking", "all"]
+Ties = Literal["standard", "median", "conservative"]
+# Events in a batch of sessions.
+EVENTS_AT_A_TIME = 2**14
+# Ties are told apart where they move a figure in the third digit.
+VISIBLE = 0.0005
+# Of the places of the items that came.
+FIGURES = {
+    "recall": metrics.hit_rate_at,
+    "mrr": metrics.reciprocal_rank_at,
+    "ndcg": metrics.discounted_gain_at,
+}
+
+
+@dataclass(frozen=True)
+class NextItemEvaluation:
+    """What is measured of a model of sessions, and how.
+
+    Every event of every held-out session is to be predicted from those before it, save the first. All items of the
+    training part compete, those already in the session included; of each event only the place of the item that came
+    counts (Hidasi et al. 2016, Session-based Recommendations with Recurrent Neural Networks, section 4). Over all of
+    them
+
+        recall@k   share whose item is among the first k
+        mrr@k      mean of 1 / place, 0 beyond k
+        ndcg@k     mean of 1 / log2(1 + place), 0 beyond k
+
+    Held-out events of items that the training part does not know are left out first, and counted; the events around
+    them move together. A model that can score such items (the capability "new_items") is measured on the same events.
+
+    Where scores tie, the place is 1 + the items scored higher (`standard`), the last of those tied (`conservative`),
+    or the mean of both (`median`); where it matters to a figure, the other two are reported too (`recall_median@k`).
+
+    The lists after the last but one event of each session also have `catalogue_coverage@k`, `gini@k`,
+    `popularity_rank@k` and `popularity_share@k`, at the last cutoff.
+
+    Args:
+        cutoffs: the k's.
+        ties: what the figures without a name for it go by.
+
+    Raises:
+        ConfigError: no cutoff, or one below 1; an unknown `ties`.
+    """
+
+    cutoffs: Sequence[int] = (20, 10, 5, 1)
+    ties: Ties = "standard"
+
+    family = "sessions"
+
+    def __post_init__(self) -> None:
+        if not self.cutoffs or any(not isinstance(k, int) or k < 1 for k in self.cutoffs):
+            raise ConfigError(f"evaluation.cutoffs must list whole numbers from 1 on. Received: {list(self.cutoffs)}")
+        if self.ties not in ("standard", "median", "conservative"):
+            raise ConfigError(f"evaluation.ties must be standard, median or conservative. Received: {self.ties!r}")
+
+    def monitor(self, model: SessionScorer) -> str:
+        """What chooses the best epoch, unless somebody says otherwise."""
+        return f"mrr@{max(self.cutoffs)}"
+
+    def best_reachable(self, train: Sessions, held_out: Sessions) -> dict[str, float]:
+        """What the best possible prediction of these sessions reaches, by figure, where the truth is known."""
+        kept = predictable(held_out, train.support > 0)
+        return kept.expected_of(MeasuredSessions.of(kept).predicted) or {}
+
+    def check(self, held_out: Sessions) -> None:
+        """Makes sure, before anything is trained, that there is something to predict.
+
+        Raises:
+            DataError: no session has two events.
+        """
+        if len(held_out) and held_out.lengths.max() < 2:
+            raise DataError("No held-out session has two events: there is nothing to predict.")
+
+    def __call__(
+        self, model: SessionScorer, train: Sessions, held_out: Sessions, depth: Depth = "all"
+    ) -> MeasuredSessions:
+        """Measures a trained model.
+
+        Args:
+            model: trained.
+            train: what it learnt from.
+            held_out: sessions to predict.
+            depth: "accuracy" and "ranking" = places of the next items; "all" = with the lists too.
+
+        Raises:
+            DataError: nothing can be predicted, or training and held-out part share a session.
+            TrainingError: a score is not a number.
+        """
+        check_apart(train, held_out)
+        known = train.support > 0
+        kept = predictable(held_out, known)
+        catalogue = np.ones_like(known) if "new_items" in model.capabilities else known
+        measured = self._score(model, catalogue, kept, depth == "all")
+        self._figures(measured)
+        if depth == "all":
+            if dropped := len(held_out) - len(kept):
+                measured.notes.append(
+                    f"Left out: {dropped:,} of {len(held_out):,} held-out events, which are of items without a "
+                    "training event, or alone in their session without these."
+                )
+            self._lists(measured, train)
+        return measured
+
+    def _score(
+        self, model: SessionScorer, catalogue: np.ndarray, held_out: Sessions, with_lists: bool
+    ) -> MeasuredSessions:
+        measured, width = MeasuredSessions.of(held_out), min(max(self.cutoffs), held_out.num_items)
+        if with_lists:
+            measured.lists = np.full((held_out.num_sessions, width), -1, np.int32)
+            measured.scores = np.zeros(measured.lists.shape, np.float32)
+        rows = int(np.clip(BLOCK_ENTRIES // held_out.num_items, 1, 1024))
+        seconds = 0.0
+        with ProgressBar("evaluating", len(held_out), transient=True) as bar:
+            for batch in blocks(held_out, EVENTS_AT_A_TIME):
+                started = time.perf_counter()
+                row, step = np.nonzero(batch["item"][:, 1:] >= 0)
+                target = batch["item"][row, step + 1]
+                session = batch["session"][row]
+                event = held_out.offsets[session] + step + 1
+                last = event + 1 == held_out.offsets[session + 1]
+                queries = np.asarray(model.encode(batch))[row, step]
+                for start in range(0, len(row), rows):
+                    part = slice(start, start + rows)
+                    scores = np.asarray(model.score(filled(queries[part], rows)))[: len(row[part])]
+                    measured.places[:, event[part]] = competing_ranks(scores, target[part], catalogue)
+                    if with_lists and last[part].any():
+                        who = session[part][last[part]]
+                        found = top_items(scores[last[part]], width, barred=~catalogue)
+                        measured.lists[who], measured.scores[who] = found
+                seconds += time.perf_counter() - started
+                bar.advance(int((batch["item"] >= 0).sum()))
+                bar.report("events")
+        measured.users_per_second = held_out.num_sessions / max(seconds, 1e-9)
+        return measured
+
+    def _figures(self, measured: MeasuredSessions) -> None:
+        standard, conservative = measured.places[:, measured.predicted].astype(np.float64)
+        places = {"standard": standard, "median": (standard + conservative) / 2, "conservative": conservative}
+        for name, figure in FIGURES.items():
+            measured.add_events({f"{name}@{k}": figure(places[self.ties], k) for k in self.cutoffs})
+        for name, figure in FIGURES.items():
+            gap = max(np.mean(figure(standard, k) - figure(conservative, k)) for k in self.cutoffs)
+            if gap >= VISIBLE:
+                others = {ties: place for ties, place in places.items() if ties != self.ties}
+                for ties, place in others.items():
+                    measured.add_events({f"{name}_{ties}@{k}": figure(place, k) for k in self.cutoffs})
+
+    def _lists(self, measured: MeasuredSessions, train: Sessions) -> None:
+        k, lists, counts = max(self.cutoffs), measured.lists, train.support
+        measured.figures[f"catalogue_coverage@{k}"] = metrics.catalogue_coverage(lists, train.num_items)
+        measured.figures[f"gini@{k}"] = metrics.gini(metrics.times_listed(lists, train.num_items))
+        measured.add(
+            {
+                f"popularity_rank@{k}": metrics.mean_popularity_rank(lists, counts),
+                f"popularity_share@{k}": metrics.popularity_share(lists, counts),
+            }
+        )
+
+
+def predictable(held_out: Sessions, known: np.ndarray) -> Sessions:
+    """The held-out events of known items, in sessions that have two of them or more.
+
+    Args:
+        known: (num_items,) boolean.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    kept = held_out.keep(known[held_out.item])
+    kept = kept.take(kept.lengths > 1)
+    if not len(kept):
+        raise DataError(
+            "Nothing can be predicted: no held-out session has two events of items that the training part knows. "
+            "Train on more of the data, or hold out later sessions in smaller number."
+        )
+    return kept
+
+
+def check_apart(train: Sessions, held_out: Sessions) -> None:
+    """Makes sure that no held-out session was trained on.
+
+    Raises:
+        DataError: one was.
+    """
+    shared = train.ids.indices(held_out.ids.ids) >= 0
+    if shared.any():
+        raise DataError(
+            f"{int(shared.sum()):,} of {len(shared):,} held-out sessions are in the training part, for example session "
+            f"{held_out.ids.ids[np.argmax(shared)]}: figures would mean nothing. Mend the split."
+        )
+
+
+def filled(queries: np.ndarray, rows: int) -> np.ndarray:
+    """Queries padded to this many rows by repeating the first, so that shapes stay the same."""
+    short = rows - len(queries)
+    return queries if short <= 0 else np.concatenate([queries, np.repeat(queries[:1], short, axis=0)])
+

@@ -1,0 +1,119 @@
+"""What the contract suite tries every model of sessions on: tiny settings, data, training, scoring.
+
+A model gets a line in `MODELS` where its defaults are too large or too slow, or fall short of what is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from hydra.utils import get_class
+from trials import SESSION_NAMES, Trial
+
+from nnrec.config import compose
+from nnrec.data.sessions import Sessions
+from nnrec.data.vocabulary import Vocabulary
+from nnrec.learning import build_model
+from nnrec.models.fitted import Fitted
+from nnrec.models.session_scorer import SessionScorer
+from nnrec.session_batches import blocks
+from nnrec.trainer import Trainer
+
+MODELS: dict[str, Trial] = {}
+# They tell what somebody has seen, or what goes well with everybody, not what goes with it.
+NO_NEIGHBOURS = ("session_popularity",)
+CASES = [(name, variant) for name in SESSION_NAMES for variant in MODELS.get(name, Trial()).variants]
+TRAINER = Trainer(epochs=6, batch_size=8, learning_rate=0.05, refit=False)
+ITEMS_PER_GROUP = 8
+
+
+@cache
+def clicks(num_sessions: int = 160, first: int = 0) -> Sessions:
+    """Sessions that stay in one of two groups of items, most steps one on in its circle, some anywhere in it.
+
+    Item i is of group i % 2; raw ids are i0 ... and s0 ...
+    """
+    rng = np.random.default_rng(first)
+    session, item = [], []
+    for number in range(num_sessions):
+        group, place = number % 2, rng.integers(ITEMS_PER_GROUP)
+        for _ in range(rng.integers(2, 9)):
+            session.append(number)
+            item.append(2 * place + group)
+            step = 1 if rng.random() < 0.8 else rng.integers(ITEMS_PER_GROUP)
+            place = (place + step) % ITEMS_PER_GROUP
+    return Sessions.build(
+        Vocabulary(f"s{first + number}" for number in range(num_sessions)),
+        np.array(session),
+        items=Vocabulary(f"i{number}" for number in range(2 * ITEMS_PER_GROUP)),
+        item=np.array(item, np.int32),
+        time=np.arange(len(item), dtype=np.float64) * 60,
+        time_kind="timestamp",
+    )
+
+
+def settings_of(case: tuple[str, str], **more: Any) -> dict[str, Any]:
+    name, variant = case
+    tested = MODELS.get(name, Trial())
+    settings = dict(compose("train", [f"model={name}"]).model)
+    return settings | tested.tiny | tested.variants[variant] | more
+
+
+def is_neural(case: tuple[str, str]) -> bool:
+    return not issubclass(get_class(settings_of(case)["_target_"]), Fitted)
+
+
+def trainer_of(case: tuple[str, str]) -> Trainer:
+    return replace(TRAINER, **MODELS.get(case[0], Trial()).trainer)
+
+
+def untrained(case: tuple[str, str], sessions: Sessions, seed: int = 0, **more: Any) -> Any:
+    return build_model(SimpleNamespace(model=settings_of(case, **more), seed=seed), sessions.sizes)
+
+
+def fresh(case: tuple[str, str], sessions: Sessions, seed: int = 0, trainer: Trainer | None = None, **more: Any) -> Any:
+    """A neural model ready to be trained."""
+    from nnrec.training import compile_model
+
+    model = untrained(case, sessions, seed, **more)
+    model.adapt(sessions)
+    compile_model(model, trainer or trainer_of(case))
+    return model
+
+
+def trained(case: tuple[str, str], sessions: Sessions, seed: int = 0, **more: Any) -> tuple[Any, list[float]]:
+    """A trained model and the loss of each epoch."""
+    if not is_neural(case):
+        model = untrained(case, sessions, seed)
+        model.fit(sessions)
+        return model, []
+    from nnrec.training import Stage
+
+    trainer, model = trainer_of(case), fresh(case, sessions, seed, **more)
+    progress = Stage("refit", trainer, model, sessions, seed=seed, epochs=trainer.epochs).run()
+    return model, [row["loss"] for row in progress.history]
+
+
+@cache
+def ready(case: tuple[str, str]) -> tuple[Any, list[float]]:
+    """The model that the tests share which change nothing about it."""
+    return trained(case, clicks(), **MODELS.get(case[0], Trial()).noise)
+
+
+def queries_of(model: SessionScorer, items: np.ndarray) -> np.ndarray:
+    """(B, T, ...) of sessions side by side, (B, T) items, -1 behind their end."""
+    return np.asarray(model.encode({"item": items, "time": np.zeros(items.shape)}))
+
+
+def scores_of(model: SessionScorer, sessions: Sessions) -> np.ndarray:
+    """(n, num_items), after every event."""
+    scores = np.empty((len(sessions), sessions.num_items), np.float32)
+    for batch in blocks(sessions, 256):
+        row, step = np.nonzero(batch["item"] >= 0)
+        found = model.score(np.asarray(model.encode(batch))[row, step])
+        scores[sessions.offsets[batch["session"][row]] + step] = np.asarray(found)
+    return scores
