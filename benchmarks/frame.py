@@ -7,7 +7,8 @@ was `Measured`; `main` does the rest:
 
 `fit_nnrec`, `fit_keras` and `fit_torch` are the training loops of the contenders "nnrec", "keras" and "torch";
 `DenseRows` makes ratings dense for the latter two. A contender whose name begins with "torch" runs in the interpreter
-given by --torch, which needs torch and NumPy only; one whose name ends with "-jax" runs on JAX, others on TensorFlow. Hence nothing else is imported here until it is used.
+given by --torch, which needs torch and NumPy only: hence nothing else is imported here until it is used. One whose name
+ends with "-jax" runs on JAX, the others on TensorFlow.
 """
 
 from __future__ import annotations
@@ -323,7 +324,7 @@ def machine() -> str:
 
 def main(
     title: str,
-    cases: Mapping[str, Case],
+    cases: Mapping[str, Any],
     contenders: Mapping[str, Contender],
     *,
     crossover: Mapping[str, Case] | None = None,
@@ -337,7 +338,8 @@ def main(
 
     Args:
         title: over the tables.
-        cases: by name; the one called ml-1m is measured on the real data where NNREC_DATA has them.
+        cases: by name, `Case`s or what `make` and the contenders take for one. The one called ml-1m is measured on the
+            real data where NNREC_DATA has them.
         contenders: by name, functions of the case, its arrays and a number of epochs.
         crossover: cases between nnrec's own ways to compute, named by their sizes, such as "4000/50".
         sizes: what those sizes are.

@@ -16,20 +16,23 @@ faster of the two is the one to compare with. "products" is the step's matrix pr
 pair of neighbours in a session: one to read, one to predict. How it is measured: benchmarks/frame.py; each contender's
 first epoch, with all compiling, is shown apart.
 
-What bounds the work. B = 144 slots, C = B + 2,048 columns, d = 100 units, 2,083 steps an epoch of 300,000 events.
+What bounds the work. B = 144 slots, C = B + 2,048 columns, d = 100 units; 300,000 events are 1,628 steps.
 
-    scores             6 B C d FLOP      190 MFLOP a step: scores, gradients of states and of items
-    GRU               36 B d^2 FLOP       52 MFLOP: six products of (B, d) and (d, d), forth and twice back
-    together            242 MFLOP, 1.3 ms at 190 GFLOP/s (two cores): at most 113,000 events/s
-    loss               some 12 passes over B C floats (1.3 MB, within L2 a core), two to four exponentials of each:
-                       0.3-0.5 ms each pass for a separate operation on one core, 1.3-2 ms for all of them fused
-    tables              8 (C + B) d bytes of table and accumulator, read and written: 3.7 MB, 0.4 ms; a dense update of
-                       18,000 rows moves 36 MB, of 1,000,000 rows 2 GB
-    nnrec scores each distinct item once, with its count: some 1,600 columns of the 2,192 here.
+    scores              6 B C d FLOP     189 MFLOP a step: scores, gradients of the states and of the items
+    GRU                36 B d^2 FLOP      52 MFLOP: six products of (B, d) and (d, d), forth and twice back
+    together           241 MFLOP, 1.3 ms at 190 GFLOP/s (two cores): at most 113,000 events/s; "products" measures it
+    loss               B C numbers are 1.3 MB, within the L2 cache of a core. An operation by itself takes .15 ms there,
+                       .3 with an exponential; BPR-max written out and differentiated has some thirty of them
+    tables             16 (C + B) d bytes of rows and accumulators, read and written: 3.7 MB; a dense update of 18,000
+                       rows moves 36 MB, of 1,000,000 rows 2 GB
+    overhead           a step from Python is some 60 operations in PyTorch; many steps a call leave nnrec .1 ms of
+                       planning
+    nnrec scores each distinct item once, with its count: here 1,980 columns instead of 2,192.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +186,7 @@ def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False) -> Me
     from torch.nn import functional
 
     torch.manual_seed(SEED)
-    torch.set_num_threads(frame.os.cpu_count() or 1)
+    torch.set_num_threads(os.cpu_count() or 1)
     torch.set_flush_denormal(True)
     items, bias = nn.Embedding(case.num_items, UNITS, sparse=sparse), nn.Embedding(case.num_items, 1, sparse=sparse)
     cell = nn.GRUCell(UNITS, UNITS)
@@ -213,7 +216,8 @@ def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False) -> Me
         optimizer.step()
         return loss.detach(), hidden.detach()
 
-    watch, losses = Stopwatch(), []
+    watch = Stopwatch()
+    losses: list[torch.Tensor] = []
     watch.start()
     for _ in range(epochs):
         state, losses = torch.zeros(SLOTS, UNITS), []
@@ -265,8 +269,8 @@ def show(title: str, results: dict[str, dict[str, dict]]) -> None:
             table = Table("peer", "median ms", "99th percentile", "CPU ms", "first s", "peak GiB")
         else:
             table = Table("peer", "events/s", "median s", "CPU s", "first s", "peak GiB", "last loss", "x torch")
-        table.title, table.title_justify = f"{title}, {name}: {case.num_events:,} events, {case.num_items:,} items", "left"
-        table.caption, table.caption_justify = frame.machine(), "left"
+        table.title = f"{title}, {name}: {case.num_events:,} events, {case.num_items:,} items"
+        table.caption, table.title_justify, table.caption_justify = frame.machine(), "left", "left"
         best = min((figures["wall"] for peer, figures in peers.items() if peer.startswith("torch")), default=None)
         for peer, figures in peers.items():
             first, peak = f"{figures['first']:.1f}", f"{figures['peak'] / 2**30:.2f}"

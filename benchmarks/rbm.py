@@ -23,6 +23,26 @@ What bounds the work. B rows a batch, C columns, K values, H hidden units, E rat
     row-sparse, a step:  10 E K H FLOP                 nothing
                          4 E K H bytes                 gathered for the logits, and 4 E H for each sum of rows
                          40 U K H bytes                touched rows of the table and of its two moments
+
+A run each on two cores of an Intel Xeon shared with other work (load averages 5.5 and 12), TensorFlow 2.21, 2026-11-23:
+
+                 ml-1m: epoch   CPU   peak        100k: epoch      CPU   peak
+    nnrec               4.1 s   3.9 s  1.1 GiB           55 s     27 s  1.7 GiB
+    Keras              18.7 s   7.5 s  1.4 GiB        5,400 s  2,200 s  4.4 GiB   (from 4 of 391 steps)
+    PyTorch            20.9 s  16.5 s  0.9 GiB       32,500 s  5,100 s  4.6 GiB   (from 4 of 391 steps)
+
+Which arithmetic: milliseconds per step of 128 rows, the faster of two epochs, of one process each, in turns, there,
+at a load average of 14: only whether dense or sparse is faster means something.
+
+    ratings a row, hidden    50, 50        50, 200       165, 50       165, 200
+    columns               dense sparse   dense sparse   dense sparse   dense sparse
+      2,000                  88     94      57    275      71    149     131    437
+      5,000                 120     75     203    340      77    242     143    959
+     12,000                 246    148    1227    574     433    286     595    729
+     30,000                 934    170
+
+The change comes between 4,000 and more than 12,000 columns of 5 values, around 8,000: hence `DENSE_UP_TO` in
+nnrec/models/rbm.py.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -66,6 +67,8 @@ class Learning:
             split, seconds, epochs = self.split, selection["seconds"], len(selection["history"])
             if self.trainer.refit:
                 split = weighed(self.config, self.unweighed.merged())
+                self.model = None  # large tables are not to be in memory twice
+                gc.collect()
                 self.model = self._fresh_model(split, **selection.get("chosen", {}))
                 refit = self._learn("refit", split.train, folder, events, checkpoint, selection=selection)
                 seconds, epochs = seconds + refit.seconds, epochs + refit.epoch

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -188,10 +188,13 @@ class RunFolder:
         except ValueError as error:
             raise RunError(f"{path} is damaged: {error}") from error
 
-    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Writes an uncompressed .npz."""
-        with atomic(self[name]) as path:
-            np.savez(path, allow_pickle=False, **arrays)
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]]) -> None:
+        """Writes an uncompressed .npz; pairs one by one, so that large arrays need not be in memory together."""
+        pairs = arrays.items() if isinstance(arrays, Mapping) else arrays
+        with atomic(self[name]) as path, ZipFile(path, "w") as file:
+            for key, array in pairs:
+                with file.open(f"{key}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Reads an .npz; never unpickles.

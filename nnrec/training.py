@@ -188,13 +188,16 @@ class Stage:
         self._saved_at = time.monotonic()
         if self.folder is None:
             return
-        arrays = {"about": np.array(json.dumps(self._about()))}
+        self.folder.write_arrays("checkpoint.npz", self._arrays())
+
+    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The arrays of a checkpoint, one by one."""
+        yield "about", np.array(json.dumps(self._about()))
         for kind, variables in self._state().items():
             for number, variable in enumerate(variables):
-                arrays[f"{kind}/{number}"] = keras.ops.convert_to_numpy(variable)
-        if self.best is not None:
-            arrays |= {f"best/{number}": array for number, array in enumerate(self.best)}
-        self.folder.write_arrays("checkpoint.npz", arrays)
+                yield f"{kind}/{number}", keras.ops.convert_to_numpy(variable)
+        for number, array in enumerate(self.best or ()):
+            yield f"best/{number}", array
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes up the state that `save` wrote.

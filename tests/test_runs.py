@@ -65,11 +65,11 @@ def test_arrays_on_a_full_disk(tmp_path, monkeypatch):
     folder = RunFolder.create(tmp_path / "run")
     folder.write_arrays("checkpoint.npz", {"a": np.arange(3)})
 
-    def full(path, *_, **__):
-        Path(path).write_bytes(b"half")
+    def full(file, *_, **__):
+        file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(RunError, match=r"Cannot write .*checkpoint\.npz: the disk is full\. Free some space"):
         folder.write_arrays("checkpoint.npz", {"a": np.arange(9)})
     assert folder.read_arrays("checkpoint.npz")["a"].tolist() == [0, 1, 2]

@@ -282,7 +282,7 @@ class RBM(SoftmaxScorer):
 
 
 # Columns times values up to which dense arithmetic is faster on two CPU cores (benchmarks/rbm.py).
-DENSE_UP_TO = 60_000
+DENSE_UP_TO = 40_000
 # Rows that diagnostics go by.
 SAMPLE = 1_024
 # Standard deviation of the initial weights (the paper's).

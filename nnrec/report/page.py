@@ -71,9 +71,10 @@ class Person:
 
 @dataclass
 class People:
-    """Users to choose from."""
+    """Users, or sessions (`what`), to choose from."""
 
     people: list[Person]
+    what: str = "User"
     kind: str = "people"
 
 

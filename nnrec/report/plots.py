@@ -163,7 +163,7 @@ def concentration(axes: Axes, lines: Sequence[Line], ratings: np.ndarray) -> Non
     def share(times: np.ndarray) -> np.ndarray:
         return (100 * np.cumsum(times) / max(times.sum(), 1))[places]
 
-    axes.plot(percent[places], share(ratings), color=MUTED, dashes=(4, 2), label="ratings in training")
+    axes.plot(percent[places], share(ratings), color=MUTED, dashes=(4, 2), label="training data")
     for number, label, times in lines:
         axes.plot(percent[places], share(times), color=color(number), label=label)
     axes.set_xscale("log")

@@ -40,7 +40,7 @@ def sessions_section(comparison: Comparison, wanted: Sequence[Any] | None = None
     people = [_shown(same, events[events["user"] == number]) for number in numbers]
     how = "" if wanted is not None else " They were taken from short to long, not for how their lists look."
     text = f"What came in some test sessions before their last event, and what is recommended then.{how}"
-    return Section("sessions", "What sessions get", [text], [People(people)])
+    return Section("sessions", "What sessions get", [text], [People(people, "Session")])
 
 
 def places_section(comparison: Comparison) -> Section | None:

@@ -607,5 +607,5 @@ def test_bad_settings_are_named(options, message):
 
 
 def test_auto_arithmetic_follows_columns_and_levels():
-    for num_items, levels, sparse in ((10_000, [1, 2, 3, 4, 5], False), (10_000, list(range(10)), True)):
+    for num_items, levels, sparse in ((7_000, [1, 2, 3, 4, 5], False), (7_000, list(range(10)), True)):
         assert RBM(2, num_items, by="user", hidden_units=1, levels=levels).row_sparse == sparse

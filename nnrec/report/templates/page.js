@@ -31,7 +31,7 @@ for (const people of document.querySelectorAll(".people")) {
   if (articles.length < 2) continue;
   const label = document.createElement("label");
   const select = document.createElement("select");
-  for (const article of articles) select.add(new Option(`User ${article.dataset.person}`));
+  for (const article of articles) select.add(new Option(article.dataset.person));
   const show = () => articles.forEach((article, number) => { article.hidden = number !== select.selectedIndex; });
   select.addEventListener("change", show);
   label.append("Show ", select);
