@@ -236,4 +236,3 @@ def _hyper_parameters(config: Any) -> dict[str, Any]:
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return {"seed": config.seed, "data": config.data.name, "model": plain["model"], "trainer": plain["trainer"]}
-

@@ -214,4 +214,3 @@ def filled(queries: np.ndarray, rows: int) -> np.ndarray:
     """Queries padded to this many rows by repeating the first, so that shapes stay the same."""
     short = rows - len(queries)
     return queries if short <= 0 else np.concatenate([queries, np.repeat(queries[:1], short, axis=0)])
-

@@ -1,7 +1,8 @@
 """The training step for tables too large to be touched whole at every step.
 
-One step gathers the rows that the batch touches, differentiates with respect to those alone, and adds their changes. Its
-cost follows the batch, not the table. The batch names the rows (`RowList`), padded so that shapes stay static for XLA.
+One step gathers the rows that the batch touches, differentiates with respect to those alone, and adds their changes.
+Its cost follows the batch, not the table. The batch names the rows (`RowList`), padded so that shapes stay static for
+XLA.
 
 A model takes part by listing its tables in `row_tables`, created with `trainable=False` (the optimizer must not see
 them whole), and by reading them through `Recommender.rows_of`. Where a step is small, a host call makes many of them:
@@ -51,8 +52,8 @@ def tensorflow_step(model: Any, batch: Any) -> Any:
 def _tensorflow_update(model: Any) -> Any:
     """A function of a batch that makes one step and returns the loss.
 
-    XLA fuses the many small operations between gathering and adding. Those two stay outside: inside, it would copy whole
-    tables.
+    XLA fuses the many small operations between gathering and adding. Those two stay outside: inside, it would copy
+    whole tables.
     """
     import tensorflow as tf
 
@@ -76,7 +77,9 @@ def _tensorflow_update(model: Any) -> Any:
 
     def update(batch: Any) -> Any:
         touched = [batch[rows] for rows, _ in model.lists_of_rows()]
-        parts = [[tf.gather(variable.value, rows) for variable in store] for store, rows in zip(stores, touched)]
+        parts = [
+            [tf.gather(variable.value, rows) for variable in store] for store, rows in zip(stores, touched, strict=True)
+        ]
         loss, changes = compute(batch, parts)
         for store, new_parts, rows in zip(stores, changes, touched, strict=True):
             for variable, change in zip(store, new_parts, strict=True):

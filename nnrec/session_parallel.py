@@ -71,8 +71,9 @@ class SessionParallelBatches:
     and with `separate_inputs` the items that are read stand apart, in
         `looked_up`, `looked_up_scale`: (K, L * B), like `touched`.
 
-    Shapes are the same in every call. Negatives are drawn with replacement, with probabilities proportional to support ** sample_alpha over the items that
-    occur; neither the targets nor anything else is taken out, as the authors have it.
+    Shapes are the same in every call. Negatives are drawn with replacement, with probabilities proportional to
+    support ** sample_alpha over the items that occur; neither the targets nor anything else is taken out, as the
+    authors have it.
 
     Args:
         train: what to learn from; sessions are read in this order, which is that of their start.

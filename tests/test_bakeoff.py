@@ -47,7 +47,13 @@ def test_the_table_is_sorted_and_explained(screen_and_folder):
     assert set(order) == {"random", "popularity", "ease"}
     assert len(frame) == 6
     assert f"{means.iloc[0]:.4f} ± {frame[frame['rank'] == 1]['ndcg@5'].std():.4f}" in table
-    for told in ("standard deviation over runs", "paired randomisation test", "ndcg@k ", "higher is better", "ranked/s"):
+    for told in (
+        "standard deviation over runs",
+        "paired randomisation test",
+        "ndcg@k ",
+        "higher is better",
+        "ranked/s",
+    ):
         assert told in table
     assert "ranked by = rating" not in table
 

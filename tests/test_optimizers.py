@@ -145,3 +145,36 @@ def test_unknown_names_and_options():
         optimizers.create("adamm", 0.1)
     with pytest.raises(ConfigError, match=r"trainer\.optimizer_options do not fit adam: .*momentun"):
         optimizers.create("adam", 0.1, momentun=0.9)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.3])
+def test_adagrad_follows_its_formula(momentum):
+    """a = a + g^2, v = m v - rate g / sqrt(a + 1e-6), x = x + v, from a = v = 0; for weights and for rows."""
+    found = moved(optimizers.create("adagrad", 0.1, momentum=momentum))
+    for number, array in enumerate(START):
+        value, square, velocity = array.astype(np.float64), 0.0, 0.0
+        optimizer = optimizers.create("adagrad", 0.1, momentum=momentum)
+        parts = [array, np.zeros_like(array), np.zeros_like(array)][: 3 if momentum else 2]
+        for gradients, rate in zip(GRADIENTS, RATES, strict=True):
+            gradient = gradients[number].astype(np.float64)
+            square = square + gradient**2
+            velocity = momentum * velocity - rate * gradient / np.sqrt(square + 1e-6)
+            value = value + velocity
+            changes = optimizer.row_step(parts[0], gradients[number], *parts[1:], rate, 0)
+            parts = [part + keras.ops.convert_to_numpy(change) for part, change in zip(parts, changes, strict=True)]
+        np.testing.assert_allclose(found[number], value, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(parts[0], value, rtol=1e-5, atol=1e-6)
+
+
+def test_adagrads_first_step_is_the_learning_rate():
+    """From an accumulator of 0; from Keras's .1 a gradient of .01 would move by a thirtieth of it."""
+    variable = keras.Variable(np.zeros(2, np.float32))
+    optimizer = optimizers.create("adagrad", 0.5)
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.convert_to_tensor(np.array([0.01, -3.0], np.float32))], [variable])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), [-0.5, 0.5], rtol=0.01)
+
+
+def test_adagrad_refuses_a_momentum_without_sense():
+    with pytest.raises(ConfigError, match="momentum must be at least 0 and below 1"):
+        optimizers.create("adagrad", 0.1, momentum=1.0)

@@ -37,15 +37,15 @@ class GRU4Rec(SessionRecommender):
         r = sigmoid(x W_r + h U_r + b_r),  z = sigmoid(x W_z + h U_z + b_z)
         c = tanh(x W_c + b_c + r * (h U_c + d_c)),  h' = (1 - z) h + z c,  score_j = h' . w_j + b_j
 
-    In: the steps of `SessionParallelBatches`. Out: (B, U) scores of the step's items. Loss: the sum over the slots in use
-    of `nnrec.session_losses`, divided by all B of them, as the authors do it: their learning rates hold here. An update
-    is made after every event of all slots; the state is carried on, dropout included, and is not differentiated.
+    In: the steps of `SessionParallelBatches`. Out: (B, U) scores of the step's items. Loss: the sum over the slots in
+    use of `nnrec.session_losses`, divided by all B of them, as the authors do it: their learning rates hold here. An
+    update is made after every event of all slots; the state is carried on, dropout included, and is not differentiated.
 
     Scores are what goes into the final activation: softmax and ELU keep the order, but would make ties.
 
-    Differs: draws of negatives and dropout are keyed by seed, epoch and step or event, not by order. With
-    `embedding=0` the hidden dropout applies to the first layer, as in the authors' Theano program; their PyTorch program
-    applies the other rate there. BPR is a mean over the negatives, as in the paper; the authors' programs sum (Adagrad
+    Differs: draws of negatives and dropout are keyed by seed, epoch and step or event, not by order. With `embedding=0`
+    the hidden dropout applies to the first layer, as in the authors' Theano program; their PyTorch program applies the
+    other rate there. BPR is a mean over the negatives, as in the paper; the authors' programs sum (Adagrad
     takes the same steps either way, but for its epsilon). Additions, off by default: layers after the GRU, content
     features, back-propagation through time.
 
@@ -142,9 +142,12 @@ class GRU4Rec(SessionRecommender):
         ]
         for layer, before in zip(self.after, sizes, strict=False):
             layer.build((None, before))
-        self.feature_codes = self.add_weight((self.num_items, len(features)), "zeros", name="codes", dtype="int32", **TABLE)
+        self.feature_codes = self.add_weight(
+            (self.num_items, len(features)), "zeros", name="codes", dtype="int32", **TABLE
+        )
         self.feature_tables: list[keras.Variable] = []
-        self.running: list[keras.Variable] = []
+        self.running: list[keras.Variable] = []  # the states of the sessions in the slots
+        self._states: set[int] = set()
         self._functions: dict[str, Any] = {}
 
     def _table(self, name: str, units: int, blocks: int = 1) -> keras.Variable:
@@ -163,7 +166,7 @@ class GRU4Rec(SessionRecommender):
             return
         table = train.item_table
         missing = [name for name in names if table is None or name not in table]
-        if missing:
+        if table is None or missing:
             there = "none" if table is None else ", ".join(map(str, table.columns))
             raise DataError(f"model.features: the data's items have no {', '.join(missing)}. Columns there: {there}.")
         codes, sizes = [], []
@@ -189,6 +192,7 @@ class GRU4Rec(SessionRecommender):
                 self.add_weight((slots, layer.units), "zeros", name=f"state_{depth}", **TABLE)
                 for depth, layer in enumerate(self.recurrent, start=1)
             ]
+            self._states |= {id(state) for state in self.running}
         names = ("n_sample", "sample_alpha")
         return SessionParallelBatches(
             train,
@@ -202,12 +206,12 @@ class GRU4Rec(SessionRecommender):
 
     def learnt_weights(self) -> list[keras.Variable]:
         """All weights but the states of the sessions that training is in the middle of."""
-        return [weight for weight in self.weights if not any(weight is state for state in self.running)]
+        return [weight for weight in self.weights if id(weight) not in self._states]
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         if self.settings["features"] and not self.feature_tables:
-            first = len(self.trainable_variables)  # where they will be, the latest of the trained weights
-            tables = [arrays.get(str(first + number)) for number in range(len(self.settings["features"]))]
+            # Keras lists them before all other weights.
+            tables = [arrays.get(str(number)) for number in range(len(self.settings["features"]))]
             self._build_features([len(table) for table in tables if table is not None])
         super().load_state(arrays)
 
@@ -251,7 +255,7 @@ class GRU4Rec(SessionRecommender):
             items: (B,) which items they are.
             key: (B,) random keys for dropout; None = no dropout.
         """
-        codes = ops.take(self.feature_codes, items, axis=0) if self.feature_tables else None
+        codes = ops.take(self.feature_codes, items, axis=0)
         parts = [] if self.one_hot else [rows]
         parts += [ops.take(table, codes[:, number], axis=0) for number, table in enumerate(self.feature_tables)]
         hidden = ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0] if parts else None
@@ -293,12 +297,15 @@ class GRU4Rec(SessionRecommender):
         """(B, T, d) what is known after each event of (B, T) items."""
         states = [ops.zeros((ops.shape(items)[0], layer.units)) for layer in self.recurrent]
 
-        def event(states: list[Any], column: Any) -> tuple[list[Any], Any]:
-            hidden, states = self._event(column, states)
-            return states, hidden
+        def event(states: list[Any], column: Any) -> tuple[list[Any], list[Any]]:
+            _, states = self._event(column, states)
+            return states, states  # `ops.scan` wants both of one structure
 
-        _, hidden = ops.scan(event, states, ops.transpose(items))
-        return ops.transpose(hidden, (1, 0, 2))
+        _, states = ops.scan(event, states, ops.transpose(items))
+        hidden = ops.transpose(states[-1], (1, 0, 2))
+        for layer in self.after:
+            hidden = layer(hidden)
+        return hidden
 
     def _compiled(self, name: str) -> Any:
         """A method of this class, compiled."""

@@ -31,7 +31,9 @@ def settings(text: str) -> dict[str, dict[str, Any]]:
     unknown = [name for name in pairs if name not in KNOWN]
     if unknown:
         near = difflib.get_close_matches(unknown[0], KNOWN, n=1, cutoff=0.0)[0]
-        raise ConfigError(f"model.parameters: there is no {unknown[0]!r}. Did you mean {near}? Known: {', '.join(KNOWN)}.")
+        raise ConfigError(
+            f"model.parameters: there is no {unknown[0]!r}. Did you mean {near}? Known: {', '.join(KNOWN)}."
+        )
     found: dict[str, Any] = {}
     for name, value in pairs.items():
         try:

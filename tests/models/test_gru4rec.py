@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import cache
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,7 +97,8 @@ def numpy_units(model: GRU4Rec, session: np.ndarray) -> np.ndarray:
             outputs.append(h)
         entering = outputs
     for layer in model.after:
-        entering = [np.tanh(x @ ops.convert_to_numpy(layer.kernel)) for x in entering]
+        kernel, bias = ops.convert_to_numpy(layer.kernel), ops.convert_to_numpy(layer.bias)
+        entering = [np.tanh(x @ kernel + bias) for x in entering]
     return np.array(entering)
 
 
@@ -172,7 +172,7 @@ def test_scoring_knows_no_state_of_training_or_of_other_sessions():
     fitted(model)
     alone = queries(model, [3, 4, 5])
     for state in model.running:
-        state.assign(ops.ones_like(state) * 9.0)
+        state.assign(np.full(state.shape, 9.0))
     beside = queries(model, [7, 8, 9, 10, 11], [3, 4, 5], [1])
     np.testing.assert_allclose(beside[1, :3], alone[0], atol=1e-6)
     np.testing.assert_array_equal(queries(model, [3, 4, 5]), alone)
@@ -305,9 +305,6 @@ def test_resizing_the_batch_keeps_what_was_learnt():
 def test_gradients_go_back_through_several_events_where_asked():
     """With an input that only the state can know of, its gradient is 0 unless it is carried through."""
     moved = {}
-    train = Sessions(
-        Vocabulary(["s"]), Vocabulary(range(NUM_ITEMS)), np.array([0, 3]), np.array([1, 2, 3], np.int32)
-    )
     for bptt in (1, 2):
         model = fresh(n_sample=0, bptt=bptt, loss="bpr", constrained_embedding=False, embedding=4,
                       trainer=Trainer(learning_rate=0.1, optimizer="sgd"))  # fmt: skip
@@ -396,5 +393,3 @@ def test_blocks_of_sessions_are_encoded_alike():
             if session >= 0:
                 items = train.item[train.offsets[session] : train.offsets[session + 1]]
                 np.testing.assert_allclose(found[row, : len(items)], numpy_units(model, items), atol=1e-5)
-
-

@@ -421,7 +421,7 @@ def test_biases_have_their_own_learning_rate(arithmetic):
 
 def test_own_learning_rates_need_an_optimizer_that_has_them():
     model = machine(random_ratings(), bias_learning_rate=0.5)
-    with pytest.raises(ConfigError, match=r"work with trainer\.optimizer=adam or sgd\. Received: rmsprop"):
+    with pytest.raises(ConfigError, match=r"work with trainer\.optimizer=adam, adagrad or sgd\. Received: rmsprop"):
         compile_model(model, Trainer(optimizer="rmsprop"))
 
 
