@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LiveSession:
-    """Recommends what comes next in a session while it goes on; keeps the model's state, so that each event is one step.
+    """Recommends what comes next in a session while it goes on: each event is one step of the model, whose state stays.
 
     Args:
         run: the finished run of a model of sessions.

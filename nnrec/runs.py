@@ -195,6 +195,7 @@ class RunFolder:
             for key, array in pairs:
                 with file.open(f"{key}.npy", "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+                del array  # before the next is made
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Reads an .npz; never unpickles.

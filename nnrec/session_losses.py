@@ -98,12 +98,40 @@ def bpr(scored: Scored) -> Any:
 
 
 def bpr_max(scored: Scored, bpreg: float = 1.0) -> Any:
-    """-ln(sum_j s_j sigmoid(r_i - r_j) + 1e-24) + bpreg sum_j s_j r_j^2; (B,), 0 without competitors."""
-    shares = scored.softmax()
-    likelihood = ops.sum(shares * ops.sigmoid(scored.own() - scored.scores), axis=1)
-    penalty = ops.sum(shares * ops.square(scored.scores), axis=1)
+    """-ln(sum_j s_j sigmoid(r_i - r_j) + 1e-24) + bpreg sum_j s_j r_j^2; (B,), 0 without competitors.
+
+    The gradient is written out, because one exponential serves both the softmax and the sigmoid: with A the sum in the
+    logarithm, R the penalty's and S_j = sigmoid(r_i - r_j),
+
+        dL / dr_j = s_j [(A - S_j + S_j (1 - S_j)) / A + bpreg (r_j^2 - R + 2 r_j)]
+        dL / dr_i = -sum_j s_j S_j (1 - S_j) / A, beside what column i gets where it competes with itself
+    """
+    is_own, competitors = scored.is_own(), scored.competitors()
     some = ops.cast(ops.sum(scored.columns.count) > 1, "float32")
-    return some * (bpreg * penalty - ops.log(likelihood + TINY))
+
+    @ops.custom_gradient
+    def loss(scores: Any) -> Any:
+        own = ops.sum(scores * is_own, axis=1, keepdims=True)
+        highest = ops.max(ops.where(competitors > 0, scores, -1e30), axis=1, keepdims=True)
+        powers = ops.exp(ops.minimum(scores - highest, 0.0))
+        weights = competitors * powers
+        weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1e-30)
+        above = 1.0 / (1.0 + powers * ops.exp(ops.clip(highest - own, -60.0, 60.0)))
+        likelihood = ops.sum(weights * above, axis=1, keepdims=True)
+        penalty = ops.sum(weights * ops.square(scores), axis=1, keepdims=True)
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            (upstream,) = arguments or (upstream,)
+            scale = weights * (some * upstream[:, None])
+            moved = scale * above * (1.0 - above) / (likelihood + TINY)
+            found = scale * (
+                (likelihood - above) / (likelihood + TINY) + bpreg * (ops.square(scores) - penalty + 2.0 * scores)
+            )
+            return found + moved - is_own * ops.sum(moved, axis=1, keepdims=True)
+
+        return some * (bpreg * penalty - ops.log(likelihood + TINY))[:, 0], gradient
+
+    return loss(scored.scores)
 
 
 def top1(scored: Scored) -> Any:

@@ -95,7 +95,7 @@ class Stage:
         self.folder, self.events = folder, events
         self.batches = model.training_batches(train, trainer.batch_size, seed)
         self.progress = Progress()
-        self.best: list[np.ndarray] | None = None
+        self.best: list[np.ndarray] | None = None  # of an epoch before the last one: else the model has them
         self._saved_at = time.monotonic()
 
     def run(self, checkpoint: Mapping[str, np.ndarray] | None = None) -> Progress:
@@ -109,7 +109,9 @@ class Stage:
             while progress.epoch < self.epochs and not self._is_over():
                 row = self._epoch(progress.epoch, bar)
                 self._log(row)
-                bar.report(figures({"epoch": progress.epoch, **row}), final=progress.epoch == self.epochs)
+                at = self.trainer.monitor.partition("@")[2]
+                shown = {name: value for name, value in row.items() if name.partition("@")[2] in ("", at)}
+                bar.report(figures({"epoch": progress.epoch, **shown}), final=progress.epoch == self.epochs)
                 if time.monotonic() - self._saved_at >= self.trainer.checkpoint_seconds:
                     self.save()
         self.save()
@@ -121,6 +123,8 @@ class Stage:
         """One epoch; returns its line of the history and appends it."""
         progress, trainer = self.progress, self.trainer
         rate = self._rate(epoch)
+        if self.validate is not None and 0 < epoch == progress.best_epoch:
+            self.best = self.model.get_weights()
         self.model.begin_epoch(epoch)
         self.model.optimizer.learning_rate = rate
         started = time.perf_counter()
@@ -135,6 +139,7 @@ class Stage:
                 callbacks=[_Watch(self, epoch, bar)],
             ).history
         seconds = time.perf_counter() - started
+        _share_reads(self.model)
         row = {"loss": float(logs["loss"][0]), "learning_rate": rate}
         if self.diagnose is not None:
             row |= self.diagnose(self.model)
@@ -143,11 +148,8 @@ class Stage:
         row["examples_per_second"] = self.batches.num_examples / seconds
         progress.seconds += time.perf_counter() - started
         progress.history.append(row)
-        if self.validate is not None and self._best_epoch() == epoch + 1:
-            progress.best_epoch = epoch + 1
-            self.best = self.model.get_weights()
-        elif self.validate is None:
-            progress.best_epoch = epoch + 1
+        if self.validate is None or self._best_epoch() == epoch + 1:
+            progress.best_epoch, self.best = epoch + 1, None
         return row
 
     def _rate(self, epoch: int) -> float:
@@ -242,6 +244,19 @@ class _Watch(keras.callbacks.Callback):
                 f"Lower trainer.learning_rate (now {self.stage._rate(self.epoch):g}) or trainer.batch_size, try "
                 "trainer.optimizer_options.clipnorm=1, or look for extreme values among these."
             )
+
+
+def _share_reads(model: Recommender) -> None:
+    """Lets whoever reads the model's tables see them in place, until a step changes their rows again.
+
+    On TensorFlow, each reading of a variable with rows changed in place would copy all of it.
+    """
+    if not model.row_sparse or keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    for variable in [*model.row_tables, *(moment for moments in model.optimizer.row_moments for moment in moments)]:
+        tf.raw_ops.DisableCopyOnRead(resource=variable.value.handle)
 
 
 def feed(batches: TrainingBatches, epoch: int) -> Any:

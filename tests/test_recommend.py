@@ -47,6 +47,7 @@ def run():
         5,
     )
     return SimpleNamespace(
+        family="ratings",
         users=Vocabulary([10, 11, 12, 13]),
         items=Vocabulary(list("abcde")),
         item_table=pd.DataFrame({"title": ["A", "B", None, "D", "E"]}),
@@ -239,7 +240,7 @@ def test_top_n_must_be_a_count(run, n):
 
 
 def test_exclude_seen_must_be_true_or_false(run):
-    with pytest.raises(ConfigError, match="exclude_seen must be true or false. Received: 'no'"):
+    with pytest.raises(ConfigError, match="exclude_seen must be true, false or auto. Received: 'no'"):
         TopN(run, exclude_seen="no")
 
 

@@ -121,6 +121,30 @@ def gradient(loss, scores: np.ndarray, **columns) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_gradients_are_those_of_the_authors_formulas(name):
+    """By central differences, in float64; items are several rows' target, drawn twice, or both."""
+    rng = np.random.default_rng(3)
+    targets, negatives = np.array([4, 1, 1, 0]), np.array([4, 3, 3, 1, 2])
+    by_item, support = rng.normal(size=(4, 5)), rng.integers(1, 50, 5).astype(float)
+    listed, weights = np.concatenate([targets, negatives]), np.array([1.0, 0.5, 2.0, 0.0])
+    expected = np.zeros_like(by_item)
+    for place in np.ndindex(by_item.shape):
+        sides = []
+        for step in (1e-5, -1e-5):
+            moved = by_item.copy()
+            moved[place] += step
+            sides.append(weights @ naive(name, moved[:, listed], support[listed]))
+        expected[place] = (sides[0] - sides[1]) / 2e-5
+    columns = {"target": targets, "support": support}
+    columns |= {"aimed": np.bincount(targets, minlength=5), "drawn": np.bincount(negatives, minlength=5)}
+    options = {"cross-entropy": (0.7, 0.4), "bpr-max": (0.9,)}.get(name, ())
+    found = gradient(
+        lambda made: weights.astype(np.float32) * ALL[name](made, *options), by_item.astype(np.float32), **columns
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("size", [60.0, 1e4])
 def test_extreme_scores_stay_finite(name, size):
     for signs in ([[1, -1, -1], [-1, 1, -1]], [[-1, 1, 1], [1, -1, 1]]):

@@ -165,3 +165,20 @@ def test_a_cut_short_run_resumes(tmp_path, monkeypatch):
     assert resumed.metrics["test"]["recall@1"] == 1
     assert json.loads(RunFolder(tmp_path / "run")["data.json"].read_text())["events"] == len(FRAME)
     assert np.isfinite(list(resumed.metrics["test"].values())).all()
+
+
+PARAMETERS = "loss=bpr-max,layers=8,batch_size=4,learning_rate=0.05,momentum=0.1,n_sample=4,n_epochs=2,bpreg=0.5"
+
+
+def test_the_authors_settings_run_as_they_stand(tmp_path):
+    (tmp_path / "tuned.txt").write_text("gru4rec_params = OrderedDict([('loss', 'bpr-max'), ('layers', [8])])\n")
+    settings = ["data=clicks", *SMALL, f"run_dir={tmp_path / 'run'}", f"model.parameters='{PARAMETERS}'"]
+    run = nnrec.train("model=gru4rec", *settings, data=FRAME)
+    trainer = run.config.trainer
+    assert (trainer.epochs, trainer.batch_size, trainer.learning_rate, trainer.optimizer) == (2, 4, 0.05, "adagrad")
+    assert trainer.optimizer_options.momentum == 0.1
+    assert (run.config.model.loss, run.config.model.bpreg, list(run.config.model.hidden_units)) == ("bpr-max", 0.5, [8])
+    assert run.metrics["training"]["epochs"] == 4 - (2 - run.metrics["training"]["best_epoch"])
+    assert len(nnrec.load(tmp_path / "run").recommend(history=[1], top_n=2)) == 2
+    projector = (tmp_path / "run" / "tensorboard" / "metadata.tsv").read_text().splitlines()
+    assert projector[0].startswith("item_id") and len(projector) == 7

@@ -313,7 +313,7 @@ def test_a_full_disk(tmp_path, capsys, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     told = main(capsys, *TINY_DATA, "model.hidden_units=[4]", "trainer.epochs=1", f"run_dir={tmp_path / 'run'}")
     assert told == (
         f"error: Cannot write {tmp_path / 'run' / 'checkpoint.npz'}: the disk is full. Free some space and try again."
@@ -383,7 +383,7 @@ def test_help_says_what_to_do_and_imports_little():
     )
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    for text in ("python train.py model=autorec data=ml-1m", "resume=runs/", "data: dsstne, ml-100k", "hidden_units:"):
+    for text in ("python train.py model=autorec data=ml-1m", "resume=runs/", "data: clicks, diginetica, ", "hidden_units:"):
         assert text in done.stdout, text
 
 

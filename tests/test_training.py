@@ -39,9 +39,9 @@ def some_ratings() -> Ratings:
 RATINGS = some_ratings()
 
 
-def stage(trainer, name="select", hidden=4, validate=None, **options) -> Stage:
+def stage(trainer, name="select", hidden=4, validate=None, arithmetic="auto", **options) -> Stage:
     keras.utils.set_random_seed(0)
-    model = AutoRec(20, 10, hidden_units=(hidden,), l2=0.1)
+    model = AutoRec(20, 10, hidden_units=(hidden,), l2=0.1, arithmetic=arithmetic)
     model.adapt(RATINGS)
     compile_model(model, trainer)
     return Stage(name, trainer, model, RATINGS, seed=0, epochs=trainer.epochs, validate=validate, **options)
@@ -153,6 +153,43 @@ def test_a_checkpoint_of_another_stage_or_model(tmp_path):
     assert int(done.model.optimizer.iterations) == 2 and int(before) == 0
     with pytest.raises(RunError, match="The checkpoint does not fit the model at .*encoder"):
         stage(quick(epochs=2), hidden=5).run(checkpoint)
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_the_best_weights_outlive_an_interruption(done, tmp_path):
+    """Before and after the best epoch, and right at it: then the checkpoint holds them once."""
+    losses, shown, folder = (0.9, 0.7, 0.8, 0.75), {}, RunFolder(tmp_path)
+
+    def resumed(epochs: int, checkpoint=None) -> Stage:
+        def validate(model):
+            shown[made.progress.epoch] = model.get_weights()
+            return {"rmse": losses[made.progress.epoch]}
+
+        made = stage(quick(epochs=epochs), validate=validate, folder=folder)
+        made.run(checkpoint)
+        return made
+
+    resumed(done)
+    checkpoint = folder.read_arrays("checkpoint.npz")
+    assert any(name.startswith("best/") for name in checkpoint) == (done == 3)
+    made = resumed(4, checkpoint)
+    assert (made.progress.epoch, made.progress.best_epoch) == (4, 2)
+    for kept, weight in zip(shown[1], made.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, weight)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow's variables copy when read")
+def test_tables_changed_by_rows_are_read_in_place():
+    def validate(model):
+        reads.append([model.row_tables[0].value.read_value() for _ in range(2)])
+        return {"rmse": 1.0}
+
+    reads: list = []
+    made = stage(quick(epochs=2), validate=validate, arithmetic="sparse")
+    made.run()
+    first, again, later = (np.from_dlpack(read) for read in (*reads[0], reads[1][0]))
+    assert np.shares_memory(first, again)
+    assert (first != later).any()  # and the second epoch leaves alone what was read before
 
 
 def test_tensorboard_counts_on(tmp_path):

@@ -171,7 +171,8 @@ class Autoencoder(Recommender):
         decoder, bias = ops.convert_to_tensor(self.decoder), ops.convert_to_tensor(self.decoder_bias)
         if items is not None:
             decoder, bias = ops.take(decoder, items, axis=0), ops.take(bias, items)
-        return ops.matmul(queries, ops.transpose(decoder)) + bias
+        # The small matrices are transposed: a copy of the decoder is slow to make, and large.
+        return ops.transpose(ops.matmul(decoder, ops.transpose(queries))) + bias
 
     def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         products = ops.take(queries, rows, axis=0) * ops.take(self.decoder, items, axis=0)

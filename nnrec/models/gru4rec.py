@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import keras
@@ -17,7 +18,7 @@ from nnrec.errors import ConfigError, DataError
 from nnrec.models.base import SessionRecommender
 from nnrec.models.device_function import device_function
 from nnrec.models.gru import GRU
-from nnrec.models.gru4rec_parameters import settings
+from nnrec.models.gru4rec_parameters import settings as authors_settings
 from nnrec.randomness import dropout_mask
 from nnrec.rowsparse import RowList
 from nnrec.session_losses import Columns, Scored
@@ -110,10 +111,13 @@ class GRU4Rec(SessionRecommender):
             "train_random_order": train_random_order,
         }  # fmt: skip
         if parameters is not None:
-            own |= settings(parameters)["model"]
+            own |= authors_settings(parameters)["model"]
         for key in ("hidden_units", "feed_forward", "features"):
             own[key] = tuple(own[key])
         _check_options(own)
+        if parameters is not None:  # a run folder needs no file from elsewhere
+            lists = {key: list(value) for key, value in own.items() if isinstance(value, tuple)}
+            self.embedded = MappingProxyType(own | lists | {"parameters": None})  # a dict would be wrapped by Keras
         self.num_items, self.settings = num_items, own
         self._build(**own)
         self.built = True
@@ -155,6 +159,16 @@ class GRU4Rec(SessionRecommender):
         limit = (6 / (self.num_items + units)) ** 0.5
         drawn = keras.initializers.RandomUniform(-limit, limit)
         return self.add_weight((self.num_items, blocks * units), drawn, name=name, **TABLE)
+
+    @classmethod
+    def trainer_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What `parameters` says of the optimizer, the batches and the epochs."""
+        given = settings.get("parameters")
+        return {} if given is None else authors_settings(given)["trainer"]
+
+    def item_vectors(self) -> np.ndarray:
+        """(num_items, d) the vectors that items are scored with."""
+        return ops.convert_to_numpy(self.items)
 
     def get_config(self) -> dict[str, Any]:
         return {"num_items": self.num_items, **self.settings, "name": self.name}
@@ -227,7 +241,8 @@ class GRU4Rec(SessionRecommender):
             states = [state * (1.0 - here["begins"][:, None]) for state in states]
             rows, key = ops.take(looked_up, here["input"], axis=0), here["key"] if training else None
             hidden, states = self._read(rows, ops.take(touched, here["input"]), states, key)
-            scores = self._matmul(hidden, ops.transpose(items)) + bias
+            # Items first in memory: so both products of the gradient run at the speed of this one.
+            scores = ops.transpose(self._matmul(items, ops.transpose(hidden)) + bias[:, None])
             columns = Columns(here["aimed"], batch["drawn"], batch["support"])
             total = total + ops.sum(here["weight"] * self._loss(Scored(scores, here["target"], columns)))
         if training:
