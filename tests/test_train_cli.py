@@ -383,7 +383,12 @@ def test_help_says_what_to_do_and_imports_little():
     )
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    for text in ("python train.py model=autorec data=ml-1m", "resume=runs/", "data: clicks, diginetica, ", "hidden_units:"):
+    for text in (
+        "python train.py model=autorec data=ml-1m",
+        "resume=runs/",
+        "data: clicks, diginetica, ",
+        "hidden_units:",
+    ):
         assert text in done.stdout, text
 
 

@@ -31,7 +31,7 @@ LOSSES = ("cross-entropy", "bpr", "bpr-max", "top1", "top1-max")
 class GRU4Rec(SessionRecommender):
     """GRU4Rec on session-parallel mini-batches.
 
-    Papers: Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural Networks, ICLR
+    Paper: Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural Networks, ICLR
     2016; Hidasi, Karatzoglou: Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018.
     For an event x after the state h,
 

@@ -23,7 +23,18 @@ from nnrec.models.session_scorer import SessionScorer
 from nnrec.session_batches import blocks
 from nnrec.trainer import Trainer
 
-MODELS: dict[str, Trial] = {}
+MODELS = {
+    "gru4rec": Trial(
+        tiny={"hidden_units": [12], "n_sample": 8, "dropout_p_embed": 0.0},
+        noise={"dropout_p_embed": 0.1, "dropout_p_hidden": 0.1},
+        variants={
+            "default": {},
+            "bpr-max": {"loss": "bpr-max", "bpreg": 0.1, "constrained_embedding": False, "embedding": 6},
+        },
+        trainer={"optimizer": "adagrad", "learning_rate": 0.2},
+    ),
+    "item2vec": Trial(tiny={"embedding_dim": 8, "window": 2}, trainer={"batch_size": 64}),
+}
 # They tell what somebody has seen, or what goes well with everybody, not what goes with it.
 NO_NEIGHBOURS = ("session_popularity",)
 CASES = [(name, variant) for name in SESSION_NAMES for variant in MODELS.get(name, Trial()).variants]
