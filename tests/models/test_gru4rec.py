@@ -257,7 +257,7 @@ def test_logq_is_for_training_alone():
 
 
 def test_the_defaults_are_the_authors_optimizer_at_a_constant_rate():
-    trainer = compose("train", ["model=gru4rec"]).trainer
+    trainer = compose("train", ["model=gru4rec", "~experiment"]).trainer
     assert trainer.schedule._target_ == "nnrec.schedules.Constant"
     assert (trainer.optimizer, trainer.optimizer_options.momentum) == ("adagrad", 0.0)
 
