@@ -33,60 +33,49 @@ def tensorflow_step(model: Any, batch: Any) -> Any:
     """One host call on the TensorFlow backend; returns the logs."""
     import tensorflow as tf
 
-    update = _tensorflow_update(model)
-    if "steps" not in batch:
-        model._loss_tracker.update_state(update(batch))
-        return model.get_metrics_result()
-    arrays = {name: array for name, array in batch.items() if name != "steps"}
+    @tf.function(jit_compile=True)
+    def make(arrays: Any, steps: Any) -> Any:
+        if steps is None:
+            return _tensorflow_update(model, arrays)
 
-    def body(step: Any, total: Any) -> Any:
-        return step + 1, total + update({name: array[step] for name, array in arrays.items()})
+        def body(step: Any, total: Any) -> Any:
+            return step + 1, total + _tensorflow_update(model, {name: array[step] for name, array in arrays.items()})
 
-    steps = batch["steps"]
-    _, total = tf.while_loop(lambda step, _: step < steps, body, (0, 0.0), parallel_iterations=1)
-    made = tf.cast(steps, tf.float32)
+        return tf.while_loop(lambda step, _: step < steps, body, (0, 0.0))[1]
+
+    arrays = dict(batch)
+    steps = arrays.pop("steps", None)
+    total, made = make(arrays, steps), 1.0 if steps is None else tf.cast(steps, tf.float32)
     model._loss_tracker.update_state(tf.math.divide_no_nan(total, made), sample_weight=made)
     return model.get_metrics_result()
 
 
-def _tensorflow_update(model: Any) -> Any:
-    """A function of a batch that makes one step and returns the loss.
-
-    XLA fuses the many small operations between gathering and adding. Those two stay outside: inside, it would copy
-    whole tables.
-    """
+def _tensorflow_update(model: Any, batch: Any) -> Any:
+    """Makes one step and returns the loss."""
     import tensorflow as tf
 
-    optimizer, dense = model.optimizer, model.trainable_variables
+    optimizer, dense, lists = model.optimizer, model.trainable_variables, model.lists_of_rows()
     stores = [[table, *moments] for table, moments in zip(model.row_tables, optimizer.row_moments, strict=True)]
-
-    @tf.function(jit_compile=True)
-    def compute(batch: Any, parts: list) -> Any:
-        rows = [part[0] for part in parts]
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            with model.gathered(rows):
-                model(batch, training=True)
-            loss = sum(model.losses)
-        gradients = tape.gradient(loss, [variable.value for variable in dense] + rows)
-        rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
-        optimizer.apply(gradients[: len(dense)], dense)
-        rates = [rate * model.rate_factor(table) for table in model.row_tables]
-        each = zip(parts, gradients[len(dense) :], rates, model.lists_of_rows(), strict=True)
-        return loss, [_changes(optimizer, batch, *of_table, iteration) for of_table in each]
-
-    def update(batch: Any) -> Any:
-        touched = [batch[rows] for rows, _ in model.lists_of_rows()]
-        parts = [
-            [tf.gather(variable.value, rows) for variable in store] for store, rows in zip(stores, touched, strict=True)
-        ]
-        loss, changes = compute(batch, parts)
-        for store, new_parts, rows in zip(stores, changes, touched, strict=True):
-            for variable, change in zip(store, new_parts, strict=True):
-                variable.value.scatter_add(tf.IndexedSlices(change, rows))
-        return loss
-
-    return update
+    parts = [
+        [tf.gather(variable.value, batch[names.rows]) for variable in store]
+        for store, names in zip(stores, lists, strict=True)
+    ]
+    rows = [part[0] for part in parts]
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        with model.gathered(rows):
+            model(batch, training=True)
+        loss = sum(model.losses)
+    gradients = tape.gradient(loss, [variable.value for variable in dense] + rows)
+    rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
+    optimizer.apply(gradients[: len(dense)], dense)
+    for store, part, gradient, names in zip(stores, parts, gradients[len(dense) :], lists, strict=True):
+        rate_of_table = rate * model.rate_factor(store[0])
+        changes = _changes(optimizer, batch, part, gradient, rate_of_table, names, iteration)
+        written = tf.where(batch[names.moves] > 0, batch[names.rows], store[0].shape[0])[:, None]
+        for variable, old, change in zip(store, part, changes, strict=True):
+            variable.value.assign(tf.tensor_scatter_nd_update(variable.value, written, old + change))
+    return loss
 
 
 def jax_step(model: Any, state: Any, batch: Any) -> Any:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -262,7 +263,7 @@ def _share_reads(model: Recommender) -> None:
 def feed(batches: TrainingBatches, epoch: int) -> Any:
     """The batches of an epoch in the form that the backend's `fit` takes."""
     if keras.backend.backend() != "tensorflow":
-        return _as_tuples(batches.epoch(epoch))
+        return _ahead(_as_tuples(batches.epoch(epoch)))
     import tensorflow as tf
 
     first = next(iter(batches.epoch(epoch)))
@@ -279,6 +280,15 @@ def feed(batches: TrainingBatches, epoch: int) -> Any:
 def _as_tuples(batches: Iterator[Batch]) -> Iterator[tuple[Batch]]:
     for batch in batches:
         yield (batch,)
+
+
+def _ahead(batches: Iterator[tuple[Batch]]) -> Iterator[tuple[Batch]]:
+    """The same, each made while the device works on the one before it."""
+    with ThreadPoolExecutor(1) as worker:
+        following = worker.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = worker.submit(next, batches, None)
+            yield batch
 
 
 class _profiler:
