@@ -1,6 +1,6 @@
 """The training step for tables too large to be touched whole at every step.
 
-One step gathers the rows that the batch touches, differentiates with respect to those alone, and adds their changes.
+One step gathers the rows that the batch touches, differentiates with respect to those alone, and writes them back.
 Its cost follows the batch, not the table. The batch names the rows (`RowList`), padded so that shapes stay static for
 XLA.
 
@@ -11,6 +11,7 @@ a batch with `steps` holds the arrays of K steps, each with a leading axis K, of
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -30,10 +31,14 @@ class RowList(NamedTuple):
 
 
 def tensorflow_step(model: Any, batch: Any) -> Any:
-    """One host call on the TensorFlow backend; returns the logs."""
+    """One host call on the TensorFlow backend; returns the logs.
+
+    XLA compiles all of it: it fuses the many small operations, and changes the tables in place. Of a model that does
+    not say `fuses_step` it compiles the optimizer's steps alone.
+    """
     import tensorflow as tf
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=model.fuses_step)
     def make(arrays: Any, steps: Any) -> Any:
         if steps is None:
             return _tensorflow_update(model, arrays)
@@ -41,7 +46,7 @@ def tensorflow_step(model: Any, batch: Any) -> Any:
         def body(step: Any, total: Any) -> Any:
             return step + 1, total + _tensorflow_update(model, {name: array[step] for name, array in arrays.items()})
 
-        return tf.while_loop(lambda step, _: step < steps, body, (0, 0.0))[1]
+        return tf.while_loop(lambda step, _: step < steps, body, (0, 0.0), parallel_iterations=1)[1]
 
     arrays = dict(batch)
     steps = arrays.pop("steps", None)
@@ -67,15 +72,29 @@ def _tensorflow_update(model: Any, batch: Any) -> Any:
             model(batch, training=True)
         loss = sum(model.losses)
     gradients = tape.gradient(loss, [variable.value for variable in dense] + rows)
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # of rows read twice, the sum
     rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
     optimizer.apply(gradients[: len(dense)], dense)
+    move = tf.function(partial(_moved, optimizer), jit_compile=True)
     for store, part, gradient, names in zip(stores, parts, gradients[len(dense) :], lists, strict=True):
-        rate_of_table = rate * model.rate_factor(store[0])
-        changes = _changes(optimizer, batch, part, gradient, rate_of_table, names, iteration)
-        written = tf.where(batch[names.moves] > 0, batch[names.rows], store[0].shape[0])[:, None]
-        for variable, old, change in zip(store, part, changes, strict=True):
-            variable.value.assign(tf.tensor_scatter_nd_update(variable.value, written, old + change))
+        moves, rate_of_table = batch[names.moves], rate * model.rate_factor(store[0])
+        new = move(moves, part, gradient, rate_of_table, iteration)
+        _write(store, batch[names.rows], moves > 0, new, model.fuses_step)
     return loss
+
+
+def _write(store: list, rows: Any, moving: Any, new: list, in_xla: bool) -> None:
+    """Sets the rows that move; adding to them would take ten times as long."""
+    import tensorflow as tf
+
+    if in_xla:  # which passes over rows that there are not
+        places = tf.where(moving, rows, store[0].shape[0])[:, None]
+        for variable, part in zip(store, new, strict=True):
+            variable.value.assign(tf.tensor_scatter_nd_update(variable.value, places, part))
+        return
+    which = tf.where(moving)[:, 0]
+    for variable, part in zip(store, new, strict=True):
+        variable.value.scatter_update(tf.IndexedSlices(tf.gather(part, which), tf.gather(rows, which)))
 
 
 def jax_step(model: Any, state: Any, batch: Any) -> Any:
@@ -124,25 +143,23 @@ def _jax_update(model: Any, state: Any, batch: Any) -> Any:
         stores = [(others, places[number]), *((optimizer_state, _place(kind, optimizer.variables)) for kind in moments)]
         parts = [gathered[number], *(array[place][rows] for array, place in stores[1:])]
         rate_of_table = rate * model.rate_factor(table)
-        changes = _changes(optimizer, batch, parts, row_gradients[number], rate_of_table, names, iteration)
+        moves = batch[names.moves]
+        moved = _moved(optimizer, moves, parts, row_gradients[number], rate_of_table, iteration)
         # Set, not added to: what is written then depends on what is read, and XLA need not copy the table to have both.
-        written = jax.numpy.where(batch[names.moves] > 0, rows, size)
-        for (array, place), part, change in zip(stores, parts, changes, strict=True):
-            array[place] = array[place].at[written].set(part + change, mode="drop")
+        written = jax.numpy.where(moves > 0, rows, size)
+        for (array, place), part in zip(stores, moved, strict=True):
+            array[place] = array[place].at[written].set(part, mode="drop")
     with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics_state, strict=True))) as scope:
         model._loss_tracker.update_state(loss)
     metrics_state = [scope.get_current_value(variable) for variable in model.metrics_variables]
     return trainable, others, optimizer_state, metrics_state
 
 
-def _changes(
-    optimizer: Any, batch: Any, parts: list, gradient: Any, rate: Any, names: RowList, iteration: Any
-) -> list[Any]:
-    """What to add to a table's touched rows and their moments: nothing where they are not to move."""
-    moves = batch[names.moves] > 0
-    moves = ops.reshape(moves, [-1] + [1] * (len(parts[0].shape) - 1))
+def _moved(optimizer: Any, moves: Any, parts: list, gradient: Any, rate: Any, iteration: Any) -> list[Any]:
+    """A table's touched rows and their moments after the step: as they were where they are not to move."""
+    moves = ops.reshape(moves > 0, [-1] + [1] * (len(parts[0].shape) - 1))
     changes = optimizer.row_step(parts[0], gradient, *parts[1:], rate, iteration)
-    return [ops.where(moves, change, 0.0) for change in changes]
+    return [ops.where(moves, part + change, part) for part, change in zip(parts, changes, strict=True)]
 
 
 def _place(variable: Any, variables: list) -> int:

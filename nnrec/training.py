@@ -250,9 +250,9 @@ class _Watch(keras.callbacks.Callback):
 def _share_reads(model: Recommender) -> None:
     """Lets whoever reads the model's tables see them in place, until a step changes their rows again.
 
-    On TensorFlow, each reading of a variable with rows changed in place would copy all of it.
+    On TensorFlow, each reading of a variable with rows changed in place outside XLA would copy all of it.
     """
-    if not model.row_sparse or keras.backend.backend() != "tensorflow":
+    if not model.row_sparse or model.fuses_step or keras.backend.backend() != "tensorflow":
         return
     import tensorflow as tf
 

@@ -30,10 +30,18 @@ class Recommender(Scorer, keras.Model):
         model.compile(...); model.fit(...)        # on model.training_batches(train, batch_size, seed)
         model.prepare(history)                    # before scoring: what the model may see
         scores = model.score(model.encode(batch)) # batch: rows of history.rows("user")
+
+    Attributes:
+        rows_are: what its training examples are.
+        row_sparse: whether its steps change those rows of `row_tables` alone that a batch touches.
+        fuses_step: whether XLA compiles such a step on TensorFlow; on a CPU it is slower where a step multiplies large
+            matrices or convolves.
+        row_tables, row_lists: see `nnrec.rowsparse`.
     """
 
     rows_are: Literal["user", "item"] = "user"
     row_sparse = False
+    fuses_step = True
     row_tables: tuple[keras.Variable, ...] = ()
     row_lists: tuple[RowList, ...] = ()
     _gathered: dict[int, Any] | None = None
