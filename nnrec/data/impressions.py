@@ -225,8 +225,8 @@ class Impressions:
             return self.hash
         arrays: dict[str, Any] = {"label": self.label, "codes": self.codes, "numbers": self.numbers}
         arrays |= {"time": self.time, "part": self.part}
-        for name, bag in zip(self.schema.multi, self.bags, strict=True):
-            arrays |= {f"{name}.offsets": bag.offsets, f"{name}.value": bag.value}
+        for number, bag in enumerate(self.bags):
+            arrays |= {f"offsets.{number}": bag.offsets, f"value.{number}": bag.value}
         digests = {
             name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
             for name, array in arrays.items()
