@@ -22,10 +22,10 @@ class TrainingBatches(Protocol):
 
     Attributes:
         num_examples: rows, or events, that an epoch goes through.
-        static: whether every array has the same shape in every batch.
+        varying: the names of those arrays, flat ones, whose length is not the same in every batch.
     """
 
-    static: bool
+    varying: frozenset[str]
 
     @property
     def num_examples(self) -> int: ...
@@ -110,7 +110,9 @@ class RowBatches:
             of entries (at least 1) a column's probability is proportional; needs `touched`.
     """
 
-    static = False
+    varying = frozenset(
+        ("row", "column", "value", "weight", "touched", "touched_scale", "negative", "negative_scale")
+    )
 
     def __init__(
         self,

@@ -51,13 +51,14 @@ class ImpressionBatches:
         buffer: how many rows are shuffled together; None = all of those in memory, `BUFFER_ROWS` of those in files.
     """
 
+    varying = frozenset(("touched", "touched_scale"))
+
     def __init__(
         self, examples: Examples, batch_size: int, *, seed: int, touched: bool = False, buffer: int | None = None
     ) -> None:
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         self.stored = isinstance(examples.impressions.codes, StoredArray)
         self.buffer = buffer or (BUFFER_ROWS if self.stored else len(examples))
-        self.static = not touched
         self.scale: np.ndarray | None = None
         if touched:
             chance = touch_chance(examples.counts, len(examples), batch_size)
