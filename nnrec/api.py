@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from nnrec.data.ratings import Ratings
-    from nnrec.data.sessions import Sessions
+    from nnrec.data import Data
     from nnrec.data.stoplist import Words
     from nnrec.live import LiveSession
     from nnrec.models.scorer import Scorer
@@ -27,14 +26,15 @@ if TYPE_CHECKING:
     from nnrec.runs import StoredRows
 
 
-def train(*overrides: str, data: pd.DataFrame | Ratings | Sessions | None = None) -> Run:
+def train(*overrides: str, data: pd.DataFrame | Data | None = None) -> Run:
     """Trains a model as `python train.py <overrides>` does.
 
     Args:
         overrides: as on the command line: "model=autorec", "trainer.epochs=5", ...
-        data: ratings or sessions to train on instead of a named data set: `Ratings`, `Sessions`, or a data frame with
+        data: what to train on instead of a named data set: `Ratings`, `Sessions`, `Impressions`, or a data frame with
             the columns user, item and, where there are such, rating, time, weight, event; for a model of sessions
-            with session, item and, where there is one, time.
+            with session, item and, where there is one, time; for a model of impressions with label and any others
+            (see `nnrec.data.impression_readers.from_frame`).
 
     Returns:
         The finished run.
@@ -60,7 +60,7 @@ def compare(
     *overrides: str,
     runs: Sequence[Run | str | Path] = (),
     models: Sequence[str] = (),
-    data: pd.DataFrame | Ratings | None = None,
+    data: pd.DataFrame | Data | None = None,
 ) -> pd.DataFrame:
     """Compares finished runs, or models that it trains, as `python compare.py <overrides>` does.
 
@@ -175,7 +175,7 @@ class Run:
 
         return LiveSession(self, exclude_seen)
 
-    def evaluate(self, data: pd.DataFrame | Ratings | None = None) -> dict[str, float]:
+    def evaluate(self, data: pd.DataFrame | Data | None = None) -> dict[str, float]:
         """Measures the model again on the test part of its data.
 
         Args:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from nnrec.config import build, compose, config_folder
 from nnrec.data.filters import apply_filters
+from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.session_filters import filter_sessions
 from nnrec.errors import ConfigError, DataError
 
@@ -86,11 +87,12 @@ def test_data(name, monkeypatch):
     monkeypatch.delenv("NNREC_DATA", raising=False)
     config = compose("train", [f"data={name}"])
     assert config.data.name == name
-    sessions = config.data.family == "sessions"
-    assert sessions or config.data.family == "ratings"
     fits(config.data.source)
-    filters = filter_sessions if sessions else apply_filters
-    assert list(config.data.filters) == list(inspect.signature(filters).parameters)[1:]
+    if config.data.family == "impressions":
+        assert set(config.data.preprocessing) <= set(inspect.signature(Preprocessing).parameters)
+    else:
+        filters = {"sessions": filter_sessions, "ratings": apply_filters}[config.data.family]
+        assert list(config.data.filters) == list(inspect.signature(filters).parameters)[1:]
     if "item_table" in config.data.source:
         reader = get_method("nnrec.data.readers.read_item_table")
         assert set(config.data.source.item_table) <= set(inspect.signature(reader).parameters)

@@ -94,9 +94,8 @@ def collected(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Pa
         about["arrays"] = {name: [str(array.dtype), array.shape] for name, array in arrays.items()}
         for number, known in enumerate(levels.values()):
             table = pa.table({"level": known.strings})
-            with pa.OSFile(str(place / f"levels.{number}.arrow"), "wb") as file:
-                with pa.ipc.new_file(file, table.schema) as writer:
-                    writer.write_table(table)
+            with pa.ipc.new_file(str(place / f"levels.{number}.arrow"), table.schema) as writer:
+                writer.write_table(table)
         (place / "about.json").write_text(json.dumps(about), encoding="utf-8")
         os.replace(place, folder)
         return opened(folder)

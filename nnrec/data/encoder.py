@@ -28,7 +28,8 @@ class Encoder:
     Attributes:
         schema: the columns that go in.
         fields: what comes out; numeric columns that become ids stand behind the categorical ones.
-        levels: values of each categorical and multi-valued column, as the codes that go in count them.
+        levels: values of each categorical and multi-valued column that is not ignored, as the codes that go in count
+            them.
         lookup: (num_levels,) int32 of each of these columns: the id of a code within its field, 0 = unknown.
         hash: column -> number of ids over which a hash spreads its values.
         transforms: of the numeric columns, in their order.
@@ -54,25 +55,29 @@ class Encoder:
         """
         schema = impressions.schema
         settings.check(schema)
-        names = (*schema.categorical, *schema.multi)
+        seen = [name for name in schema.columns if name not in settings.ignore]
+        names = [name for name in (*schema.categorical, *schema.multi) if name in seen]
         counts = {name: np.zeros(len(impressions.levels[name]), np.int64) for name in names}
         transforms = tuple(
             NumericTransform(
                 name, settings.transforms.get(name, settings.numeric), settings.min_count, settings.buckets
             )
             for name in schema.numeric
+            if name in seen
         )
-        longest = [0] * len(schema.multi)
+        longest = dict.fromkeys((name for name in schema.multi if name in seen), 0)
         share = min(1.0, SAMPLE / max(len(which), 1))
         for start in range(0, len(which), CHUNK_ROWS):
             rows = impressions.rows(which[start : start + CHUNK_ROWS])
             for place, name in enumerate(schema.categorical):
-                _count(rows.codes[:, place], counts[name])
-            for place, (name, bag) in enumerate(zip(schema.multi, rows.bags, strict=True)):
-                _count(bag.value, counts[name])
-                longest[place] = max(longest[place], int(np.diff(bag.offsets).max(initial=0)))
-            for place, transform in enumerate(transforms):
-                transform.observe(rows.numbers[:, place], share)
+                if name in counts:
+                    _count(rows.codes[:, place], counts[name])
+            for name, bag in zip(schema.multi, rows.bags, strict=True):
+                if name in counts:
+                    _count(bag.value, counts[name])
+                    longest[name] = max(longest[name], int(np.diff(bag.offsets).max(initial=0)))
+            for transform in transforms:
+                transform.observe(rows.numbers[:, schema.numeric.index(transform.column)], share)
         lookup = {}
         for name in names:
             if name in settings.hash:
@@ -82,16 +87,17 @@ class Encoder:
                 lookup[name] = np.where(kept, np.cumsum(kept, dtype=np.int32), np.int32(0))
         for transform in transforms:
             transform.finish()
-        cap = settings.max_values or max(longest, default=0)
+        cap = settings.max_values or max(longest.values(), default=0)
         sizes = {name: 1 + int(lookup[name].max(initial=0)) for name in names}
-        sizes |= {name: 1 + number for name, number in settings.hash.items()}
+        sizes |= {name: 1 + number for name, number in settings.hash.items() if name in sizes}
+        plain = [name for name in schema.categorical if name in seen]
         made = [transform for transform in transforms if transform.categorical]
         fields = Fields(
-            categorical=(*schema.categorical, *(transform.column for transform in made)),
-            sizes=(*(sizes[name] for name in schema.categorical), *(transform.size for transform in made)),
-            multi=schema.multi,
-            multi_sizes=tuple(sizes[name] for name in schema.multi),
-            multi_lengths=tuple(max(1, min(length, cap)) for length in longest),
+            categorical=(*plain, *(transform.column for transform in made)),
+            sizes=(*(sizes[name] for name in plain), *(transform.size for transform in made)),
+            multi=tuple(longest),
+            multi_sizes=tuple(sizes[name] for name in longest),
+            multi_lengths=tuple(max(1, min(length, cap)) for length in longest.values()),
             numeric=tuple(transform.column for transform in transforms if not transform.categorical),
         )
         levels = {name: impressions.levels[name] for name in names}
@@ -99,7 +105,7 @@ class Encoder:
 
     def __post_init__(self) -> None:
         # Ids in the shared table by code, all columns one after the other.
-        columns, offsets = (*self.schema.categorical, *self.schema.multi), dict(self._offsets())
+        columns, offsets = list(self.lookup), dict(self._offsets())
         unknown = np.array([offsets[name] for name in columns], np.int32)
         starts = np.cumsum([0, *(len(self.lookup[name]) for name in columns)], dtype=np.int64)
         table = np.empty(starts[-1], np.int32)
@@ -121,13 +127,14 @@ class Encoder:
         """
         table, starts, unknown = self._tables  # type: ignore[attr-defined]
         number, schema = len(rows.codes), self.schema
-        plain = len(schema.categorical)
+        columns = np.array([place for place, name in enumerate(schema.categorical) if name in self.lookup], np.int64)
+        plain = len(columns)
         categorical = np.empty((number, len(self.fields.categorical)), np.int32)
-        _look_up(np.ascontiguousarray(rows.codes), table, starts, unknown, categorical)
+        _look_up(np.ascontiguousarray(rows.codes), columns, table, starts, unknown, categorical)
         numeric = np.empty((number, len(self.fields.numeric)), np.float32)
         offsets, ids, numbers = dict(self._offsets()), plain, 0
-        for place, transform in enumerate(self.transforms):
-            values = transform(rows.numbers[:, place])
+        for transform in self.transforms:
+            values = transform(rows.numbers[:, schema.numeric.index(transform.column)])
             if transform.categorical:
                 categorical[:, ids] = values + offsets[transform.column]
                 ids += 1
@@ -136,9 +143,9 @@ class Encoder:
                 numbers += 1
         width = sum(self.fields.multi_lengths)
         multi, share = np.empty((number, width), np.int32), np.zeros((number, width), np.float32)
-        for place, (bag, columns) in enumerate(zip(rows.bags, self.fields.multi_slices, strict=True), start=plain):
-            part = table[starts[place] : starts[place + 1]]
-            _fill(bag.offsets, bag.value, part, unknown[place], multi[:, columns], share[:, columns])
+        for place, (name, within) in enumerate(zip(self.fields.multi, self.fields.multi_slices, strict=True), plain):
+            bag, part = rows.bags[schema.multi.index(name)], table[starts[place] : starts[place + 1]]
+            _fill(bag.offsets, bag.value, part, unknown[place], multi[:, within], share[:, within])
         return {"categorical": categorical, "multi": multi, "multi_share": share, "numeric": numeric}
 
     def bound(self, impressions: Impressions) -> Encoder:
@@ -154,8 +161,8 @@ class Encoder:
             )
         if all(impressions.levels[name] is levels for name, levels in self.levels.items()):
             return self
-        lookup = {name: self.ids(name, impressions.levels[name].strings) for name in self.levels}
-        return replace(self, levels=dict(impressions.levels), lookup=lookup)
+        levels = {name: impressions.levels[name] for name in self.levels}
+        return replace(self, levels=levels, lookup={name: self.ids(name, levels[name].strings) for name in levels})
 
     def ids(self, name: str, values: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """(m,) int32 ids of raw values within a categorical or multi-valued field, 0 = unknown or missing."""
@@ -176,16 +183,19 @@ class Encoder:
         Raises:
             DataError: a numeric column holds something else.
         """
-        number, values = len(frame), {}
-        schema = self.schema
-        for name in (*schema.categorical, *schema.multi):
-            if name not in frame.columns:
-                values[name] = pa.nulls(0 if name in schema.multi else number, pa.string())
-            elif name in schema.multi:
-                flat = [str(value) for cell in frame[name] if cell is not None for value in cell]
-                values[name] = pa.array(flat, pa.string())
-            else:
-                values[name] = as_text(pa.array(frame[name], from_pandas=True))
+        number, schema = len(frame), self.schema
+        codes = np.full((number, len(schema.categorical)), -1, np.int32)
+        for place, name in enumerate(schema.categorical):
+            if name in frame.columns and name in self.lookup:
+                codes[:, place] = self.ids(name, as_text(pa.array(frame[name], from_pandas=True)))
+        bags = []
+        for name in schema.multi:
+            known = name in frame.columns and name in self.lookup
+            cells = [cell if isinstance(cell, (list, tuple, set)) else () for cell in frame[name]] if known else []
+            lengths = list(map(len, cells)) if known else [0] * number
+            values = pa.array([str(value) for cell in cells for value in cell], pa.string())
+            ids = self.ids(name, values) if known else np.zeros(0, np.int32)
+            bags.append(Bag(np.cumsum([0, *lengths], dtype=np.int64), ids))
         numbers = np.full((number, len(schema.numeric)), np.nan, np.float32)
         for place, name in enumerate(schema.numeric):
             if name in frame.columns:
@@ -193,21 +203,11 @@ class Encoder:
                     numbers[:, place] = pd.to_numeric(frame[name]).to_numpy(np.float32, na_value=np.nan)
                 except (ValueError, TypeError) as error:
                     raise DataError(f"Column {name!r} must hold numbers: {error}") from error
-        ids = {name: self.ids(name, column) for name, column in values.items()}
-        bags = []
-        for name in schema.multi:
-            cells = frame[name] if name in frame.columns else [()] * number
-            lengths = [0 if cell is None else len(cell) for cell in cells]
-            bags.append(Bag(np.cumsum([0, *lengths], dtype=np.int64), ids[name]))
-        codes = [ids[name][:, None] for name in schema.categorical]
-        rows = Rows(np.concatenate(codes, axis=1) if codes else np.zeros((number, 0), np.int32), tuple(bags), numbers)
-        # Ids are looked up already: codes that count them.
-        sizes = dict(zip((*self.fields.categorical, *self.fields.multi), self._sizes(), strict=True))
-        plain = {name: np.arange(sizes[name], dtype=np.int32) for name in self.levels}
-        return replace(self, lookup=plain).encode(rows)
-
-    def _sizes(self) -> tuple[int, ...]:
-        return (*self.fields.sizes, *self.fields.multi_sizes)
+        # The ids are known already: codes that count them.
+        fields = self.fields
+        sizes = dict(zip((*fields.categorical, *fields.multi), (*fields.sizes, *fields.multi_sizes), strict=True))
+        plain = {name: np.arange(sizes[name], dtype=np.int32) for name in self.lookup}
+        return replace(self, lookup=plain).encode(Rows(codes, tuple(bags), numbers))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that makes up the encoder, for a run folder."""
@@ -215,6 +215,7 @@ class Encoder:
             "schema": asdict(self.schema),
             "fields": self.fields.to_dict(),
             "hash": dict(self.hash),
+            "columns": list(self.lookup),
             "transforms": [[transform.column, list(transform.steps)] for transform in self.transforms],
         }
         arrays = {"about": np.array(json.dumps(about))}
@@ -236,8 +237,9 @@ class Encoder:
         for number, (column, steps) in enumerate(about["transforms"]):
             transforms.append(NumericTransform(column, steps))
             transforms[-1].state = arrays[f"transform.{number}"]
-        levels = {name: Levels() for name in (*schema.categorical, *schema.multi)}
-        for name in levels:
+        levels = {}
+        for name in about["columns"]:
+            levels[name] = Levels()
             if name not in about["hash"]:
                 parts = {part: arrays[f"levels.{name}.{part}"] for part in ("text", "ends")}
                 levels[name] = Levels.from_arrays(parts)
@@ -258,10 +260,10 @@ def _count(codes, counts):
 
 
 @compiled
-def _look_up(codes, table, starts, unknown, result):
+def _look_up(codes, columns, table, starts, unknown, result):
     for row in range(codes.shape[0]):
-        for column in range(codes.shape[1]):
-            code = codes[row, column]
+        for column, place in enumerate(columns):
+            code = codes[row, place]
             result[row, column] = unknown[column] if code < 0 else table[starts[column] + code]
 
 

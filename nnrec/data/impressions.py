@@ -161,8 +161,8 @@ class Impressions:
     notes: tuple[str, ...] = field(default=())
 
     family = "impressions"
+    time_kind = "timestamp"
     user_table = None
-    stopped = None
 
     def __len__(self) -> int:
         """Rows."""

@@ -22,6 +22,7 @@ class Preprocessing:
     """How columns are to be encoded; the group `data.preprocessing`.
 
     Attributes:
+        ignore: columns that the model does not see.
         min_count: a value that comes less often in training counts as unknown.
         hash: column -> number of ids. Instead of a vocabulary the column has so many ids, on which its values, those
             unseen in training too, are spread by a hash.
@@ -34,6 +35,7 @@ class Preprocessing:
         ConfigError: a number is out of range.
     """
 
+    ignore: Sequence[str] = ()
     min_count: int = 1
     hash: Mapping[str, int] = field(default_factory=dict)
     numeric: Sequence[str] = ("standardise",)
@@ -57,13 +59,14 @@ class Preprocessing:
             ConfigError: one is not.
         """
         for key, columns, kind in (
-            ("hash", (*schema.categorical, *schema.multi), "categorical or multi-valued"),
-            ("transforms", schema.numeric, "numeric"),
+            ("ignore", schema.columns, ""),
+            ("hash", (*schema.categorical, *schema.multi), "categorical or multi-valued "),
+            ("transforms", schema.numeric, "numeric "),
         ):
             for name in getattr(self, key):
                 if name not in columns:
                     raise ConfigError(
-                        f"data.preprocessing.{key} names {name!r}, which is no {kind} column of these data. They have: "
+                        f"data.preprocessing.{key} names {name!r}, which is no {kind}column of these data. They have: "
                         f"{', '.join(columns) or 'none'}."
                     )
 

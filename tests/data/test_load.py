@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from nnrec.data import load
 from nnrec.data.filters import apply_filters
 from nnrec.data.readers import from_frame
+from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.session_filters import filter_sessions
 from nnrec.data.session_readers import clicks_from_frame
 from nnrec.errors import ConfigError, DataError
@@ -87,6 +88,8 @@ def test_every_data_config_names_itself_and_its_filters():
         if content.family == "ratings":
             assert list(content.filters) == list(inspect.signature(apply_filters).parameters)[1:], path
             assert content.half_life_days is None, path
+        elif content.family == "impressions":
+            assert list(content.preprocessing) == list(inspect.signature(Preprocessing).parameters), path
         else:
             assert list(content.filters) == list(inspect.signature(filter_sessions).parameters)[1:], path
 
