@@ -24,7 +24,7 @@ EVALUATIONS = {"ratings": "default", "sessions": "next_item", "impressions": "cl
 SPLITS = {
     "ratings": "random, ...",
     "sessions": "last_sessions, last_days or given_sessions",
-    "impressions": "random_rows, last_rows or given_rows",
+    "impressions": "usual_rows, random_rows, last_rows or given_rows",
 }
 DATA = {"ratings": "ml-1m", "sessions": "simulated_clicks, data=yoochoose1_64", "impressions": "simulated_impressions"}
 

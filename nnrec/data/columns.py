@@ -39,6 +39,7 @@ class Meaning:
         multi_separator: stands between the values of a multi-valued cell of text.
         time: the column of times, if there is one.
         time_unit: of numeric times: s, ms, us or ns.
+        time_format: of dates, such as "%y%m%d%H"; None = any usual one.
         time_features: of hour (0 to 23) and weekday (0 = Monday), UTC: categorical columns made of the time.
 
     Raises:
@@ -51,6 +52,7 @@ class Meaning:
     multi_separator: str = "|"
     time: str | None = None
     time_unit: str = "s"
+    time_format: str | None = None
     time_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -192,7 +194,7 @@ def _take_up(chunk: Chunk, meaning: Meaning, levels: Mapping[str, Levels], pile:
         raise DataError(f"{chunk.where(int(np.argmax(np.isnan(label))))}: the label ({meaning.label}) is empty.")
     pile.add("label", label if meaning.threshold is None else label >= meaning.threshold)
     if meaning.time is not None:
-        time = as_seconds(columns[meaning.time].to_pandas(), chunk.where, meaning.time_unit)
+        time = as_seconds(columns[meaning.time].to_pandas(), chunk.where, meaning.time_unit, meaning.time_format)
         pile.add("time", time)
         hours = (time // 3600).astype(np.int64)
         # 1970-01-01 was a Thursday.

@@ -41,11 +41,13 @@ def read_impressions(
     multi_separator: str = "|",
     time: Column | None = None,
     time_unit: str = "s",
+    time_format: str | None = None,
     time_features: Sequence[str] = (),
     validation_path: str | Path | None = None,
     test_path: str | Path | None = None,
     separator: str | None = None,
     header: bool = True,
+    names: Sequence[str] | None = None,
     encoding: str = "utf-8",
     missing: Sequence[str] = ("",),
     cache: Cache = "auto",
@@ -64,10 +66,12 @@ def read_impressions(
         threshold: the label is 1 where its column is at least this, else 0; None = the column as it is.
         time: numbers or dates, UTC.
         time_unit: of numeric times: s, ms, us or ns.
+        time_format: of dates, such as "%y%m%d%H"; None = any usual one.
         time_features: of hour, weekday: categorical columns made of the time.
         validation_path, test_path: the publisher's other files, with the same columns.
         separator: of text files, one character; None = found in the first line.
-        header: whether the first line of a text file names the columns; else they are 0, 1, 2 ...
+        header: whether the first line of a text file names the columns.
+        names: what to call the columns where it does not; None = 0, 1, 2 ...
         encoding: of text files.
         missing: what stands in a text file where a value is missing.
         cache: see `cached`.
@@ -80,7 +84,7 @@ def read_impressions(
     paths = {TRAIN: path, VALIDATION: validation_path, TEST: test_path}
     keys = {TRAIN: "path", VALIDATION: "validation_path", TEST: "test_path"}
     tables = {
-        part: TableFiles(where, separator, header, encoding, missing, f"data.source.{keys[part]}")
+        part: TableFiles(where, separator, header, encoding, missing, f"data.source.{keys[part]}", names)
         for part, where in paths.items()
         if where is not None
     }
@@ -104,6 +108,7 @@ def read_impressions(
         multi_separator=multi_separator,
         time=None if time is None else str(time),
         time_unit=time_unit,
+        time_format=time_format,
         time_features=tuple(time_features),
     )
     columns = {str(name): name for names in named.values() for name in names}
@@ -112,6 +117,7 @@ def read_impressions(
         return chain.from_iterable(table.chunks(columns, part) for part, table in tables.items())
 
     details = {"separator": separator, "header": header, "encoding": encoding, "missing": list(missing)}
+    details["names"] = None if names is None else list(names)
     impressions = cached(chunks, meaning, list(tables.values()), cache, **details)
     if item_table and item_table.get("path") is not None:
         impressions = with_items(impressions, read_item_table(**item_table))
@@ -164,6 +170,7 @@ def from_frame(
     item_columns: Sequence[str] = (),
     threshold: float | None = None,
     time: str | None = None,
+    time_unit: str = "s",
     time_features: Sequence[str] = (),
     multi_separator: str = "|",
     items: pd.DataFrame | None = None,
@@ -196,7 +203,7 @@ def from_frame(
         of_user=tuple(user_columns),
         of_item=tuple(item_columns),
     )
-    meaning = Meaning(schema, label, threshold, multi_separator, time, time_features=tuple(time_features))
+    meaning = Meaning(schema, label, threshold, multi_separator, time, time_unit, time_features=tuple(time_features))
     wanted = [label, *(name for name in schema.columns if name not in time_features), *([time] if time else [])]
     for name in wanted:
         if name not in frame.columns:

@@ -245,6 +245,24 @@ class GivenRows:
         return assemble(impressions, part, f"{how}validation, seed {seed}")
 
 
+@dataclass(frozen=True)
+class UsualRows:
+    """`GivenRows` where the publisher made a test file, else `RandomRows`."""
+
+    test: float = 0.1
+    validation: float = 0.1
+
+    family = "impressions"
+
+    def __post_init__(self) -> None:
+        check_shares(test=self.test, validation=self.validation)
+
+    def __call__(self, impressions: Impressions, seed: int) -> ImpressionSplit:
+        if impressions.part is not None:
+            return GivenRows(self.validation)(impressions, seed)
+        return RandomRows(self.test, self.validation)(impressions, seed)
+
+
 def assemble(impressions: Impressions, part: np.ndarray, how: str) -> ImpressionSplit:
     """The split that gives each row its part (n,), and says what was done.
 

@@ -38,13 +38,14 @@ class TableFiles:
     Args:
         path: a file, a folder of files, or a glob; several files come in the order of their names.
         separator: of text files, one character; None = found in the first line.
-        header: whether the first line of a text file names the columns; else they are called 0, 1, 2 ...
+        header: whether the first line of a text file names the columns.
+        names: what to call the columns where it does not; None = 0, 1, 2 ...
         encoding: of text files.
         missing: what stands in a text file where a value is missing.
         key: the setting that a message about a missing file names.
 
     Raises:
-        DataError: there is no such file, or it is empty.
+        DataError: there is no such file, or it is empty, or it has another number of columns than names.
         ConfigError: a separator of several characters.
     """
 
@@ -56,9 +57,11 @@ class TableFiles:
         encoding: str = "utf-8",
         missing: Sequence[str] = ("",),
         key: str = "data.source.path",
+        names: Sequence[str] | None = None,
     ) -> None:
         self.files = find_files(path, key)
         self.separator, self.header, self.encoding, self.missing = separator, header, encoding, list(missing)
+        self._given = names
         if separator is not None and len(separator) != 1:
             raise ConfigError(f"Impressions need a separator of one character. Received: {separator!r}")
         self.names = self._names(self.files[0])
@@ -71,7 +74,14 @@ class TableFiles:
         if first is None:
             raise DataError(f"{file} is empty.")
         cells = self._text(file, first[1]).fields(first[1].removeprefix("\ufeff"))
-        return cells if self.header else [str(position) for position in range(len(cells))]
+        if self.header:
+            return cells
+        if self._given is not None and len(self._given) != len(cells):
+            raise DataError(
+                f"{file}, line 1: {len(cells)} fields where there should be {len(self._given)}: "
+                f"{first[1].strip()[:80]!r}."
+            )
+        return list(self._given or map(str, range(len(cells))))
 
     def _text(self, file: Path, line: str) -> Text:
         separator = self.separator or sniffed(file, line.removeprefix("\ufeff"))
