@@ -194,12 +194,13 @@ def from_frame(
     for name in rest:
         if name not in given:
             kinds[_kind(frame[name], name in (user or "user", item or "item"))].append(name)
+    plain = kinds["categorical"] if categorical is None else categorical
     schema = Schema(
-        categorical=(*(kinds["categorical"] if categorical is None else categorical), *time_features),
+        categorical=(*plain, *time_features),
         multi=tuple(kinds["multi"] if multi is None else multi),
         numeric=tuple(kinds["numeric"] if numeric is None else numeric),
-        user=user or ("user" if "user" in rest else None),
-        item=item or ("item" if "item" in rest else None),
+        user=user or ("user" if "user" in plain else None),
+        item=item or ("item" if "item" in plain else None),
         of_user=tuple(user_columns),
         of_item=tuple(item_columns),
     )

@@ -138,7 +138,7 @@ class _Parser:
 
     def __call__(self, chunk: Chunk) -> Chunk:
         lines = chunk.columns["line"]
-        words = pc.utf8_split_whitespace(pc.replace_substring_regex(lines, "#.*", ""))
+        words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.replace_substring_regex(lines, "#.*", "")))
         lengths = words.value_lengths().to_numpy(zero_copy_only=False)
         flat, starts = words.flatten(), np.cumsum(lengths) - lengths
         row = np.repeat(np.arange(len(lines)), lengths - 1)
@@ -160,7 +160,7 @@ class _Parser:
         return Chunk(columns, chunk.where, chunk.part)
 
     def _cut(self, entries: pa.Array, row: np.ndarray, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-        good = pc.match_substring_regex(entries, r"^[0-9]{1,18}:[-+]?[0-9.]+([eE][-+]?[0-9]+)?$")
+        good = pc.match_substring_regex(entries, r"^[0-9]{1,18}:[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$")
         if not pc.all(good, min_count=0).as_py():
             at = int(np.argmin(good.to_numpy(zero_copy_only=False)))
             raise DataError(

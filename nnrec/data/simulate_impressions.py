@@ -47,6 +47,7 @@ class AppStore:
 
     Attributes:
         gender, age, interests: (num_users,), (num_users,) codes and (num_users, categories) boolean.
+        named: (num_users,) the interests as text, "Games|Music".
         category, price, title: (num_items,) codes, in dollars, and names.
         activity, popularity: (num_users,), (num_items,) cumulative probabilities of being in a row.
         of_user, of_item: (num_users,), (num_items,) first-order parts of the logit; likewise those below.
@@ -59,6 +60,7 @@ class AppStore:
     gender: np.ndarray
     age: np.ndarray
     interests: np.ndarray
+    named: np.ndarray
     category: np.ndarray
     price: np.ndarray
     title: np.ndarray
@@ -90,14 +92,13 @@ class AppStore:
         second = self.by_hour[category, hour] + self.of_interest * interested
         third = self.by_person[category, self.gender[user], self.age[user]]
         chance = expit(self.bias + first + second + third)
-        names = _interests(self.interests)
         frame = pd.DataFrame(
             {
                 "click": (rng.random(number) < chance).astype(np.int8),
                 "user": user + 1,
                 "gender": np.array(GENDERS)[self.gender[user]],
                 "age_group": np.array(AGE_GROUPS)[self.age[user]],
-                "interests": names[user],
+                "interests": self.named[user],
                 "app": item + 1,
                 "category": np.array(CATEGORIES)[category],
                 "price": self.price[item],
@@ -173,10 +174,11 @@ def simulate_impressions(
 def write_impressions(path: str | Path, num_rows: int, num_users: int, num_items: int, seed: int = 0) -> None:
     """Writes such rows to a CSV file, part by part, in no order of time; `data=impressions` reads it."""
     store, writer = draw_store(num_users, num_items, seed), None
+    options = pyarrow.csv.WriteOptions(quoting_style="needed")
     for frame in _parts(store, num_rows, seed):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         if writer is None:
-            writer = pyarrow.csv.CSVWriter(str(path), table.schema)
+            writer = pyarrow.csv.CSVWriter(str(path), table.schema, write_options=options)
         writer.write_table(table)
     if writer is not None:
         writer.close()
@@ -238,6 +240,7 @@ def draw_store(
         gender=gender,
         age=age,
         interests=interests,
+        named=_interests(interests),
         category=category,
         price=price,
         title=np.array([_title(number) for number in rng.permutation(num_items)], dtype=object),
@@ -269,9 +272,9 @@ def _spread_of_interests(interests: np.ndarray) -> float:
 
 def _interests(interests: np.ndarray) -> np.ndarray:
     """(num_users,) "Games|Music", "" where there is none."""
-    kinds, which = np.unique(interests, axis=0, return_inverse=True)
-    texts = ["|".join(name for name, some in zip(CATEGORIES, kind, strict=True) if some) for kind in kinds]
-    return np.array(texts, dtype=object)[which.ravel()]
+    kinds, which = np.unique(interests @ (1 << np.arange(len(CATEGORIES))), return_inverse=True)
+    texts = ["|".join(name for bit, name in enumerate(CATEGORIES) if kind >> bit & 1) for kind in kinds.tolist()]
+    return np.array(texts, dtype=object)[which]
 
 
 def _title(number: int) -> str:

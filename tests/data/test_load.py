@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 
 from nnrec.data import load
 from nnrec.data.filters import apply_filters
-from nnrec.data.readers import from_frame
 from nnrec.data.preprocessing import Preprocessing
+from nnrec.data.readers import from_frame
 from nnrec.data.session_filters import filter_sessions
 from nnrec.data.session_readers import clicks_from_frame
 from nnrec.errors import ConfigError, DataError
