@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit
 
 from nnrec.batches import Batch, rows_per_batch
 from nnrec.data.fields import Fields
@@ -99,9 +100,7 @@ class DeepFM(Recommender):
         _check_options(self.options)
         self.fields = fields if isinstance(fields, Fields) else Fields.from_dict(fields)
         self.task, self.l2, self.first_order, self.second_order = task, l2, first_order, second_order
-        self.capabilities: frozenset[Capability] = frozenset({"new_items"})
-        if task == "rating":
-            self.capabilities |= {"rating_scale"}
+        self.capabilities: frozenset[Capability] = frozenset({"rating_scale"} if task == "rating" else ())
         self.dim = embedding_dim if second_order or hidden_units else 0
         self.raw = numeric == "raw"
         self._build(tuple(hidden_units), initial_spread, dropout, batch_normalization)
@@ -194,7 +193,7 @@ class DeepFM(Recommender):
         rows, fields, numbers = self.rows_of(self.table, batch), self.fields, batch["numeric"]
         if side is not None:
             numbers = numbers * side[len(fields.categorical) + len(fields.multi) :]
-        found = [ops.take(rows, batch["categorical"], axis=0)] if fields.categorical else []
+        found = [ops.take(rows, batch["categorical"], axis=0)]
         if fields.multi:
             values = ops.take(rows, batch["multi"], axis=0) * batch["multi_share"][:, :, None]
             found += [ops.sum(values[:, part], axis=1, keepdims=True) for part in fields.multi_slices]
@@ -206,7 +205,7 @@ class DeepFM(Recommender):
     def _combined(self, whole: Any, numbers: Any) -> _Combined:
         """What comes of the fields before the deep part."""
         vectors = whole[:, :, : self.dim]
-        sums = ops.zeros_like(whole[:, 0, 0])
+        sums = ops.zeros(ops.shape(whole)[0])
         if self.first_order:
             sums = sums + ops.sum(whole[:, :, self.dim], axis=1)
             if self.raw and self.fields.numeric:
@@ -242,13 +241,13 @@ class DeepFM(Recommender):
     def estimate(self, batch: Batch) -> np.ndarray:
         """(B,) float32: probabilities that labels are 1, or ratings within the scale of those it learnt from."""
 
-        def compute(batch: Batch) -> Any:
-            score = self._score(batch)
-            return ops.sigmoid(score) if self.task == "click" else ops.clip(score, self.scale[0], self.scale[1])
-
         if "estimate" not in self._functions:
-            self._functions["estimate"] = device_function(compute, self.weights)
-        return ops.convert_to_numpy(self._functions["estimate"](_inputs(batch)))
+            self._functions["estimate"] = device_function(self._score, self.weights)
+        return self.as_estimates(ops.convert_to_numpy(self._functions["estimate"](_inputs(batch))))
+
+    def as_estimates(self, scores: np.ndarray) -> np.ndarray:
+        """What scores z say: probabilities, or ratings."""
+        return expit(scores) if self.task == "click" else np.clip(scores, *self.rating_scale)
 
     def hold_items(self, batch: Batch, names: Collection[str]) -> None:
         """Takes notice of the items that are to be scored.
