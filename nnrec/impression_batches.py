@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from nnrec.batches import Batch, padded, touch_chance
 from nnrec.data.impression_splits import Examples
 from nnrec.data.impressions import Rows
-from nnrec.data.stored import StoredArray
+from nnrec.data.stored import Array, StoredArray
 from nnrec.models.compiled import compiled
 from nnrec.randomness import row_keys
 
@@ -19,7 +19,21 @@ from nnrec.randomness import row_keys
 BUFFER_ROWS = 2**20
 BLOCK_ROWS = 2**13
 
-_Pool: TypeAlias = tuple[np.ndarray, Callable[[np.ndarray], Rows], np.ndarray]
+
+class _Pool(NamedTuple):
+    """Rows that are shuffled together.
+
+    Attributes:
+        row: (P,) row numbers, in the order in which they come.
+        place: (P,) where they are among what `rows` and `label` hold.
+        rows: takes some of them, by place.
+        label: of them, by place.
+    """
+
+    row: np.ndarray
+    place: np.ndarray
+    rows: Callable[[np.ndarray], Rows]
+    label: Array
 
 
 class ImpressionBatches:
@@ -88,26 +102,20 @@ class ImpressionBatches:
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; the same every time it is asked for."""
         places = None if self.scale is None else np.full(len(self.scale), -1, np.int32)
-        for at, take, local in self._pools(epoch):
-            for start in range(0, len(at), self.batch_size):
-                chosen = at[start : start + self.batch_size]
-                batch = _padded(self.examples, take(local[start : start + self.batch_size]), self.batch_size)
-                batch["label"] = padded(self.examples.label[chosen], self.batch_size)
-                batch["key"] = padded(row_keys(self.seed, epoch, self.examples.which[chosen]), self.batch_size)
+        for pool in self._pools(epoch):
+            for start in range(0, len(pool.row), self.batch_size):
+                some = slice(start, start + self.batch_size)
+                batch = _padded(self.examples, pool.rows(pool.place[some]), self.batch_size)
+                batch["label"] = padded(pool.label.take(pool.place[some]), self.batch_size)
+                batch["key"] = padded(row_keys(self.seed, epoch, pool.row[some]), self.batch_size)
                 if places is not None:
                     self._renumber(batch, places)
                 yield batch
 
     def _pools(self, epoch: int) -> Iterator[_Pool]:
-        """Parts of an epoch, shuffled: (P,) positions among the examples, and what takes which (P,) rows for them.
-
-        While one part of what lies in files is gone through, the next one is read.
-        """
-        examples = self.examples
+        """The parts of an epoch. While one of those that lie in files is gone through, the next one is read."""
         if not self.stored:
-            for number in range(self._num_pools):
-                at = self._shuffled(epoch, number)
-                yield at, examples.impressions.rows, examples.which[at]
+            yield from (self._pool(epoch, number) for number in range(self._num_pools))
             return
         with ThreadPoolExecutor(1) as reader:
             waiting = reader.submit(self._read, epoch, 0)
@@ -117,15 +125,21 @@ class ImpressionBatches:
                     waiting = reader.submit(self._read, epoch, number)
                 yield pool
 
+    def _pool(self, epoch: int, number: int) -> _Pool:
+        row, data = self.examples.which[self._shuffled(epoch, number)], self.examples.impressions
+        return _Pool(row, row, data.rows, data.label)
+
     def _read(self, epoch: int, number: int) -> _Pool:
-        at = self._shuffled(epoch, number)
+        """A part in memory."""
+        at, data = self._shuffled(epoch, number), self.examples.impressions
         order = np.argsort(at)
-        local = np.empty(len(at), np.int64)
-        local[order] = np.arange(len(at))
-        which = self.examples.which[at[order]]
-        breaks = np.flatnonzero(np.diff(at[order]) > 1) + 1
-        parts = [self.examples.impressions.rows(part) for part in np.split(which, breaks)]
-        return at, Rows.joined(parts).take, local
+        place = np.empty(len(at), np.int64)
+        place[order] = np.arange(len(at))
+        ordered = at[order]
+        blocks = np.split(self.examples.which[ordered], np.flatnonzero(np.diff(ordered) > 1) + 1)
+        rows = Rows.joined([data.rows(block) for block in blocks])
+        label = np.concatenate([data.label.take(block) for block in blocks])
+        return _Pool(self.examples.which[at], place, rows.take, label)
 
     @property
     def _pool_rows(self) -> int:

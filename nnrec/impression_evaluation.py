@@ -84,7 +84,7 @@ class ImpressionEvaluation:
             DataError: training and held-out part share a row.
             TrainingError: a prediction is not a number.
         """
-        if (shared := np.intersect1d(train.which, held_out.which, assume_unique=True)).size:
+        if (shared := train.shared(held_out)).size:
             raise DataError(
                 f"{len(shared):,} of {len(held_out):,} held-out rows are in the training part, for example row "
                 f"{shared[0]} of the data, counted from 0: figures would mean nothing. Mend the split."
@@ -97,7 +97,9 @@ class ImpressionEvaluation:
             measured.add_rows({"rmse": error**2, "mae": np.abs(error)})
             return measured
         measured.figures["auc"] = metrics.auc(label, prediction)
-        likely = np.clip(np.where(label == 1, prediction, 1 - prediction.astype(np.float64)), metrics.SMALLEST_PROBABILITY, 1)
+        likely = np.clip(
+            np.where(label == 1, prediction, 1 - prediction.astype(np.float64)), metrics.SMALLEST_PROBABILITY, 1
+        )
         measured.add_rows({"log_loss": -np.log(likely)})
         if (within := self._within_users(measured, prediction)) is not None:
             measured.per_user["gauc"], measured.figures["gauc"] = within

@@ -11,14 +11,11 @@ import pandas as pd
 import pyarrow as pa
 
 from nnrec.data.fields import Fields
-from nnrec.data.impressions import Bag, Impressions, Rows, Schema
+from nnrec.data.impressions import CHUNK_ROWS, Bag, Impressions, Rows, Schema, slices
 from nnrec.data.levels import Levels, as_text, hashed
 from nnrec.data.preprocessing import SAMPLE, NumericTransform, Preprocessing
 from nnrec.errors import DataError
 from nnrec.models.compiled import compiled
-
-# Rows that are looked at together while an encoder is fitted.
-CHUNK_ROWS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +64,8 @@ class Encoder:
         )
         longest = dict.fromkeys((name for name in schema.multi if name in seen), 0)
         share = min(1.0, SAMPLE / max(len(which), 1))
-        for start in range(0, len(which), CHUNK_ROWS):
-            rows = impressions.rows(which[start : start + CHUNK_ROWS])
+        for places in slices(len(which), CHUNK_ROWS):
+            rows = impressions.rows(which[places])
             for place, name in enumerate(schema.categorical):
                 if name in counts:
                     _count(rows.codes[:, place], counts[name])

@@ -14,9 +14,8 @@ import pandas as pd
 
 from nnrec.data.encoder import Encoder
 from nnrec.data.fields import Fields
-from nnrec.data.impressions import Impressions
+from nnrec.data.impressions import CHUNK_ROWS, Impressions, slices
 from nnrec.data.splits import TEST, TRAIN, VALIDATION, check_shares, percent
-from nnrec.data.stored import Array
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
 
@@ -27,7 +26,7 @@ class Examples:
 
     Attributes:
         impressions: the data.
-        which: (m,) int64 row numbers, ascending.
+        which: (m,) row numbers, ascending.
         encoder: for these impressions.
     """
 
@@ -71,41 +70,40 @@ class Examples:
     def item_table(self) -> pd.DataFrame | None:
         return self.impressions.item_table
 
-    @cached_property
+    @property
     def label(self) -> np.ndarray:
         """(m,) float32."""
         return self.impressions.label.take(self.which, axis=0)
 
-    @cached_property
+    @property
     def user(self) -> np.ndarray | None:
         """(m,) int32, index into `users`, -1 where missing; None where the data tell no users."""
-        return self._of(self.impressions.user)
+        name = self.impressions.schema.user
+        return None if name is None else self.impressions.codes_of(name, self.which)
 
-    @cached_property
+    @property
     def item(self) -> np.ndarray | None:
         """(m,) int32, index into `items`, likewise."""
-        return self._of(self.impressions.item)
+        name = self.impressions.schema.item
+        return None if name is None else self.impressions.codes_of(name, self.which)
 
-    @cached_property
+    @property
     def expected(self) -> np.ndarray | None:
         """(m,) float32, the true probability of the label 1, where it is known."""
-        return self._of(self.impressions.expected)
-
-    def _of(self, array: Array | None) -> np.ndarray | None:
-        return None if array is None else array.take(self.which, axis=0)
+        return None if self.impressions.expected is None else self.impressions.expected.take(self.which, axis=0)
 
     @property
     def support(self) -> np.ndarray:
         """(num_items,) int64, rows per item; empty where the data tell no items."""
-        item = np.zeros(0, np.int32) if self.item is None else self.item
-        return np.bincount(item[item >= 0], minlength=self.num_items)
+        item = self.item
+        return np.bincount([] if item is None else item[item >= 0], minlength=self.num_items)
 
     @cached_property
     def counts(self) -> np.ndarray:
         """(num_ids,) int64, how many of the rows have each id of the shared table."""
         total = np.zeros(self.fields.num_ids, np.int64)
-        for start in range(0, len(self), 2**18):
-            part = self.encoded(self.which[start : start + 2**18])
+        for places in slices(len(self), CHUNK_ROWS):
+            part = self.encoded(self.which[places])
             total += np.bincount(part["categorical"].ravel(), minlength=len(total))
             total += np.bincount(part["multi"][part["multi_share"] > 0], minlength=len(total))
         return total
@@ -117,6 +115,12 @@ class Examples:
             rows: (B,) row numbers of the impressions, such as some of `which`.
         """
         return self.encoder.encode(self.impressions.rows(rows))
+
+    def shared(self, other: Examples) -> np.ndarray:
+        """Row numbers that are among both, of the same impressions."""
+        mine = np.zeros(len(self.impressions), bool)
+        mine[self.which] = True
+        return other.which[mine[other.which]]
 
     def last_rows(self, role: str) -> np.ndarray:
         """(num_users,) or (num_items,) int64, the last row of each user or item among these; -1 where there is none.
@@ -130,8 +134,8 @@ class Examples:
         last = np.full(number, -1, np.int64)
         if index is None:
             return last
-        time = self._of(self.impressions.time)
-        order = np.arange(len(self)) if time is None else np.argsort(time, kind="stable")
+        time = self.impressions.time
+        order = np.arange(len(self)) if time is None else np.argsort(time.take(self.which, axis=0), kind="stable")
         order = order[index[order] >= 0]
         np.maximum.at(last, index[order], np.arange(len(order)))
         return np.where(last >= 0, self.which[order[last]] if len(order) else -1, -1)
@@ -167,8 +171,9 @@ class ImpressionSplit:
 
         The encoder is fitted anew on these rows. `validation` stays what it was, and is now trained on.
         """
-        which = np.union1d(self.train.which, self.validation.which)
-        train = fitted(self.train.impressions, which)
+        part = np.full(len(self.train.impressions), TEST, np.int8)
+        part[self.train.which] = part[self.validation.which] = TRAIN
+        train = fitted(self.train.impressions, _rows(part, TRAIN))
         return replace(
             self,
             train=train,
@@ -269,7 +274,7 @@ def assemble(impressions: Impressions, part: np.ndarray, how: str) -> Impression
     Raises:
         DataError: a part is empty.
     """
-    which = [np.flatnonzero(part == number) for number in (TRAIN, VALIDATION, TEST)]
+    which = [_rows(part, number) for number in (TRAIN, VALIDATION, TEST)]
     for name, rows in zip(("training", "validation", "test"), which, strict=True):
         if not len(rows):
             raise DataError(f"The {name} part is empty. Change the shares of the split, or use more data.")
@@ -284,6 +289,12 @@ def assemble(impressions: Impressions, part: np.ndarray, how: str) -> Impression
 def fitted(impressions: Impressions, which: np.ndarray) -> Examples:
     """Rows as examples, with an encoder fitted on them."""
     return Examples(impressions, which, Encoder.fit(impressions, which, impressions.preprocessing))
+
+
+def _rows(part: np.ndarray, number: int) -> np.ndarray:
+    """The rows of a part, in half the memory where their numbers allow it."""
+    rows = np.flatnonzero(part == number)
+    return rows.astype(np.int32) if len(part) < 2**31 else rows
 
 
 def _uniform(number: int, seed: int) -> np.ndarray:

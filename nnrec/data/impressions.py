@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,9 @@ from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.stored import Array
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError
+
+# Rows that are looked at together where all are gone through.
+CHUNK_ROWS = 2**18
 
 
 @dataclass(frozen=True)
@@ -189,21 +191,17 @@ class Impressions:
     def num_items(self) -> int:
         return 0 if self.schema.item is None else len(self.levels[self.schema.item])
 
-    @cached_property
-    def user(self) -> np.ndarray | None:
-        """(n,) int32, the user of each row as index into `users`, -1 where missing; None without such a column."""
-        return self._column(self.schema.user)
+    def codes_of(self, name: str, which: np.ndarray | None = None) -> np.ndarray:
+        """(m,) int32 codes of one categorical column.
 
-    @cached_property
-    def item(self) -> np.ndarray | None:
-        """(n,) int32, the item of each row as index into `items`, likewise."""
-        return self._column(self.schema.item)
-
-    def _column(self, name: str | None) -> np.ndarray | None:
-        if name is None:
-            return None
-        place, step = self.schema.categorical.index(name), 2**18
-        parts = [self.codes.take(rows, axis=0)[:, place] for rows in slices(len(self), step)]
+        Args:
+            which: (m,) row numbers; None = all.
+        """
+        place = self.schema.categorical.index(name)
+        parts = [
+            self.codes.take(rows if which is None else which[rows], axis=0)[:, place]
+            for rows in slices(len(self) if which is None else len(which), CHUNK_ROWS)
+        ]
         return np.concatenate([np.zeros(0, np.int32), *parts])
 
     def rows(self, which: np.ndarray) -> Rows:

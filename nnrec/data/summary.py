@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnrec.data.impressions import Impressions, slices
+from nnrec.data.impressions import CHUNK_ROWS, Impressions, slices
 from nnrec.data.ratings import Ratings
 from nnrec.data.sessions import Sessions
 from nnrec.data.stoplist import print_caught, records
@@ -21,7 +21,6 @@ TAIL_SHARES = (1, 10, 20)  # percent of items, most popular first
 MAX_DISTINCT = 12  # values listed one by one; more are gathered into bins
 NUM_BINS = 10
 MAX_COLUMNS = 20  # printed one by one
-CHUNK_ROWS = 2**18
 
 
 def summarise(data: Ratings | Sessions | Impressions) -> dict[str, Any]:
@@ -80,17 +79,24 @@ def _of_sessions(sessions: Sessions) -> dict[str, Any]:
 
 def _of_impressions(data: Impressions) -> dict[str, Any]:
     label = np.asarray(data.label)
+    ones = np.count_nonzero(label == 1)
+    if ones + np.count_nonzero(label == 0) == len(label):  # without sorting them
+        bars = [{"low": value, "high": value, "count": n} for value, n in ((0, len(label) - ones), (1, ones)) if n]
+        spread = {"min": float(label.min()), "mean": ones / len(label), "max": float(label.max())}
+    else:
+        bars, spread = _histogram(label), _spread(label)
     summary: dict[str, Any] = {
         "rows": len(data),
-        "labels": _spread(label) | {"histogram": _histogram(label)},
+        "labels": spread | {"histogram": bars},
         "columns": _columns(data),
         "time": _time(data),
         "parts": None if data.part is None else _events(np.asarray(data.part), ("training", "validation", "test")),
         "notes": list(data.notes),
         "stoplist": None,
     }
-    for name, index, number in (("user", data.user, data.num_users), ("item", data.item, data.num_items)):
-        if index is not None and number:
+    for name, number in (("user", data.num_users), ("item", data.num_items)):
+        if number:
+            index = data.codes_of(getattr(data.schema, name))
             counts = np.bincount(index[index >= 0], minlength=number)
             summary |= {f"{name}s": number, f"rows_per_{name}": _spread(counts)}
             if name == "item":
@@ -276,8 +282,8 @@ def _time(data: Ratings | Sessions | Impressions) -> dict[str, Any] | None:
         return None
     if data.time_kind == "order":
         return {"kind": "order"}
-    time = np.asarray(data.time)
-    first, last = int(time.min()), int(time.max())
+    parts = [data.time.take(rows) for rows in slices(len(data.time), CHUNK_ROWS)]
+    first, last = int(min(part.min() for part in parts)), int(max(part.max() for part in parts))
     return {"kind": "timestamp", "first": _date(first), "last": _date(last), "days": round((last - first) / 86_400, 1)}
 
 

@@ -69,7 +69,7 @@ def test_a_table_by_hand(log):
     assert data.numbers.ravel().tolist()[::2] == [3.5, 7] and np.isnan(data.numbers[1, 0])
     assert data.time.tolist() == [1577854800, 1578007800, 1578009600]
     assert data.users.ids.tolist() == [5] and data.items.ids.tolist() == ["007", "x"]
-    assert data.user.tolist() == [0, -1, 0] and data.item.tolist() == [0, 1, 1]
+    assert data.codes_of("who").tolist() == [0, -1, 0] and data.codes_of("what", np.array([2])).tolist() == [1]
     assert data.notes == ("Read 3 rows from log.csv.",)
 
 
