@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nnrec.data.fields import Fields
-from nnrec.data.impressions import CHUNK_ROWS, Bag, Impressions, Rows, Schema, slices
+from nnrec.data.impressions import CHUNK_ROWS, Bag, Impressions, Rows, Schema, count, slices
 from nnrec.data.levels import Levels, as_text, hashed
 from nnrec.data.preprocessing import SAMPLE, NumericTransform, Preprocessing
 from nnrec.errors import DataError
@@ -68,10 +68,10 @@ class Encoder:
             rows = impressions.rows(which[places])
             for place, name in enumerate(schema.categorical):
                 if name in counts:
-                    _count(rows.codes[:, place], counts[name])
+                    count(rows.codes[:, place], counts[name])
             for name, bag in zip(schema.multi, rows.bags, strict=True):
                 if name in counts:
-                    _count(bag.value, counts[name])
+                    count(bag.value, counts[name])
                     longest[name] = max(longest[name], int(np.diff(bag.offsets).max(initial=0)))
             for transform in transforms:
                 transform.observe(rows.numbers[:, schema.numeric.index(transform.column)], share)
@@ -247,13 +247,6 @@ class Encoder:
 def _spread(hashes: np.ndarray, number: int) -> np.ndarray:
     """1 ... number by hash, int32."""
     return (1 + hashes % np.uint64(number)).astype(np.int32)
-
-
-@compiled
-def _count(codes, counts):
-    for code in codes:
-        if code >= 0:
-            counts[code] += 1
 
 
 @compiled

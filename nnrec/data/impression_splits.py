@@ -14,10 +14,11 @@ import pandas as pd
 
 from nnrec.data.encoder import Encoder
 from nnrec.data.fields import Fields
-from nnrec.data.impressions import CHUNK_ROWS, Impressions, slices
+from nnrec.data.impressions import CHUNK_ROWS, Impressions, count, slices
 from nnrec.data.splits import TEST, TRAIN, VALIDATION, check_shares, percent
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
+from nnrec.models.compiled import compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +96,10 @@ class Examples:
     @property
     def support(self) -> np.ndarray:
         """(num_items,) int64, rows per item; empty where the data tell no items."""
-        item = self.item
-        return np.bincount([] if item is None else item[item >= 0], minlength=self.num_items)
+        counts, name = np.zeros(self.num_items, np.int64), self.impressions.schema.item
+        for places in slices(len(self), CHUNK_ROWS) if name is not None else ():
+            count(self.impressions.codes_of(name, self.which[places]), counts)
+        return counts
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -104,8 +107,8 @@ class Examples:
         total = np.zeros(self.fields.num_ids, np.int64)
         for places in slices(len(self), CHUNK_ROWS):
             part = self.encoded(self.which[places])
-            total += np.bincount(part["categorical"].ravel(), minlength=len(total))
-            total += np.bincount(part["multi"][part["multi_share"] > 0], minlength=len(total))
+            count(part["categorical"].ravel(), total)
+            count(part["multi"][part["multi_share"] > 0], total)
         return total
 
     def encoded(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -130,15 +133,14 @@ class Examples:
         Args:
             role: "user" or "item".
         """
-        index, number = (self.user, self.num_users) if role == "user" else (self.item, self.num_items)
-        last = np.full(number, -1, np.int64)
-        if index is None:
-            return last
-        time = self.impressions.time
-        order = np.arange(len(self)) if time is None else np.argsort(time.take(self.which, axis=0), kind="stable")
-        order = order[index[order] >= 0]
-        np.maximum.at(last, index[order], np.arange(len(order)))
-        return np.where(last >= 0, self.which[order[last]] if len(order) else -1, -1)
+        data, name = self.impressions, getattr(self.impressions.schema, role)
+        number = self.num_users if role == "user" else self.num_items
+        last, latest = np.full(number, -1, np.int64), np.full(number, -np.inf)
+        for places in slices(len(self), CHUNK_ROWS) if name is not None else ():
+            rows = self.which[places]
+            time = np.zeros(len(rows)) if data.time is None else data.time.take(rows, axis=0)
+            _keep_latest(data.codes_of(name, rows), time, rows, last, latest)
+        return last
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,6 +291,13 @@ def assemble(impressions: Impressions, part: np.ndarray, how: str) -> Impression
 def fitted(impressions: Impressions, which: np.ndarray) -> Examples:
     """Rows as examples, with an encoder fitted on them."""
     return Examples(impressions, which, Encoder.fit(impressions, which, impressions.preprocessing))
+
+
+@compiled
+def _keep_latest(code, time, rows, last, latest):
+    for place in range(len(rows)):
+        if code[place] >= 0 and time[place] >= latest[code[place]]:
+            last[code[place]], latest[code[place]] = rows[place], time[place]
 
 
 def _rows(part: np.ndarray, number: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.stored import Array
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError
+from nnrec.models.compiled import compiled
 
 # Rows that are looked at together where all are gone through.
 CHUNK_ROWS = 2**18
@@ -204,6 +205,13 @@ class Impressions:
         ]
         return np.concatenate([np.zeros(0, np.int32), *parts])
 
+    def count_of(self, name: str) -> np.ndarray:
+        """(num_levels,) int64, how many rows hold each level of a categorical column."""
+        place, counts = self.schema.categorical.index(name), np.zeros(len(self.levels[name]), np.int64)
+        for rows in slices(len(self), CHUNK_ROWS):
+            count(self.codes.take(rows, axis=0)[:, place], counts)
+        return counts
+
     def rows(self, which: np.ndarray) -> Rows:
         """Some rows, in memory.
 
@@ -241,6 +249,18 @@ def fingerprint_of(digests: Mapping[str, str], levels: Mapping[str, Levels]) -> 
     for name in sorted(levels):
         digest.update(f"{name}\n".encode() + np.ascontiguousarray(levels[name].hashes).tobytes())
     return digest.hexdigest()[:16]
+
+
+def count(codes: np.ndarray, counts: np.ndarray) -> None:
+    """Adds to `counts` (n,) int64 how often each code comes in `codes`; negative ones count for nothing."""
+    _count(codes, counts)
+
+
+@compiled
+def _count(codes, counts):
+    for code in codes:
+        if code >= 0:
+            counts[code] += 1
 
 
 def slices(length: int, step: int) -> list[np.ndarray]:

@@ -96,8 +96,7 @@ def _of_impressions(data: Impressions) -> dict[str, Any]:
     }
     for name, number in (("user", data.num_users), ("item", data.num_items)):
         if number:
-            index = data.codes_of(getattr(data.schema, name))
-            counts = np.bincount(index[index >= 0], minlength=number)
+            counts = data.count_of(getattr(data.schema, name))
             summary |= {f"{name}s": number, f"rows_per_{name}": _spread(counts)}
             if name == "item":
                 summary["long_tail"] = _long_tail(counts)
