@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from nnrec.console import ProgressBar
 from nnrec.data.attributes import aligned, read_item_table
 from nnrec.data.columns import VERSION, Meaning, collected, from_columns, opened
 from nnrec.data.impressions import Impressions, Schema
@@ -146,16 +147,30 @@ def cached(
     if cache == "auto":
         large = sum(stat.st_size for stat in stats) > IN_MEMORY_BYTES
         cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "nnrec" if large else None
+
+    def read(folder: Path | None) -> Impressions:
+        with ProgressBar("reading MiB", sum(stat.st_size for stat in stats) >> 20, transient=True) as bar:
+            return collected(_watched(chunks(), bar), meaning, source, folder)
+
     if cache is None:
-        return collected(chunks(), meaning, source)
+        return read(None)
     told = [[str(file.absolute()), stat.st_size, stat.st_mtime_ns] for file, stat in zip(files, stats, strict=True)]
     parts = [len(table.files) for table in tables]
     made = json.dumps([VERSION, told, parts, asdict(meaning), details], sort_keys=True)
     name = f"{files[0].name.partition('.')[0]}-{hashlib.sha256(made.encode()).hexdigest()[:16]}"
     folder = Path(cache).expanduser().absolute() / name
     if not folder.is_dir():
-        collected(chunks(), meaning, source, folder)
+        read(folder)
     return opened(folder).noted(f"Arrays in {folder}.")
+
+
+def _watched(chunks: Iterator[Chunk], bar: ProgressBar) -> Iterator[Chunk]:
+    size = 0
+    for chunk in chunks:
+        yield chunk
+        size += chunk.size
+        bar.advance((size >> 20) - bar.done)
+        bar.report("")
 
 
 def from_frame(

@@ -157,7 +157,7 @@ class _Parser:
         for number, name in enumerate(self.names):
             which = np.flatnonzero(field == number)
             columns[name] = self._column(name, which, row[which], texts, value, len(lines), chunk)
-        return Chunk(columns, chunk.where, chunk.part)
+        return chunk._replace(columns=columns)
 
     def _cut(self, entries: pa.Array, row: np.ndarray, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
         good = pc.match_substring_regex(entries, r"^[0-9]{1,18}:[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$")

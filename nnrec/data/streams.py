@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.csv
@@ -17,6 +17,9 @@ from nnrec.errors import ConfigError, DataError
 BLOCK_BYTES = 2**24
 BATCH_ROWS = 2**17
 
+# Rows, and how far into the file, in bytes, they go.
+_Batch: TypeAlias = tuple[pa.RecordBatch, int]
+
 
 class Chunk(NamedTuple):
     """Some rows of a source.
@@ -25,11 +28,13 @@ class Chunk(NamedTuple):
         columns: name -> array; those of text files are strings.
         where: the place of a row (counted from 0), such as "log.csv, line 12".
         part: 0 of the training file, 1 of the validation file, 2 of the test file.
+        size: bytes of the source that were read for it, about.
     """
 
     columns: Mapping[str, pa.Array]
     where: Callable[[int], str]
     part: int = 0
+    size: int = 0
 
 
 class TableFiles:
@@ -102,21 +107,25 @@ class TableFiles:
             found = self._names(file)
             names = {name: resolve(column, found, str(file)) for name, column in columns.items()}
             read = self._parquet_batches if _is_parquet(file) else self._text_batches
-            before = 0
-            for batch in read(file, names, found):
-                yield Chunk({name: batch[of_file] for name, of_file in names.items()}, self._where(file, before), part)
-                before += len(batch)
+            before, passed = 0, 0
+            for batch, reached in read(file, names, found):
+                columns = {name: batch[of_file] for name, of_file in names.items()}
+                yield Chunk(columns, self._where(file, before), part, reached - passed)
+                before, passed = before + len(batch), reached
 
     def _where(self, file: Path, before: int) -> Callable[[int], str]:
         return lambda row: place(file, before + row, self.header)
 
-    def _parquet_batches(self, file: Path, names: Mapping[str, str], found: list[str]) -> Iterator[pa.RecordBatch]:
+    def _parquet_batches(self, file: Path, names: Mapping[str, str], found: list[str]) -> Iterator[_Batch]:
+        source, size, done = _parquet(file), file.stat().st_size, 0
         try:
-            yield from _parquet(file).iter_batches(BATCH_ROWS, columns=list(dict.fromkeys(names.values())))
+            for batch in source.iter_batches(BATCH_ROWS, columns=list(dict.fromkeys(names.values()))):
+                done += len(batch)
+                yield batch, size * done // max(source.metadata.num_rows, 1)
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{file} is damaged: {error}") from error
 
-    def _text_batches(self, file: Path, names: Mapping[str, str], found: list[str]) -> Iterator[pa.RecordBatch]:
+    def _text_batches(self, file: Path, names: Mapping[str, str], found: list[str]) -> Iterator[_Batch]:
         text = self._text(file, next(Text(file, ",", self.header, self.encoding).lines())[1])
         read = pa.csv.ReadOptions(
             block_size=BLOCK_BYTES, encoding=self.encoding, column_names=found, skip_rows=int(self.header)
@@ -129,11 +138,11 @@ class TableFiles:
             null_values=self.missing,
             strings_can_be_null=True,
         )
-        done = 0
+        done, size = 0, file.stat().st_size
         try:
             with pa.input_stream(str(file), compression="detect") as stream:
                 for batch in pa.csv.open_csv(stream, read, parse, convert):
-                    yield batch
+                    yield batch, min(stream.tell(), size)
                     done += len(batch)
         except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
             raise _explained(text, len(found), done, error) from error

@@ -79,8 +79,8 @@ def _of_sessions(sessions: Sessions) -> dict[str, Any]:
 
 def _of_impressions(data: Impressions) -> dict[str, Any]:
     label = np.asarray(data.label)
-    ones = np.count_nonzero(label == 1)
-    if ones + np.count_nonzero(label == 0) == len(label):  # without sorting them
+    ones = int(np.count_nonzero(label == 1))
+    if ones + int(np.count_nonzero(label == 0)) == len(label):  # without sorting them
         bars = [{"low": value, "high": value, "count": n} for value, n in ((0, len(label) - ones), (1, ones)) if n]
         spread = {"min": float(label.min()), "mean": ones / len(label), "max": float(label.max())}
     else:
