@@ -71,7 +71,7 @@ class Encoder:
                     count(rows.codes[:, place], counts[name])
             for name, bag in zip(schema.multi, rows.bags, strict=True):
                 if name in counts:
-                    count(bag.value, counts[name])
+                    count(np.asarray(bag.value), counts[name])
                     longest[name] = max(longest[name], int(np.diff(bag.offsets).max(initial=0)))
             for transform in transforms:
                 transform.observe(rows.numbers[:, schema.numeric.index(transform.column)], share)

@@ -97,8 +97,9 @@ class Examples:
     def support(self) -> np.ndarray:
         """(num_items,) int64, rows per item; empty where the data tell no items."""
         counts, name = np.zeros(self.num_items, np.int64), self.impressions.schema.item
-        for places in slices(len(self), CHUNK_ROWS) if name is not None else ():
-            count(self.impressions.codes_of(name, self.which[places]), counts)
+        if name is not None:
+            for places in slices(len(self), CHUNK_ROWS):
+                count(self.impressions.codes_of(name, self.which[places]), counts)
         return counts
 
     @cached_property

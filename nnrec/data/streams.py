@@ -109,8 +109,8 @@ class TableFiles:
             read = self._parquet_batches if _is_parquet(file) else self._text_batches
             before, passed = 0, 0
             for batch, reached in read(file, names, found):
-                columns = {name: batch[of_file] for name, of_file in names.items()}
-                yield Chunk(columns, self._where(file, before), part, reached - passed)
+                arrays = {name: batch[of_file] for name, of_file in names.items()}
+                yield Chunk(arrays, self._where(file, before), part, reached - passed)
                 before, passed = before + len(batch), reached
 
     def _where(self, file: Path, before: int) -> Callable[[int], str]:
@@ -142,7 +142,7 @@ class TableFiles:
         try:
             with pa.input_stream(str(file), compression="detect") as stream:
                 for batch in pa.csv.open_csv(stream, read, parse, convert):
-                    yield batch, min(stream.tell(), size)
+                    yield batch, min(stream.tell(), size) if stream.seekable() else 0
                     done += len(batch)
         except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
             raise _explained(text, len(found), done, error) from error

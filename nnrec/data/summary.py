@@ -81,7 +81,8 @@ def _of_impressions(data: Impressions) -> dict[str, Any]:
     label = np.asarray(data.label)
     ones = int(np.count_nonzero(label == 1))
     if ones + int(np.count_nonzero(label == 0)) == len(label):  # without sorting them
-        bars = [{"low": value, "high": value, "count": n} for value, n in ((0, len(label) - ones), (1, ones)) if n]
+        found = {0.0: len(label) - ones, 1.0: ones}
+        bars: Any = [{"low": value, "high": value, "count": number} for value, number in found.items() if number]
         spread = {"min": float(label.min()), "mean": ones / len(label), "max": float(label.max())}
     else:
         bars, spread = _histogram(label), _spread(label)
