@@ -101,15 +101,16 @@ class ImpressionBatches:
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; the same every time it is asked for."""
-        places = None if self.scale is None else np.full(len(self.scale), -1, np.int32)
+        seen, number = None if self.scale is None else np.full(len(self.scale), -1, np.int64), 0
         for pool in self._pools(epoch):
             for start in range(0, len(pool.row), self.batch_size):
                 some = slice(start, start + self.batch_size)
                 batch = _padded(self.examples, pool.rows(pool.place[some]), self.batch_size)
                 batch["label"] = padded(pool.label.take(pool.place[some]), self.batch_size)
                 batch["key"] = padded(row_keys(self.seed, epoch, pool.row[some]), self.batch_size)
-                if places is not None:
-                    self._renumber(batch, places)
+                if seen is not None:
+                    self._renumber(batch, seen, number)
+                    number += 1
                 yield batch
 
     def _pools(self, epoch: int) -> Iterator[_Pool]:
@@ -164,18 +165,16 @@ class ImpressionBatches:
         together = np.concatenate(at)[start - begins : stop - begins]
         return np.random.default_rng([self.seed, epoch, pool]).permutation(together)
 
-    def _renumber(self, batch: Batch, places: np.ndarray) -> None:
+    def _renumber(self, batch: Batch, seen: np.ndarray, number: int) -> None:
         assert self.scale is not None
-        width = sum(batch[name].shape[1] for name in ("categorical", "multi"))
-        found = np.empty(min(self.batch_size * width, len(places)), np.int32)
-        count = 0
-        for name in ("categorical", "multi"):
-            batch[name], count = _number(batch[name], places, found, count)
-        touched = found[:count]
-        places[touched] = -1
+        names = ("categorical", "multi")
+        most = min(self.batch_size * sum(batch[name].shape[1] for name in names), len(seen))
+        touched, scale, count = np.empty(most, np.int32), np.empty(most, np.float32), 0
+        for name in names:
+            batch[name], count = _number(batch[name], number, seen, self.scale, touched, scale, count)
         room = self.room if count <= self.room else roomy(count)
-        batch["touched"] = padded(touched, room, fill=touched[0] if count else 0)
-        batch["touched_scale"] = padded(self.scale[touched], room)
+        batch["touched"] = padded(touched[:count], room, fill=touched[0] if count else 0)
+        batch["touched_scale"] = padded(scale[:count], room)
 
 
 def blocks(examples: Examples, rows: int) -> Iterator[Batch]:
@@ -206,13 +205,14 @@ def _padded(examples: Examples, rows: Rows, size: int) -> Batch:
 
 
 @compiled
-def _number(ids, places, found, count):
-    result = np.empty(ids.shape, np.int32)
+def _number(ids, number, seen, every_scale, touched, scale, count):
+    # Of an id, the last batch that held it and its place there share a number: nothing has to be cleared in between.
+    result, base = np.empty(ids.shape, np.int32), number << 32
     for row in range(ids.shape[0]):
         for column in range(ids.shape[1]):
             name = ids[row, column]
-            if places[name] < 0:
-                places[name], found[count] = count, name
+            if seen[name] < base:
+                seen[name], touched[count], scale[count] = base + count, name, every_scale[name]
                 count += 1
-            result[row, column] = places[name]
+            result[row, column] = seen[name] - base
     return result, count

@@ -199,7 +199,8 @@ class RandomRows:
 
     def __call__(self, impressions: Impressions, seed: int) -> ImpressionSplit:
         drawn = _uniform(len(impressions), seed)
-        part = np.where(drawn < self.test, TEST, TRAIN).astype(np.int8)
+        part = np.full(len(drawn), TRAIN, np.int8)
+        part[drawn < self.test] = TEST
         part[(drawn >= self.test) & (drawn < self.test + (1 - self.test) * self.validation)] = VALIDATION
         how = f"A random {percent(self.test)} of the rows for test, {percent(self.validation)} of the rest for "
         return assemble(impressions, part, f"{how}validation, seed {seed}")
