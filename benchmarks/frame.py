@@ -249,7 +249,11 @@ def call(python: str, *arguments: object, backend: str = "tensorflow") -> str:
 def compare(
     name: str, case: Case, repeats: int, epochs: int, folder: Path, pythons: Mapping[str, str | None]
 ) -> dict[str, dict]:
-    """Medians of each peer; they take turns. `pythons`: beginnings of names, and who measures such peers; None = nobody."""
+    """Medians of each peer; they take turns.
+
+    Args:
+        pythons: beginnings of names, and the interpreters of such peers; None = they are left out.
+    """
     data = folder / f"{name.replace('/', '-')}.npz"
     call(sys.executable, "--make", name, data)
 

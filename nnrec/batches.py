@@ -110,9 +110,7 @@ class RowBatches:
             of entries (at least 1) a column's probability is proportional; needs `touched`.
     """
 
-    varying = frozenset(
-        ("row", "column", "value", "weight", "touched", "touched_scale", "negative", "negative_scale")
-    )
+    varying = frozenset(("row", "column", "value", "weight", "touched", "touched_scale", "negative", "negative_scale"))
 
     def __init__(
         self,

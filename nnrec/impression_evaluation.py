@@ -67,8 +67,8 @@ class ImpressionEvaluation:
         label = held_out.label
         if len(label) and label.min() == label.max():
             raise DataError(
-                f"All {len(label):,} held-out rows have the label {label[0]:g}: there is nothing to tell apart. Hold out "
-                "more rows, or look at how labels are read."
+                f"All {len(label):,} held-out rows have the label {label[0]:g}: there is nothing to tell apart. "
+                "Hold out more rows, or look at how labels are read."
             )
 
     def __call__(self, model: Any, train: Examples, held_out: Examples, depth: Depth = "all") -> MeasuredImpressions:
@@ -119,8 +119,8 @@ class ImpressionEvaluation:
         prediction = np.concatenate(found)
         if wrong := int((~np.isfinite(prediction)).sum()):
             raise TrainingError(
-                f"{wrong:,} of {len(prediction):,} predictions are not a number. Lower trainer.learning_rate, or look for "
-                "extreme values in numeric columns."
+                f"{wrong:,} of {len(prediction):,} predictions are not a number. Lower trainer.learning_rate, or look "
+                "for extreme values in numeric columns."
             )
         return prediction
 

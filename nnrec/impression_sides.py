@@ -44,7 +44,9 @@ class Sides:
             last = train.last_rows(role)
             arrays[f"{role}.known"] = last >= 0
             rows, columns = last[last >= 0], _columns(train.fields, train.encoder.schema.side(role))
-            chunks = [train.encoded(rows[start : start + CHUNK_ROWS]) for start in range(0, max(len(rows), 1), CHUNK_ROWS)]
+            chunks = [
+                train.encoded(rows[start : start + CHUNK_ROWS]) for start in range(0, max(len(rows), 1), CHUNK_ROWS)
+            ]
             for name, places in columns.items():
                 arrays[f"{role}.{name}"] = np.concatenate([chunk[name][:, places] for chunk in chunks])
         return cls(train.encoder, arrays)
@@ -113,8 +115,8 @@ def histories_of(train: Examples) -> Rows | None:
 
 def _columns(fields: Fields, names: Collection[str]) -> dict[str, np.ndarray]:
     """The columns of each array of a batch that belong to these fields, ascending."""
-    multi = [np.arange(within.start, within.stop) for name, within in zip(fields.multi, fields.multi_slices, strict=True)
-             if name in names]  # fmt: skip
+    slices = zip(fields.multi, fields.multi_slices, strict=True)
+    multi = [np.arange(within.start, within.stop) for name, within in slices if name in names]
     places = {
         "categorical": [place for place, name in enumerate(fields.categorical) if name in names],
         "multi": np.concatenate(multi) if multi else [],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from nnrec.batches import bucket
 from nnrec.data.streams import TableFiles
@@ -94,7 +95,9 @@ def known_users(run: Run, context: Mapping[str, Any] | None = None) -> Requests:
     return _requests(run, users, np.arange(number), given)
 
 
-def requested(run: Run, source: pd.DataFrame | str | Path, layout: Mapping[str, Any], context: Mapping | None) -> Requests:
+def requested(
+    run: Run, source: pd.DataFrame | str | Path, layout: Mapping[str, Any], context: Mapping | None
+) -> Requests:
     """Users and situations from a table: a column of users under its name in the data, and any others of the data.
 
     Args:
@@ -144,19 +147,27 @@ class ImpressionTopN(TopN):
         schema = _schema(run)
         if schema.item is None:
             raise ConfigError(
-                f"The data of {run.folder.path} have no column of items (data.source.item), so there are no lists. Score "
-                "rows with rows=<file>."
+                f"The data of {run.folder.path} have no column of items (data.source.item), so there are no lists. "
+                "Score rows with rows=<file>."
             )
         super().__init__(run, n, exclude_seen, barred)
         self.sides: Sides = run.sides
         unknown = ~self.sides.known("item")
         self.barred = unknown if barred is None else barred | unknown
-        self.ranker: Any = run.model
+        model: Any = run.model
         every = np.arange(len(run.items))
-        self.ranker.hold_items(self.sides.batch("item", every, pd.DataFrame(index=every)), schema.side("item"))
+        model.hold_items(self.sides.batch("item", every, pd.DataFrame(index=every)), schema.side("item"))
+        self.ranker = model
+
+    def schema(self, people: Any) -> pa.Schema:
+        """Names and types of the columns; what is known of each request stands behind those of `TopN`, as text."""
+        schema = super().schema(people)
+        for name in people.given.columns:
+            schema = schema.append(pa.field(name, pa.string()))
+        return schema
 
     def blocks(self, people: Any) -> Iterator[Block]:
-        schema = self.schema(people)
+        schema, plain = self.schema(people), super().schema(people)
         size = int(np.clip(BLOCK_ENTRIES // len(self.run.items), 1, min(1024, bucket(len(people)))))
         for start in range(0, len(people), size):
             rows = people.which[start : start + size]
@@ -166,7 +177,11 @@ class ImpressionTopN(TopN):
             seen = self._seen(people, rows) if self.exclude_seen else None
             items, values = (found[: len(rows)] for found in top_items(scores, self.n, seen=seen, barred=self.barred))
             values = self.ranker.as_estimates(values)
-            yield self._block(people.users.ids[rows], items, values, np.zeros(len(rows), bool), schema)
+            block = self._block(people.users.ids[rows], items, values, np.zeros(len(rows), bool), plain)
+            table, request = block.table, pa.array(np.nonzero(items >= 0)[0])
+            for name, column in people.given.iloc[rows].items():
+                table = table.append_column(schema.field(name), _as_text(column).take(request))
+            yield block._replace(table=table)
 
     def _seen(self, people: Requests, rows: np.ndarray) -> dict[str, np.ndarray] | None:
         """What the users of these requests have clicked."""
@@ -208,15 +223,20 @@ def _schema(run: Run) -> Schema:
     return run.sides.encoder.schema
 
 
+def _as_text(column: pd.Series) -> pa.Array:
+    cells = ["|".join(map(str, cell)) if isinstance(cell, list) else cell for cell in column]
+    return pa.array([None if cell is None or cell != cell else str(cell) for cell in cells], pa.string())
+
+
 def _lists_in(frame: pd.DataFrame, run: Run, schema: Schema) -> pd.DataFrame:
     """The frame with text in multi-valued columns cut into lists."""
     separator = run.config.data.get("source", {}).get("multi_separator", "|")
-    cut = {
-        name: [[part.strip() for part in cell.split(separator)] if isinstance(cell, str) else cell for cell in frame[name]]
-        for name in schema.multi
-        if name in frame.columns
-    }
-    return frame.assign(**cut) if cut else frame
+    frame = frame.copy(deep=False)
+    for name in schema.multi:
+        if name in frame.columns:
+            cells = frame[name].astype(object)
+            frame[name] = [[s.strip() for s in c.split(separator)] if isinstance(c, str) else c for c in cells]
+    return frame
 
 
 def _read(source: str | Path, layout: Mapping[str, Any]) -> pd.DataFrame:

@@ -157,7 +157,9 @@ def _session(run: Run, people: Any) -> Table | str:
 def _situation(run: Run, people: Any) -> str:
     row = people.which[0]
     index, known = int(people.index[row]), people.given.iloc[row]
-    clicked = "" if index < 0 or people.histories is None else f", who clicked {people.histories.lengths[index]:,} items"
+    clicked = (
+        "" if index < 0 or people.histories is None else f", who clicked {people.histories.lengths[index]:,} items"
+    )
     told = ", ".join(f"{name} {value}" for name, value in known.items() if not pd.isna(value))
     return f"User {people.users.ids[row]}{clicked}" + (f"; {told}:" if told else ":")
 

@@ -16,12 +16,17 @@ from nnrec.metrics.legend import formatted, legend
 # Beside the metric that decides, those of these that there are, at the first cutoff where they have one; where the
 # terminal is too narrow the last ones go first.
 SHOWN = (
-    "rmse", "ndcg", "recall", "recall_min", "catalogue_coverage", "diversity", "novelty", "hit_rate", "mrr", "auc", "log_loss",
-    "gauc", "calibration_error",
+    "rmse", "ndcg", "recall", "recall_min", "catalogue_coverage", "diversity", "novelty", "hit_rate", "mrr",
+    "auc", "log_loss", "gauc", "calibration_error",
 )  # fmt: skip
 TIMES = ("seconds", "users_per_second")
 # Headings that say the same in less.
-SHORT = {"catalogue_coverage": "coverage", "calibration_error": "calibration", "seconds": "train s", "users_per_second": "ranked/s"}
+SHORT = {
+    "catalogue_coverage": "coverage",
+    "calibration_error": "calibration",
+    "seconds": "train s",
+    "users_per_second": "ranked/s",
+}
 SURE = 0.05
 
 

@@ -70,6 +70,6 @@ def _show(run: Run, source: str | Path, layout: Mapping[str, Any]) -> None:
     for name in (*frame.columns, COLUMN):
         table.add_column(str(name), justify="right" if name == COLUMN else "left")
     for row, value in zip(frame.itertuples(index=False), score_frame(run, frame), strict=True):
-        table.add_row(*("" if cell is None else str(cell) for cell in row), f"{value:.4f}")
+        table.add_row(*("" if cell is None or cell != cell else str(cell) for cell in row), f"{value:.4f}")
     console.print(table)
     console.print("All rows: output=scored.csv")

@@ -27,9 +27,9 @@ def auc_by_group(group: np.ndarray, label: np.ndarray, score: np.ndarray, num_gr
     # A row's place in its group, from 1 on; of rows that tie, the mean of their places.
     starts = np.searchsorted(group, np.arange(num_groups))
     place = np.arange(1, len(group) + 1) - starts[group]
-    tie = np.flatnonzero(np.r_[True, (np.diff(group) > 0) | (np.diff(levels) > 0)]) if len(group) else []
+    tie = np.flatnonzero(np.r_[[True] * bool(len(group)), (np.diff(group) > 0) | (np.diff(levels) > 0)])
     lengths = np.diff(np.r_[tie, len(group)])
-    rank = np.repeat(np.add.reduceat(place, tie) / lengths, lengths) if len(group) else place
+    rank = np.repeat(place[tie] + (lengths - 1) / 2, lengths)
     positives = np.bincount(group, positive, num_groups)
     negatives = np.bincount(group, ~positive, num_groups)
     above = np.bincount(group, rank * positive, num_groups) - positives * (positives + 1) / 2
@@ -70,5 +70,5 @@ def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 20) -> C
     place = np.searchsorted(edges, probability, side="right")
     rows = np.bincount(place, minlength=len(edges) + 1)
     there = rows > 0
-    sums = (np.bincount(place, values, len(rows))[there] / rows[there] for values in (probability, label))
-    return Calibration(*sums, rows[there])
+    predicted, observed = (np.bincount(place, of, len(rows))[there] / rows[there] for of in (probability, label))
+    return Calibration(predicted, observed, rows[there])

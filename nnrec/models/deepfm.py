@@ -8,33 +8,29 @@ from typing import Any, Literal, NamedTuple, get_args
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import expit
 
-from nnrec.batches import Batch, rows_per_batch
+from nnrec.batches import Batch
 from nnrec.data.fields import Fields
-from nnrec.errors import ConfigError, DataError, RunError
+from nnrec.errors import ConfigError
 from nnrec.fused import fused
-from nnrec.impression_batches import ImpressionBatches
-from nnrec.models.base import Recommender
 from nnrec.models.device_function import device_function
 from nnrec.models.hidden import HiddenLayer
+from nnrec.models.impression_recommender import ImpressionRecommender, Task, columns_of
 from nnrec.models.network import Layer, Weights
-from nnrec.models.scorer import Capability
 
 # Units of the first layer held at a time when all pairs of queries and items are scored.
 PAIR_ENTRIES = 2**24
 
-Task = Literal["click", "rating"]
 Numeric = Literal["embedded", "raw"]
 
 
-class DeepFM(Recommender):
+class DeepFM(ImpressionRecommender):
     """Scores rows of (user, item, context) features; parts of it are models of their own.
 
     Paper: Guo, Tang, Ye, Li, He: DeepFM: A Factorization-Machine based Neural Network for CTR Prediction, IJCAI 2017,
     equations 1 to 4; Rendle: Factorization Machines, ICDM 2010, equation 1 and lemma 3.1 (`hidden_units=()`); Cheng et
-    al.: Wide & Deep Learning for Recommender Systems, 2016, equation 3 (`second_order=False`). With fields f of the row,
-    each with a vector v_f and a weight w_f,
+    al.: Wide & Deep Learning for Recommender Systems, 2016, equation 3 (`second_order=False`). With fields f of the
+    row, each with a vector v_f and a weight w_f,
 
         z = b + sum_f w_f + 1/2 sum over the vectors' components of [(sum_f v_f)^2 - sum_f v_f^2] + MLP(v_1, v_2, ...)
 
@@ -43,8 +39,8 @@ class DeepFM(Recommender):
     of fields, and the deep part share the vectors.
 
     In: batches of encoded rows, see `ImpressionBatches`. Out: (B,) float32 z. Loss: the mean over the rows of
-    softplus(z) - y z, the cross-entropy of sigmoid(z) (task "click"), or of (z - y)^2 (task "rating"), plus l2 / 2 times
-    the squares of all vectors and weights of the fields.
+    softplus(z) - y z, the cross-entropy of sigmoid(z) (task "click"), or of (z - y)^2 (task "rating"), plus l2 / 2
+    times the squares of all vectors and weights of the fields.
 
     Scoring: the score of a user, an item and a context is z. Sums over the fields fall into a part of the user and
     context and a part of the item, and so does the first layer of the MLP: each is computed once (`encode`, `prepare`),
@@ -71,7 +67,6 @@ class DeepFM(Recommender):
         initial_spread: standard deviation of the vectors and weights at the beginning.
     """
 
-    family = "impressions"
     row_sparse = True
     fuses_step = False
 
@@ -91,22 +86,19 @@ class DeepFM(Recommender):
         initial_spread: float = 0.01,
         name: str = "deepfm",
     ) -> None:
-        super().__init__(name=name, autocast=False)
+        super().__init__(fields, task, name)
         self.options: dict[str, Any] = {
             "first_order": first_order, "second_order": second_order, "hidden_units": tuple(hidden_units),
             "embedding_dim": embedding_dim, "numeric": numeric, "task": task, "dropout": dropout,
             "batch_normalization": batch_normalization, "l2": l2, "initial_spread": initial_spread,
         }  # fmt: skip
         _check_options(self.options)
-        self.fields = fields if isinstance(fields, Fields) else Fields.from_dict(fields)
-        self.task, self.l2, self.first_order, self.second_order = task, l2, first_order, second_order
-        self.capabilities: frozenset[Capability] = frozenset({"rating_scale"} if task == "rating" else ())
+        self.l2, self.first_order, self.second_order = l2, first_order, second_order
         self.dim = embedding_dim if second_order or hidden_units else 0
         self.raw = numeric == "raw"
         self._build(tuple(hidden_units), initial_spread, dropout, batch_normalization)
         self._items: Any = None  # the part of each item, see `_part`
         self._item_fields = np.zeros(0, np.float32)
-        self._functions: dict[str, Any] = {}
         self.built = True
 
     def _build(self, units: tuple[int, ...], spread: float, dropout: float, batch_normalization: bool) -> None:
@@ -117,8 +109,6 @@ class DeepFM(Recommender):
         self.row_tables = (self.table,)
         numeric_width = width if not self.raw else int(self.first_order)
         self.numbers = self.add_weight((len(fields.numeric), numeric_width), drawn, name="numbers", **plain)
-        self.bias = self.add_weight((), "zeros", name="bias", **plain)
-        self.scale = self.add_weight((2,), "zeros", name="rating_scale", trainable=False, **plain)
         self.num_vectors = len(fields.categorical) + len(fields.multi) + len(fields.numeric) * (not self.raw)
         self.hidden: list[HiddenLayer] = []
         inner, source, draws = self.num_vectors * self.dim + len(fields.numeric) * self.raw, "fields", 0
@@ -136,46 +126,10 @@ class DeepFM(Recommender):
     def get_config(self) -> dict[str, Any]:
         return {"fields": self.fields.to_dict(), **self.options, "name": self.name}
 
-    @property
-    def rating_scale(self) -> Any:  # type: ignore[override]
-        """(lowest, highest) of the ratings it learnt from; None of clicks."""
-        return ops.convert_to_numpy(self.scale) if self.task == "rating" else None
-
-    def adapt(self, train: Any) -> None:
-        """Starts from the mean label.
-
-        Raises:
-            DataError: labels of clicks that are neither 0 nor 1.
-        """
-        label = np.asarray(train.label)
-        mean, low, high = float(label.mean(dtype=np.float64)), float(label.min()), float(label.max())
-        if self.task == "click" and not ((label == 0) | (label == 1)).all():
-            raise DataError(
-                f"The labels lie between {low:g} and {high:g}, and model.task=click needs 0 and 1. Predict them as they "
-                "are with model.task=rating, or say in the data from which value on they are 1."
-            )
-        if self.task == "click":
-            mean = float(np.clip(mean, 1e-4, 1 - 1e-4))
-            mean = float(np.log(mean / (1 - mean)))
-        self.bias.assign(mean)
-        self.scale.assign([low, high])
-
-    def training_batches(self, train: Any, batch_size: int | Literal["auto"], seed: int) -> ImpressionBatches:
-        """Rows in a random order. "auto" gives about 200 steps per epoch, with 64 to 4,096 rows each."""
-        size = (
-            int(np.clip(rows_per_batch(len(train) // 200, len(train)), 64, 4096))
-            if batch_size == "auto"
-            else batch_size
-        )
-        return ImpressionBatches(train, size, seed=seed, touched=True)
-
     def call(self, batch: Batch, training: bool = False) -> Any:
         """(B,) scores; adds the loss."""
         score = self._score(batch, training)
-        label, weight = batch["label"], batch["weight"]
-        error = ops.softplus(score) - label * score if self.task == "click" else ops.square(score - label)
-        size = ops.cast(ops.shape(label)[0], "float32")
-        self.add_loss(ops.sum(weight * error) / size + self._penalty(batch))
+        self.add_loss(self.mean_error(score, batch) + self._penalty(batch))
         return score
 
     def _score(self, batch: Batch, training: bool = False) -> Any:
@@ -238,17 +192,6 @@ class DeepFM(Recommender):
 
     # Scoring
 
-    def estimate(self, batch: Batch) -> np.ndarray:
-        """(B,) float32: probabilities that labels are 1, or ratings within the scale of those it learnt from."""
-
-        if "estimate" not in self._functions:
-            self._functions["estimate"] = device_function(self._score, self.weights)
-        return self.as_estimates(ops.convert_to_numpy(self._functions["estimate"](_inputs(batch))))
-
-    def as_estimates(self, scores: np.ndarray) -> np.ndarray:
-        """What scores z say: probabilities, or ratings."""
-        return expit(scores) if self.task == "click" else np.clip(scores, *self.rating_scale)
-
     def hold_items(self, batch: Batch, names: Collection[str]) -> None:
         """Takes notice of the items that are to be scored.
 
@@ -289,7 +232,7 @@ class DeepFM(Recommender):
 
         if "part" not in self._functions:
             self._functions["part"] = device_function(compute, self.weights)
-        return self._functions["part"](_inputs(batch), side)
+        return self._functions["part"](columns_of(batch), side)
 
     def _pairs(self, queries: Any, held: Any) -> Any:
         """(B, m) scores of all pairs."""
@@ -329,20 +272,14 @@ def second_order(vectors: Any) -> Any:
     return 0.5 * ops.sum(ops.square(total) - ops.sum(ops.square(vectors), axis=1), axis=1)
 
 
-def _inputs(batch: Batch) -> Batch:
-    """What of a batch says what it is about."""
-    return {name: batch[name] for name in ("categorical", "multi", "multi_share", "numeric")}
-
-
 def _glorot(units: int) -> keras.initializers.Initializer:
     limit = (6 / (units + 1)) ** 0.5
     return keras.initializers.RandomUniform(-limit, limit)
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    for name, choices in (("numeric", get_args(Numeric)), ("task", get_args(Task))):
-        if options[name] not in choices:
-            raise ConfigError(f"model.{name} must be one of {', '.join(choices)}. Received: {options[name]!r}")
+    if options["numeric"] not in get_args(Numeric):
+        raise ConfigError(f"model.numeric must be embedded or raw. Received: {options['numeric']!r}")
     units = options["hidden_units"]
     if any(not isinstance(size, int) or size < 1 for size in units):
         raise ConfigError(f"model.hidden_units must list whole numbers from 1 on. Received: {list(units)}")

@@ -35,7 +35,9 @@ def impressions_section(comparison: Comparison) -> Section:
         ]
         for column in data["columns"]
     ]
-    return Section("data", "The data", [], [Facts(facts), Table("Columns", ["name", "kind", "values", "missing"], rows)])
+    return Section(
+        "data", "The data", [], [Facts(facts), Table("Columns", ["name", "kind", "values", "missing"], rows)]
+    )
 
 
 def calibration_section(comparison: Comparison) -> Section | None:
