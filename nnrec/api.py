@@ -35,7 +35,7 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None) -> Run:
         data: what to train on instead of a named data set: `Ratings`, `Sessions`, `Impressions`, or a data frame with
             the columns user, item and, where there are such, rating, time, weight, event; for a model of sessions
             with session, item and, where there is one, time; for a model of impressions with label and any others
-            (see `nnrec.data.impression_readers.from_frame`).
+            (see `nnrec.data.impression_readers.from_frame`; settings are then those of data=impressions).
 
     Returns:
         The finished run.
@@ -44,8 +44,13 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None) -> Run:
         >>> run = nnrec.train("model=autorec", "data=ml-1m")  # doctest: +SKIP
         >>> run.recommend(user=42)  # doctest: +SKIP
     """
-    named = [] if data is None else ["data.name=frame"]
-    return Run(pipeline.execute(compose("train", [*overrides, *named]), data))
+    settings = list(overrides)
+    if data is not None:
+        chosen = any(override.startswith("data=") for override in overrides)
+        if not chosen and compose("train", overrides).data.get("family") == "impressions":
+            settings.append("data=impressions")  # not those of the simulation
+        settings.append("data.name=frame")
+    return Run(pipeline.execute(compose("train", settings), data))
 
 
 def load(path: str | Path) -> Run:
