@@ -8,8 +8,8 @@ was `Measured`; `main` does the rest:
 `fit_nnrec`, `fit_keras` and `fit_torch` are the training loops of the contenders "nnrec", "keras" and "torch";
 `DenseRows` makes ratings dense for the latter two. A contender whose name begins with "torch" runs in the interpreter
 given by --torch, which needs torch and NumPy only: hence nothing else is imported here until it is used; so does one
-whose name begins with one of `others` in an interpreter given by an option of that name. One whose name ends with "-jax"
-runs on JAX, the others on TensorFlow.
+whose name begins with one of `others` in an interpreter given by an option of that name. One whose name ends with
+"-jax" runs on JAX, the others on TensorFlow.
 """
 
 from __future__ import annotations
