@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,6 +26,7 @@ from nnrec.errors import ConfigError, DataError
 
 # Part of the name of what is kept in files: raised when their content changes.
 VERSION = 1
+_Gathered: TypeAlias = tuple[dict[str, Any], dict[str, Array], dict[str, Levels]]
 TIME_FEATURES = ("hour", "weekday")
 
 
@@ -74,35 +76,51 @@ def collected(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Pa
     Raises:
         DataError: no row; a label, number or time that cannot be used; the message says where.
     """
-    schema = meaning.schema
-    place = None if folder is None else folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    if place is not None:
-        place.mkdir(parents=True)
+    if folder is None:
+        return _assembled(*_gathered(chunks, meaning, source, None))
+    _remove_leftovers(folder)
+    place = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        pile = _Pile(place, schema, meaning.time is not None)
-        levels: dict[str, Levels] = {name: Levels() for name in (*schema.categorical, *schema.multi)}
-        for chunk in chunks:
-            if len(chunk.columns[meaning.label]):
-                _take_up(chunk, meaning, levels, pile)
-        arrays, digests, parts = pile.finish()
-        if not len(arrays["label"]):
-            raise DataError(f"{source} is empty: it holds no row of data.")
-        note = f"Read {len(arrays['label']):,} rows from {source}."
-        if len(parts) < 2:
-            arrays.pop("part"), digests.pop("part")
-        about = {"schema": asdict(schema), "hash": fingerprint_of(digests, levels), "notes": [note]}
-        if place is None or folder is None:
-            return _assembled(about, arrays, levels)
+        place.mkdir(parents=True)
+        about, arrays, levels = _gathered(chunks, meaning, source, place)
         about["arrays"] = {name: [str(array.dtype), array.shape] for name, array in arrays.items()}
         for number, known in enumerate(levels.values()):
             table = pa.table({"level": known.strings})
             with pa.ipc.new_file(str(place / f"levels.{number}.arrow"), table.schema) as writer:
                 writer.write_table(table)
         (place / "about.json").write_text(json.dumps(about), encoding="utf-8")
-        os.replace(place, folder)
-        return opened(folder)
+        if not folder.is_dir():  # another process may have been quicker
+            os.replace(place, folder)
+    except OSError as error:
+        raise DataError(
+            f"Cannot write to {place}: {error.strerror or error}. Choose another data.source.cache."
+        ) from error
     finally:
-        if place is not None:
+        shutil.rmtree(place, ignore_errors=True)
+    return opened(folder)
+
+
+def _gathered(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Path | None) -> _Gathered:
+    """What is to be known about impressions, their arrays, and their levels."""
+    schema = meaning.schema
+    pile = _Pile(folder, schema, meaning.time is not None)
+    levels: dict[str, Levels] = {name: Levels() for name in (*schema.categorical, *schema.multi)}
+    for chunk in chunks:
+        if len(chunk.columns[meaning.label]):
+            _take_up(chunk, meaning, levels, pile)
+    arrays, digests, parts = pile.finish()
+    if not len(arrays["label"]):
+        raise DataError(f"{source} is empty: it holds no row of data.")
+    if len(parts) < 2:
+        arrays.pop("part"), digests.pop("part")
+    note = f"Read {len(arrays['label']):,} rows from {source}."
+    return {"schema": asdict(schema), "hash": fingerprint_of(digests, levels), "notes": [note]}, arrays, levels
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what a process that was killed had written of this folder."""
+    for place in folder.parent.glob(f".{folder.name}.*.tmp"):
+        if not psutil.pid_exists(int(place.name.split(".")[-2])):
             shutil.rmtree(place, ignore_errors=True)
 
 
@@ -127,7 +145,7 @@ def opened(folder: Path) -> Impressions:
     return _assembled(about, arrays, levels)
 
 
-def _assembled(about: Mapping[str, Any], arrays: Mapping[str, Array], levels: Mapping[str, Levels]) -> Impressions:
+def _assembled(about: dict[str, Any], arrays: Mapping[str, Array], levels: Mapping[str, Levels]) -> Impressions:
     schema = Schema.from_dict(about["schema"])
     bags = tuple(Bag(arrays[f"offsets.{n}"], arrays[f"value.{n}"]) for n in range(len(schema.multi)))
     return Impressions(
@@ -202,12 +220,12 @@ def _take_up(chunk: Chunk, meaning: Meaning, levels: Mapping[str, Levels], pile:
         columns |= {name: pa.array(made[name]) for name in meaning.time_features}
     codes = np.empty((number, len(schema.categorical)), np.int32)
     for place, name in enumerate(schema.categorical):
-        codes[:, place] = levels[name].add(as_text(columns[name]))
+        codes[:, place] = levels[name].add(_text(columns[name], name, chunk))
     pile.add("codes", codes)
     found = [numbers(columns[name], name, chunk) for name in schema.numeric]
     pile.add("numbers", np.stack(found, axis=1) if found else np.zeros((number, 0)))
     for place, name in enumerate(schema.multi):
-        lengths, values = cells(columns[name], meaning.multi_separator)
+        lengths, values = cells(columns[name], meaning.multi_separator, name, chunk)
         starts = [0] if not pile.lengths[f"offsets.{place}"] else []
         ends = pile.lengths[f"value.{place}"] + np.cumsum(lengths)
         pile.add(f"offsets.{place}", np.concatenate([starts, ends]))
@@ -240,19 +258,35 @@ def numbers(column: pa.Array, label: str, chunk: Chunk) -> np.ndarray:
     return result
 
 
-def cells(column: pa.Array, separator: str) -> tuple[np.ndarray, pa.Array]:
+def _text(column: pa.Array, name: str, chunk: Chunk) -> pa.Array:
+    """A column as strings.
+
+    Raises:
+        DataError: its values are of a kind that is none of texts, numbers or dates.
+    """
+    try:
+        return as_text(column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        advice = "List it in multi, or leave it out." if pa.types.is_nested(column.type) else "Leave it out."
+        raise DataError(
+            f"{chunk.where(0)}: column {name!r} holds {column.type}, no texts or numbers. {advice}"
+        ) from error
+
+
+def cells(column: pa.Array, separator: str, name: str, chunk: Chunk) -> tuple[np.ndarray, pa.Array]:
     """The values of a multi-valued column: (n,) how many each row has, and all of them as strings.
 
     Args:
         column: of lists, or of strings with this separator between the values. Empty values do not count.
+        name, chunk: where it comes from, for messages.
     """
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
     if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
-        column = pc.split_pattern(as_text(column), separator)
+        column = pc.split_pattern(_text(column, name, chunk), separator)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    values = pc.utf8_trim_whitespace(as_text(column.flatten()))
+    values = pc.utf8_trim_whitespace(_text(column.flatten(), name, chunk))
     kept = pc.fill_null(pc.not_equal(values, ""), False).to_numpy(zero_copy_only=False)
     if not kept.all():
         row = np.repeat(np.arange(len(lengths)), lengths)[kept]

@@ -114,6 +114,11 @@ def read_frappe(folder: str | Path) -> Impressions:
     """
     place = Path(folder).expanduser()
     train, validation, test = (place / f"frappe.{part}.libfm" for part in ("train", "validation", "test"))
+    for path in (train, validation, test):
+        if not path.is_file():
+            raise DataError(
+                f"Frappe is not in {place.absolute()}: no file {path.name}. Set data_root or data.source.folder."
+            )
     impressions = read_libfm(train, validation, test, fields=FRAPPE, user="user", item="item", cache=None)
     if not (place / "frappe.csv").is_file():
         return impressions

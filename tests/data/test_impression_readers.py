@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -126,6 +127,31 @@ def test_arrays_are_made_once_until_the_source_changes(log, tmp_path):
     os.utime(log, (1, 1))
     assert read(log, cache=cache).numbers.take(np.array([0]))[0, 0] == 4.5
     assert len(list(cache.iterdir())) == 3
+
+
+def test_what_a_killed_process_left_is_removed(log, tmp_path):
+    read(log, cache=tmp_path / "cache")
+    (folder,) = (tmp_path / "cache").iterdir()
+    alive, dead = (folder.with_name(f".{folder.name}.{pid}.tmp") for pid in (os.getppid(), 2**22 + 1))
+    for place in (alive, dead):
+        shutil.copytree(folder, place)
+    shutil.rmtree(folder)
+    read(log, cache=tmp_path / "cache")
+    assert sorted((tmp_path / "cache").iterdir()) == sorted([folder, alive])
+
+
+def test_a_cache_that_cannot_be_written(log, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=r"Cannot write to .*: Not a directory. Choose another data.source.cache"):
+        read(log, cache=tmp_path / "cache")
+
+
+def test_a_column_of_another_kind(tmp_path):
+    pd.DataFrame({"label": [1], "c": [["a", "b"]]}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(
+        DataError, match=r"x.parquet, row 1: column 'c' holds list<.*>, no texts or numbers. List it in"
+    ):
+        read_impressions(tmp_path / "x.parquet")
 
 
 def test_what_was_broken_off_leaves_nothing(log, tmp_path):

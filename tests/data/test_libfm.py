@@ -109,8 +109,13 @@ def test_frappe(frappe, write):
         read_frappe(folder)
 
 
+def test_frappe_that_is_not_there(tmp_path):
+    with pytest.raises(DataError, match=f"Frappe is not in {tmp_path}: no file frappe.train.libfm. Set data_root"):
+        read_frappe(tmp_path)
+
+
 def test_frappe_itself(real_data):
     data = read_frappe(real_data("frappe"))
     assert len(data) == 288_609 and np.bincount(data.part).tolist() == [202_027, 57_722, 28_860]
-    assert (data.num_users, data.num_items) == (957, 4_082) and data.label.sum() == 96_203 - 0
+    assert (data.num_users, data.num_items) == (957, 4_082) and data.label.sum() == 96_203
     assert data.item_table["title"].notna().mean() > 0.9
