@@ -235,7 +235,9 @@ def _lists_in(frame: pd.DataFrame, run: Run, schema: Schema) -> pd.DataFrame:
     for name in schema.multi:
         if name in frame.columns:
             cells = frame[name].astype(object)
-            frame[name] = [[s.strip() for s in c.split(separator)] if isinstance(c, str) else c for c in cells]
+            frame[name] = [
+                [s.strip() for s in c.split(separator) if s.strip()] if isinstance(c, str) else c for c in cells
+            ]
     return frame
 
 

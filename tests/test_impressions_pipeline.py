@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import TINY_DATA
 
 import nnrec
 from nnrec import prediction
@@ -141,11 +142,13 @@ def test_ratings(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["model=popularity", "data=simulated_impressions"], "model=popularity learns from ratings, and data="),
-        (["model=deepfm", "data=simulated_ratings"], "model=deepfm learns from impressions, and data="),
+        (
+            ["model=popularity", "data=simulated_impressions", *TINY[5:]],
+            "model=popularity learns from ratings, and data=",
+        ),
+        (["model=deepfm", *TINY_DATA], "model=deepfm learns from impressions, and data=simulated_ratings are ratings"),
     ],
 )
 def test_what_does_not_go_together(settings, message, tmp_path):
-    small = ["data.source.num_users=60", "data.source.num_items=25"]
     with pytest.raises(ConfigError, match=message):
-        nnrec.train(*settings, *small, f"run_dir={tmp_path / 'run'}")
+        nnrec.train(*settings, f"run_dir={tmp_path / 'run'}")
