@@ -14,6 +14,7 @@ from hydra.utils import get_method, get_object
 from omegaconf import OmegaConf
 
 from nnrec.config import build, compose, config_folder
+from nnrec.data.fields import Fields
 from nnrec.data.filters import apply_filters
 from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.session_filters import filter_sessions
@@ -49,7 +50,10 @@ def test_models(name):
     fits(config.model, skipped=("name",))
     assert config.model.name == name
     assert config.run_dir.startswith(f"runs/{name}/")
-    sizes = {"num_items": 4} if config.data.get("family") == "sessions" else {"num_users": 3, "num_items": 4}
+    sizes = {
+        "sessions": {"num_items": 4},
+        "impressions": {"fields": Fields(("device",), (3,))},
+    }.get(config.data.get("family"), {"num_users": 3, "num_items": 4})
     assert build(config.model, "model", **sizes).name == name
 
 
