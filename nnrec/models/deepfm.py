@@ -166,7 +166,7 @@ class DeepFM(ImpressionRecommender):
                 sums = sums + ops.sum(numbers * self.numbers[:, 0], axis=1)
         if self.second_order:
             sums = sums + second_order(vectors)
-        inputs = ops.reshape(vectors, [-1, self.num_vectors * self.dim])
+        inputs = ops.reshape(vectors, [ops.shape(vectors)[0], self.num_vectors * self.dim])
         if self.raw:
             inputs = ops.concatenate([inputs, numbers], axis=1)
         return _Combined(sums, ops.cast(inputs, self.compute_dtype), ops.sum(vectors, axis=1))
