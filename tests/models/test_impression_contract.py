@@ -27,7 +27,7 @@ pytestmark = pytest.mark.neural
 
 TINY = {"embedding_dim": 4, "initial_spread": 0.1}
 NOISY = {"dropout": 0.2, "batch_normalization": True, "numeric": "raw", "l2": 1e-3}
-TRAINER = Trainer(epochs=4, batch_size=32, learning_rate=0.02, refit=False)
+TRAINER = Trainer(epochs=12, batch_size=32, learning_rate=0.02, refit=False)
 CASES = [*((name, {}) for name in IMPRESSION_NAMES), ("deepfm", NOISY), ("deepfm", {"task": "rating"})]
 # All that differs between cases for what takes several trainings.
 FEW = [("deepfm", NOISY), ("linear", {})]
@@ -150,7 +150,7 @@ def test_what_interacts_is_told_by_models_that_multiply(case):
     genre = np.char.startswith(rows().items.ids[genres].astype(str), "1")
     alike = genre == (np.array(rows().impressions.levels["device"].strings)[devices] == "tablet")
     gap = estimates(model)[alike].mean() - estimates(model)[~alike].mean()
-    assert (gap > 0.25) == (case[0] != "linear")
+    assert (gap > 0.2) == (case[0] != "linear")
 
 
 def test_an_interrupted_training_resumes_bit_for_bit(few, tmp_path):
