@@ -7,8 +7,9 @@ was `Measured`; `main` does the rest:
 
 `fit_nnrec`, `fit_keras` and `fit_torch` are the training loops of the contenders "nnrec", "keras" and "torch";
 `DenseRows` makes ratings dense for the latter two. A contender whose name begins with "torch" runs in the interpreter
-given by --torch, which needs torch and NumPy only: hence nothing else is imported here until it is used. One whose name
-ends with "-jax" runs on JAX, the others on TensorFlow.
+given by --torch, which needs torch and NumPy only: hence nothing else is imported here until it is used; so does one
+whose name begins with one of `others` in an interpreter given by an option of that name. One whose name ends with
+"-jax" runs on JAX, the others on TensorFlow.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def fit_stage(make: Callable[[], Any], train: Any, epochs: int, **settings: Any)
     """Trains the model that `make` builds on ratings or sessions, as `train.py` does; `settings` are the trainer's."""
     from nnrec import backend
 
-    backend.start("cpu")
+    backend.start("cpu", settings.get("precision", "float32"))
     import keras
 
     from nnrec.trainer import Trainer
@@ -245,14 +246,24 @@ def call(python: str, *arguments: object, backend: str = "tensorflow") -> str:
     return done.stdout
 
 
-def compare(name: str, case: Case, repeats: int, epochs: int, folder: Path, torch: str | None) -> dict[str, dict]:
-    """Medians of each peer; they take turns."""
+def compare(
+    name: str, case: Case, repeats: int, epochs: int, folder: Path, pythons: Mapping[str, str | None]
+) -> dict[str, dict]:
+    """Medians of each peer; they take turns.
+
+    Args:
+        pythons: beginnings of names, and the interpreters of such peers; None = they are left out.
+    """
     data = folder / f"{name.replace('/', '-')}.npz"
     call(sys.executable, "--make", name, data)
-    runs: dict[str, list[dict]] = {peer: [] for peer in case.peers if torch or not peer.startswith("torch")}
+
+    def python_of(peer: str) -> str | None:
+        return next((python for start, python in pythons.items() if peer.startswith(start)), sys.executable)
+
+    runs: dict[str, list[dict]] = {peer: [] for peer in case.peers if python_of(peer)}
     for _ in range(repeats):
         for peer in runs:
-            python = torch if torch and peer.startswith("torch") else sys.executable
+            python = python_of(peer) or sys.executable
             backend = "jax" if peer.endswith("-jax") else "tensorflow"
             printed = call(python, "--measure", name, peer, data, epochs, backend=backend)
             runs[peer].append(json.loads(printed.splitlines()[-1]))
@@ -331,6 +342,7 @@ def main(
     sizes: tuple[str, ...] = (),
     make: Callable[[Any, Path | None, Path], None] = make_data,
     show: Callable[[str, dict[str, dict[str, dict]]], None] = print_comparison,
+    others: tuple[str, ...] = (),
     repeats: int = 3,
     epochs: int = 4,
 ) -> None:
@@ -345,6 +357,7 @@ def main(
         sizes: what those sizes are.
         make: writes the arrays of a case, as `make_data` does.
         show: prints the results, as `print_comparison` does.
+        others: beginnings of the names of contenders that need an interpreter of their own.
         repeats, epochs: how often, unless the command line says otherwise.
     """
     crossover = crossover or {}
@@ -353,6 +366,8 @@ def main(
     parser.add_argument("--repeats", type=int, default=repeats, help="processes per peer")
     parser.add_argument("--epochs", type=int, default=epochs, help="per process; the first is shown apart")
     parser.add_argument("--torch", help="a Python with PyTorch and NumPy; without it, this one if it has PyTorch")
+    for other in others:
+        parser.add_argument(f"--{other}", help=f"a Python with {other}; without it, {other} is left out")
     parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -369,10 +384,11 @@ def main(
     if options.epochs < 2:
         parser.error("--epochs must be at least 2: the first is shown apart")
     torch = options.torch or (sys.executable if importlib.util.find_spec("torch") else None)
+    pythons = {"torch": torch, **{other: getattr(options, other) for other in others}}
     with tempfile.TemporaryDirectory() as folder:
 
         def run(chosen: Mapping[str, Case]) -> dict[str, dict[str, dict]]:
-            how = options.repeats, options.epochs, Path(folder), torch
+            how = options.repeats, options.epochs, Path(folder), pythons
             return {name: compare(name, case, *how) for name, case in chosen.items()}
 
         if options.case != "crossover":

@@ -11,6 +11,7 @@ from nnrec import pipeline
 from nnrec.config import build, compose
 from nnrec.course import CourseEvaluation
 from nnrec.errors import RunError
+from nnrec.impression_sides import Sides
 from nnrec.learning import build_model, weighed
 from nnrec.runs import RunFolder
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from nnrec.data.ratings import Ratings
-    from nnrec.data.sessions import Sessions
+    from nnrec.data import Data
     from nnrec.data.stoplist import Words
     from nnrec.live import LiveSession
     from nnrec.models.scorer import Scorer
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from nnrec.runs import StoredRows
 
 
-def train(*overrides: str, data: pd.DataFrame | Ratings | Sessions | None = None) -> Run:
+def train(*overrides: str, data: pd.DataFrame | Data | None = None) -> Run:
     """Trains a model as `python train.py <overrides>` does.
 
     Args:
         overrides: as on the command line: "model=autorec", "trainer.epochs=5", ...
-        data: ratings or sessions to train on instead of a named data set: `Ratings`, `Sessions`, or a data frame with
+        data: what to train on instead of a named data set: `Ratings`, `Sessions`, `Impressions`, or a data frame with
             the columns user, item and, where there are such, rating, time, weight, event; for a model of sessions
-            with session, item and, where there is one, time.
+            with session, item and, where there is one, time; for a model of impressions with label and any others
+            (see `nnrec.data.impression_readers.from_frame`; settings are then those of data=impressions).
 
     Returns:
         The finished run.
@@ -43,8 +44,13 @@ def train(*overrides: str, data: pd.DataFrame | Ratings | Sessions | None = None
         >>> run = nnrec.train("model=autorec", "data=ml-1m")  # doctest: +SKIP
         >>> run.recommend(user=42)  # doctest: +SKIP
     """
-    named = [] if data is None else ["data.name=frame"]
-    return Run(pipeline.execute(compose("train", [*overrides, *named]), data))
+    settings = list(overrides)
+    if data is not None:
+        chosen = any(override.startswith("data=") for override in overrides)
+        if not chosen and compose("train", overrides).data.get("family") == "impressions":
+            settings.append("data=impressions")  # not those of the simulation
+        settings.append("data.name=frame")
+    return Run(pipeline.execute(compose("train", settings), data))
 
 
 def load(path: str | Path) -> Run:
@@ -60,7 +66,7 @@ def compare(
     *overrides: str,
     runs: Sequence[Run | str | Path] = (),
     models: Sequence[str] = (),
-    data: pd.DataFrame | Ratings | None = None,
+    data: pd.DataFrame | Data | None = None,
 ) -> pd.DataFrame:
     """Compares finished runs, or models that it trains, as `python compare.py <overrides>` does.
 
@@ -109,17 +115,25 @@ class Run:
 
     @property
     def family(self) -> str:
-        """What it learnt from: "ratings" or "sessions"."""
+        """What it learnt from: "ratings", "sessions" or "impressions"."""
         return str(self.config.data.get("family", "ratings"))
 
     @cached_property
     def model(self) -> Scorer:
         """The trained model."""
         pipeline.start_backend(self.config)
-        sizes = {"num_items": len(self.items)} | ({"num_users": len(self.users)} if len(self.users) else {})
+        sizes: dict[str, Any] = {"num_items": len(self.items)}
+        sizes |= {"num_users": len(self.users)} if len(self.users) else {}
+        if self.family == "impressions":
+            sizes = {"fields": self.sides.encoder.fields}
         model = build_model(self.config, sizes)
         model.load_state(self.folder.read_arrays("weights.npz"))
         return model
+
+    @cached_property
+    def sides(self) -> Sides:
+        """Of a model of impressions: the encoder, and what goes with each user and item."""
+        return Sides.read(self.folder)
 
     @cached_property
     def histories(self) -> StoredRows:
@@ -140,6 +154,7 @@ class Run:
         stoplist: Ids | None = None,
         candidates: Ids | None = None,
         stopwords: Words | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
         """The best items for some people, or for everybody.
 
@@ -147,13 +162,15 @@ class Run:
             user: a raw user id, or a list of them; None = all. Of a model of sessions: session ids.
             history: of somebody not seen in training: {item id: rating}, or a data frame with
                 columns item, rating and, for several people, user. Of a model of sessions: the item ids of a session
-                in order, or a data frame with columns session, item and perhaps time.
+                in order, or a data frame with columns session, item and perhaps time. Of a model of impressions: a
+                data frame with a row for each list wanted: the user, and columns of the data that are known (context).
             top_n: how many items each.
-            exclude_seen: whether to leave out what is in the history; "auto" = for users, not in sessions.
+            exclude_seen: whether to leave out what is in the history; "auto" = where that are ratings.
             stoplist: item ids never to recommend, as a list or a file (see conf/predict.yaml).
             candidates: item ids to choose from, likewise.
             stopwords: words, as a list or a file: items with one in their title or categories are never
                 recommended, and are printed; `nnrec.data.stoplist` says how words match.
+            context: of a model of impressions: values of columns that hold for all lists, such as {"hour": 18}.
 
         Returns:
             Columns user_id (or session_id), item_id, rank (from 1), score, title (where known), source; see
@@ -167,7 +184,24 @@ class Run:
         """
         from nnrec.recommend import recommend
 
-        return recommend(self, user, history, top_n, exclude_seen, stoplist, candidates, stopwords)
+        return recommend(self, user, history, top_n, exclude_seen, stoplist, candidates, stopwords, context)
+
+    def predict(self, rows: pd.DataFrame) -> np.ndarray:
+        """Of a model of impressions: the probability, or rating, of each row.
+
+        Args:
+            rows: columns of the data; those that are not there are unknown.
+
+        Returns:
+            (n,) float32.
+
+        Raises:
+            ConfigError: another model.
+            DataError: no column of the data is there, or a numeric one holds something else.
+        """
+        from nnrec.impression_top import score_frame
+
+        return score_frame(self, rows)
 
     def session(self, exclude_seen: bool = False) -> LiveSession:
         """A session that goes on, event by event; see `nnrec.live.LiveSession`."""
@@ -175,7 +209,7 @@ class Run:
 
         return LiveSession(self, exclude_seen)
 
-    def evaluate(self, data: pd.DataFrame | Ratings | None = None) -> dict[str, float]:
+    def evaluate(self, data: pd.DataFrame | Data | None = None) -> dict[str, float]:
         """Measures the model again on the test part of its data.
 
         Args:

@@ -23,7 +23,7 @@ from nnrec.runs import RunFolder, atomic
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nnrec.data.ratings import Ratings
+    from nnrec.data import Data
 
 # Settings of the comparison itself, which the models' own training does not know.
 OWN = ("runs", "models", "seeds", "folds", "sort_by", "people", "output")
@@ -35,7 +35,7 @@ INSTEAD = {
 }
 
 
-def execute(config: Any, overrides: Sequence[str], data: pd.DataFrame | Ratings | None = None) -> Comparison:
+def execute(config: Any, overrides: Sequence[str], data: pd.DataFrame | Data | None = None) -> Comparison:
     """Does what a composed comparison configuration asks for.
 
     Args:

@@ -22,10 +22,10 @@ class TrainingBatches(Protocol):
 
     Attributes:
         num_examples: rows, or events, that an epoch goes through.
-        static: whether every array has the same shape in every batch.
+        varying: the names of those arrays, flat ones, whose length is not the same in every batch.
     """
 
-    static: bool
+    varying: frozenset[str]
 
     @property
     def num_examples(self) -> int: ...
@@ -58,6 +58,30 @@ def padded(array: np.ndarray, size: int, fill: float = 0) -> np.ndarray:
     return result
 
 
+def touch_chance(counts: np.ndarray, num_rows: int, batch_size: int) -> np.ndarray:
+    """P(a batch has one of the rows that hold an id), averaged over an epoch's batches.
+
+    Args:
+        counts: (n,) how many rows hold each id.
+        num_rows: all rows, in a random order.
+        batch_size: rows of a batch; the last one has what is left.
+
+    Returns:
+        (n,) float64.
+    """
+    from scipy.special import gammaln
+
+    def touched(size: int) -> np.ndarray:
+        # Hypergeometric: 1 - C(rows - count, size) / C(rows, size)
+        rest = np.maximum(num_rows - counts, size)
+        missed = gammaln(rest + 1) - gammaln(rest - size + 1) - gammaln(num_rows + 1) + gammaln(num_rows - size + 1)
+        return np.where(num_rows - counts < size, 1.0, -np.expm1(missed))
+
+    full, left = divmod(num_rows, batch_size)
+    share = full * touched(min(batch_size, num_rows)) + (touched(left) if left else 0.0)
+    return share / max(full + (left > 0), 1)
+
+
 class RowBatches:
     """Batches of sparse rows, each a dict of flat arrays padded to a few sizes.
 
@@ -86,7 +110,7 @@ class RowBatches:
             of entries (at least 1) a column's probability is proportional; needs `touched`.
     """
 
-    static = False
+    varying = frozenset(("row", "column", "value", "weight", "touched", "touched_scale", "negative", "negative_scale"))
 
     def __init__(
         self,
@@ -114,20 +138,8 @@ class RowBatches:
 
     def _touched_scale(self) -> np.ndarray:
         """(num_columns,) float32: 1 / P(a batch touches the column), averaged over an epoch's batches."""
-        from scipy.special import gammaln
-
-        rows = len(self.which)
         counts = np.bincount(self.rows.take(self.which).ids, minlength=self.rows.num_columns)
-
-        def touched(size: int) -> np.ndarray:
-            # Hypergeometric: 1 - C(rows - count, size) / C(rows, size)
-            rest = np.maximum(rows - counts, size)
-            missed = gammaln(rest + 1) - gammaln(rest - size + 1) - gammaln(rows + 1) + gammaln(rows - size + 1)
-            return np.where(rows - counts < size, 1.0, -np.expm1(missed))
-
-        full, left = divmod(rows, self.batch_size)
-        share = full * touched(min(self.batch_size, rows)) + (touched(left) if left else 0.0)
-        share /= max(len(self), 1)
+        share = touch_chance(counts, len(self.which), self.batch_size)
         if self.num_negatives:
             share = 1 - (1 - share) * (1 - self.probability) ** self.num_negatives
         reached = (counts > 0) | (self.num_negatives > 0)

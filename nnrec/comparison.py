@@ -17,7 +17,7 @@ from nnrec.metrics.legend import better
 from nnrec.results import Repeat, Result, flat
 
 # Which metric decides where nobody says so: the first of these that there is.
-DEFAULT_ORDER = ("ndcg", "recall_min", "recall", "hit_rate", "rmse", "mae")
+DEFAULT_ORDER = ("ndcg", "recall_min", "recall", "hit_rate", "auc", "log_loss", "rmse", "mae")
 # ... of sessions.
 DEFAULT_ORDER_OF_SESSIONS = ("recall", "mrr", "ndcg")
 

@@ -44,7 +44,7 @@ def writer(path: Path, file_format: str, schema: pa.Schema) -> Iterator[Write]:
     Args:
         path: the file; one that is there is replaced.
         file_format: a name of `FORMATS`.
-        schema: of the tables: user_id, item_id, rank, score, perhaps title, source.
+        schema: of the tables.
 
     Raises:
         RunError: the file cannot be written.
@@ -112,9 +112,10 @@ def _text(path: Path) -> TextIO:
 
 
 def _records(table: pa.Table) -> Iterator[tuple]:
-    """Rows; scores as the shortest decimal that is the same float32."""
-    score = table["score"].cast(pa.string()).cast(pa.float64())
-    table = table.set_column(table.schema.get_field_index("score"), "score", score)
+    """Rows; float32 as the shortest decimal that is the same."""
+    for place, column in enumerate(table.schema):
+        if column.type == pa.float32():
+            table = table.set_column(place, column.name, table[place].cast(pa.string()).cast(pa.float64()))
     return zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 

@@ -16,6 +16,7 @@ from nnrec.config import build
 from nnrec.data.ratings import Ratings
 from nnrec.data.splits import HeldOut
 from nnrec.data.weighting import age_weighted
+from nnrec.impression_sides import Sides, histories_of
 from nnrec.measured import Measured
 from nnrec.models.fitted import Fitted
 from nnrec.models.scorer import Scorer
@@ -159,8 +160,12 @@ class Learning:
         """Writes what predictions need."""
         folder.write_arrays("weights.npz", self.model.state())
         folder.write_arrays("item_counts.npz", {"count": split.train.support})
-        if self.config.keep_histories and isinstance(split.train, Ratings):
-            folder.write_histories(split.train.rows("user"))
+        histories = split.train.rows("user") if isinstance(split.train, Ratings) else None
+        if self.evaluation.family == "impressions":
+            Sides.of(split.train).write(folder)
+            histories = histories_of(split.train)
+        if self.config.keep_histories and histories is not None:
+            folder.write_histories(histories)
 
         vectors = self.model.item_vectors()
         if vectors is not None:

@@ -10,8 +10,6 @@ from nnrec import backend, data
 from nnrec.config import build, check_seed
 from nnrec.console import console, results_table, show_table
 from nnrec.course import Course, CourseEvaluation
-from nnrec.data.ratings import Ratings
-from nnrec.data.sessions import Sessions
 from nnrec.data.summary import print_summary, summarise
 from nnrec.errors import ConfigError, DataError, Interrupted, RunError
 from nnrec.learning import Learning
@@ -20,15 +18,23 @@ from nnrec.report import write_report
 from nnrec.runs import RunFolder
 
 # What an epoch goes through, and what is ranked, by the family of the data.
-WORDS = {"ratings": ("rows", "users"), "sessions": ("events", "sessions")}
+WORDS = {"ratings": ("rows", "users"), "sessions": ("events", "sessions"), "impressions": ("rows", "rows")}
+# What to choose, by the family of the data.
+EVALUATIONS = {"ratings": "default", "sessions": "next_item", "impressions": "clicks"}
+SPLITS = {
+    "ratings": "random, ...",
+    "sessions": "last_sessions, last_days or given_sessions",
+    "impressions": "usual_rows, random_rows, last_rows or given_rows",
+}
+DATA = {"ratings": "ml-1m", "sessions": "simulated_clicks, data=yoochoose1_64", "impressions": "simulated_impressions"}
 
 
-def execute(config: Any, frame: pd.DataFrame | Ratings | Sessions | None = None) -> RunFolder:
+def execute(config: Any, frame: pd.DataFrame | data.Data | None = None) -> RunFolder:
     """Runs a composed training configuration to its end, or resumes the run that it names.
 
     Args:
         config: the configuration, composed from conf/train.yaml.
-        frame: ratings or sessions instead of `config.data`.
+        frame: ratings, sessions or impressions instead of `config.data`.
 
     Returns:
         The folder of the finished run.
@@ -83,7 +89,7 @@ def plan(config: Any, ratings: Any) -> Learning | Course:
     if evaluation.family != ratings.family:
         raise ConfigError(
             f"{type(evaluation).__name__} measures models of {evaluation.family}, and data={config.data.name} are "
-            f"{ratings.family}. Choose evaluation={'next_item' if ratings.family == 'sessions' else 'default'}."
+            f"{ratings.family}. Choose evaluation={EVALUATIONS[ratings.family]}."
         )
     if isinstance(evaluation, CourseEvaluation):
         course = Course(config, trainer, evaluation, ratings)
@@ -94,18 +100,17 @@ def plan(config: Any, ratings: Any) -> Learning | Course:
     return Learning(config, trainer, evaluation, split)
 
 
-def _splitter(config: Any, data: Ratings | Sessions) -> Any:
+def _splitter(config: Any, data: data.Data) -> Any:
     splitter = build(config.split, "split")
     if getattr(splitter, "family", "ratings") != data.family:
-        choices = "last_sessions, last_days or given_sessions" if data.family == "sessions" else "random, ..."
         raise ConfigError(
             f"{type(splitter).__name__} does not split {data.family}, which data={config.data.name} are. Choose "
-            f"split={choices}."
+            f"split={SPLITS[data.family]}."
         )
     return splitter
 
 
-def _model_class(config: Any, data: Ratings | Sessions) -> Any:
+def _model_class(config: Any, data: data.Data) -> Any:
     """The class of the model, None where it is none of ours.
 
     Raises:
@@ -119,13 +124,11 @@ def _model_class(config: Any, data: Ratings | Sessions) -> Any:
         return None
     if not issubclass(model, Scorer):
         return None
-    family = model.family
-    if (family == "sessions") != (data.family == "sessions"):
-        learns = "sessions" if family == "sessions" else "ratings"
-        advice = "data=simulated_clicks, data=yoochoose1_64, ..." if learns == "sessions" else "data=ml-1m, ..."
+    learns = "ratings" if model.family == "implicit" else model.family
+    if learns != data.family:
         raise ConfigError(
             f"model={config.model.name} learns from {learns}, and data={config.data.name} are {data.family}. Choose "
-            f"{advice}, or a model of {data.family} (python train.py --help lists them)."
+            f"data={DATA[learns]}, ..., or a model of {data.family} (python train.py --help lists them)."
         )
     return model
 
@@ -136,12 +139,12 @@ def start_backend(config: Any) -> None:
     backend.start(trainer.devices, trainer.precision, trainer.xla, config.verbose, config.model.get("_target_"))
 
 
-def load_data(config: Any, frame: pd.DataFrame | Ratings | Sessions | None) -> Ratings | Sessions:
-    """The ratings or sessions of a configuration, or those given instead."""
+def load_data(config: Any, frame: pd.DataFrame | data.Data | None) -> data.Data:
+    """The ratings, sessions or impressions of a configuration, or those given instead."""
     return data.load(config.data, frame)
 
 
-def check_same(ratings: Ratings | Sessions, fingerprint: str) -> None:
+def check_same(ratings: data.Data, fingerprint: str) -> None:
     """Refuses data that are not those of the run.
 
     Raises:
@@ -183,7 +186,9 @@ def _print_result(config: Any, folder: RunFolder, figures: dict[str, Any]) -> No
     if "rmse" in best and "rmse" in figures["test"]:
         excess = 100 * (figures["test"]["rmse"] / best["rmse"] - 1)
         console.print(f"The test rmse is {excess:.1f}% above the best that anybody could reach on these data.")
-    if (name := f"recall@{max(config.evaluation.cutoffs)}") in best:
+    for name in (f"recall@{max(config.evaluation.get('cutoffs') or [0])}", "auc"):
+        if name not in best:
+            continue
         share = 100 * figures["test"][name] / best[name]
         console.print(f"The test {name} is {share:.1f}% of the best that anybody could reach on these data.")
     events = folder["tensorboard"] if folder["tensorboard"].is_dir() else folder.path

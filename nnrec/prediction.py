@@ -47,8 +47,14 @@ def execute(config: Any) -> None:
     output = None if config.output is None else Path(str(config.output))
     file_format = None if output is None else export.format_of(output, config.format)
     run, table = load(config.run), TableFormat(**config.table)
+    if config.rows is not None:
+        from nnrec.scored_rows import score_file
+
+        score_file(run, config.rows, table.layout, output, file_format)
+        return
     barred = barred_items(run, config.stoplist, config.candidates, table, config.stopwords)
-    people = audience(run, config.histories, table)
+    context = None if config.context is None else dict(config.context)
+    people = audience(run, config.histories if config.requests is None else config.requests, table, context)
     if config.user is not None:
         people = people.select(config.user)
     elif config.users is not None:
@@ -108,8 +114,8 @@ def write(top: TopN, people: Any, path: Path, file_format: str) -> None:
 
 def show_person(top: TopN, people: Any) -> None:
     """Prints what one person liked, or what happened in a session, and what is recommended."""
-    history = _session(top.run, people) if top.run.family == "sessions" else _best_liked(top.run, people)
-    console.print(history)
+    told = {"sessions": _session, "impressions": _situation}.get(top.run.family, _best_liked)
+    console.print(told(top.run, people))
     block = next(top.blocks(people))
     frame = block.table.to_pandas()
     if not len(frame):
@@ -119,7 +125,7 @@ def show_person(top: TopN, people: Any) -> None:
     title = f"Recommended by {top.run.config.model.name}:" if not popular else "Most popular (nothing to go by):"
     recommended = _items_table(top.run, title, "rank", "ratings" if popular else "score")
     for row, item in zip(frame.itertuples(), top.run.items.indices(frame["item_id"]), strict=True):
-        recommended.add_row(str(row.rank), *_described(top.run, item), _score(row))
+        recommended.add_row(str(row.rank), *_described(top.run, item), _score(row, top.digits))
     console.print(recommended)
 
 
@@ -148,6 +154,16 @@ def _session(run: Run, people: Any) -> Table | str:
     return table
 
 
+def _situation(run: Run, people: Any) -> str:
+    row = people.which[0]
+    index, known = int(people.index[row]), people.given.iloc[row]
+    clicked = (
+        "" if index < 0 or people.histories is None else f", who clicked {people.histories.lengths[index]:,} items"
+    )
+    told = ", ".join(f"{name} {value}" for name, value in known.items() if not pd.isna(value))
+    return f"User {people.users.ids[row]}{clicked}" + (f"; {told}:" if told else ":")
+
+
 def show_preview(top: TopN, people: Any) -> None:
     """Prints the heads of the lists of the first few people, and how to get all."""
     first = replace(people, which=people.which[:PREVIEW_PEOPLE])
@@ -163,7 +179,7 @@ def show_preview(top: TopN, people: Any) -> None:
     for user_id, rows in frame.groupby(top.who, sort=False):
         shown = rows.head(PREVIEW_ITEMS)
         for row, item in zip(shown.itertuples(), top.run.items.indices(shown["item_id"]), strict=True):
-            score = f"{_score(row)} ratings" if row.source == POPULAR else _score(row)
+            score = f"{_score(row, 0)} ratings" if row.source == POPULAR else _score(row, top.digits)
             table.add_row(str(user_id) if row.rank == 1 else "", str(row.rank), *_described(top.run, item), score)
         table.add_section()
     console.print(table)
@@ -195,5 +211,5 @@ def _described(run: Run, item: int) -> list[str]:
     return [escape(str(cell)) for cell in cells]
 
 
-def _score(row: Any) -> str:
-    return f"{row.score:,.0f}" if row.source == POPULAR else f"{row.score:.2f}"
+def _score(row: Any, digits: int) -> str:
+    return f"{row.score:,.0f}" if row.source == POPULAR else f"{row.score:.{digits}f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,10 +31,11 @@ def recommend(
     stoplist: Ids | None = None,
     candidates: Ids | None = None,
     stopwords: Words | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """All lists in one data frame; see `Run.recommend`."""
     barred = barred_items(run, stoplist, candidates, stopwords=stopwords)
-    people: Any = audience(run, history, TableFormat())
+    people: Any = audience(run, history, TableFormat(), context)
     people = people if user is None else people.select(user)
     top = lists(run, top_n, exclude_seen, barred)
     return pa.concat_tables([block.table for block in top.blocks(people)]).to_pandas()
@@ -79,7 +80,7 @@ class TopN:
         ConfigError: n or exclude_seen is not what it should be.
     """
 
-    who, people = "user_id", "users"
+    who, people, digits = "user_id", "users", 2
 
     def __init__(self, run: Run, n: int = 10, exclude_seen: bool = True, barred: np.ndarray | None = None) -> None:
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
@@ -155,13 +156,24 @@ class TopN:
         return Block(len(empty), int((served & ~empty).sum()), int((served & empty).sum()), table)
 
 
-def audience(run: Run, history: Any, table: TableFormat) -> Any:
-    """Whom to recommend to: `People` or `nnrec.session_top.RunningSessions`.
+def audience(run: Run, history: Any, table: TableFormat, context: Mapping[str, Any] | None = None) -> Any:
+    """Whom to recommend to: `People`, `nnrec.session_top.RunningSessions` or `nnrec.impression_top.Requests`.
 
     Args:
-        history: of people or sessions from outside the run; None = the run's users, or the sessions of its test.
+        history: of people or sessions from outside the run, or requests; None = the run's users, or the sessions of
+            its test.
         table: what a file looks like.
+        context: of a model of impressions: values that hold for all.
+
+    Raises:
+        ConfigError: a context for a model that knows of none.
     """
+    if run.family == "impressions":
+        from nnrec.impression_top import known_users, requested
+
+        return known_users(run, context) if history is None else requested(run, history, table.layout, context)
+    if context:
+        raise ConfigError(f"{run.model.name} knows of no context: it was trained on {run.family}.")
     if run.family == "sessions":
         from nnrec.session_top import running_sessions, tested_sessions
 
@@ -174,14 +186,17 @@ def lists(run: Run, n: int, exclude_seen: bool | Literal["auto"], barred: np.nda
 
     Args:
         n, barred: as of `TopN`.
-        exclude_seen: "auto" = for users; in a session, people come back to what they have seen.
+        exclude_seen: "auto" = where histories are ratings; people come back to what they have clicked.
     """
-    sessions = run.family == "sessions"
-    exclude = not sessions if exclude_seen == "auto" else exclude_seen
-    if sessions:
+    exclude = run.family not in ("sessions", "impressions") if exclude_seen == "auto" else exclude_seen
+    if run.family == "sessions":
         from nnrec.session_top import SessionTopN
 
         return SessionTopN(run, n, exclude, barred)
+    if run.family == "impressions":
+        from nnrec.impression_top import ImpressionTopN
+
+        return ImpressionTopN(run, n, exclude, barred)
     return TopN(run, n, exclude, barred)
 
 

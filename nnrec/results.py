@@ -57,18 +57,23 @@ class Result:
 
     @property
     def family(self) -> str:
-        """What it learnt from: "ratings" or "sessions"."""
+        """What it learnt from: "ratings", "sessions" or "impressions"."""
         return str(self.config["data"].get("family", "ratings"))
 
     @property
     def ranked(self) -> str:
-        """Whom its lists are for."""
-        return "sessions" if self.family == "sessions" else "users"
+        """Whom its lists are for, or what it was measured on."""
+        return {"sessions": "sessions", "impressions": "rows"}.get(self.family, "users")
+
+    @property
+    def sampled(self) -> str:
+        """What intervals and tests take to be the sample."""
+        return "users" if self.family == "impressions" and self.per_user is not None else self.ranked
 
     @property
     def size(self) -> str:
         """How much its data hold."""
-        unit = "events" if self.family == "sessions" else "ratings"
+        unit = {"sessions": "events", "impressions": "rows"}.get(self.family, "ratings")
         return f"{self.data[unit]:,} {unit}"
 
     @property
@@ -163,6 +168,11 @@ class Result:
     def sessions(self) -> pd.DataFrame | None:
         """Events of the test sessions: user (the session's number), session_id, item and the item's place."""
         return self._frame("test_sessions.parquet")
+
+    @cached_property
+    def impressions(self) -> pd.DataFrame | None:
+        """Test rows: user and item (-1 where unknown), label and prediction."""
+        return self._frame("test_impressions.parquet")
 
     @cached_property
     def per_user(self) -> pd.DataFrame | None:

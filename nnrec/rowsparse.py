@@ -71,7 +71,8 @@ def _tensorflow_update(model: Any, batch: Any) -> Any:
         with model.gathered(rows):
             model(batch, training=True)
         loss = sum(model.losses)
-    gradients = tape.gradient(loss, [variable.value for variable in dense] + rows)
+    wanted = [variable.value for variable in dense] + rows
+    gradients = tape.gradient(loss, wanted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # of rows read twice, the sum
     rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
     optimizer.apply(gradients[: len(dense)], dense)

@@ -9,16 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
 
-from nnrec.data.ratings import Ratings, Rows
-from nnrec.data.sessions import Sessions
+from nnrec.data.ratings import Rows
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import RunError
+
+if TYPE_CHECKING:
+    from nnrec.data import Data
 
 
 @contextmanager
@@ -210,7 +212,7 @@ class RunFolder:
         except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise RunError(f"{path} is damaged: {error}") from error
 
-    def write_catalogue(self, data: Ratings | Sessions) -> None:
+    def write_catalogue(self, data: Data) -> None:
         """Writes vocabularies and the tables of items and users."""
         for name, vocabulary in (("users.parquet", data.users), ("items.parquet", data.items)):
             with atomic(self[name]) as path:

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+# Of validation data, and at last of training data.
+LOSSES = ("val_log_loss", "val_rmse", "loss")
+
 History = Sequence[Mapping[str, float]]
 
 
@@ -70,7 +73,7 @@ class Plateau:
     """Times `factor` whenever the loss has not fallen for `patience` epochs.
 
     Args:
-        monitor: the column of the history to look at; lower is better.
+        monitor: the column of the history to look at; lower is better. "auto" = of `LOSSES` the first that there is.
         factor: what to multiply with.
         patience: epochs without a new lowest value (or since the last reduction) to wait for.
         floor: the factor never falls below this.
@@ -84,8 +87,9 @@ class Plateau:
     def __call__(self, epoch: int, epochs: int, history: History) -> float:
         result, best, waited = 1.0, math.inf, 0
         for row in history:
-            if row[self.monitor] < best:
-                best, waited = row[self.monitor], 0
+            value = row[next(name for name in LOSSES if name in row) if self.monitor == "auto" else self.monitor]
+            if value < best:
+                best, waited = value, 0
             else:
                 waited += 1
             if waited >= self.patience:

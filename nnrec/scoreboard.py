@@ -15,10 +15,18 @@ from nnrec.metrics.legend import formatted, legend
 
 # Beside the metric that decides, those of these that there are, at the first cutoff where they have one; where the
 # terminal is too narrow the last ones go first.
-SHOWN = ("rmse", "ndcg", "recall", "recall_min", "catalogue_coverage", "diversity", "novelty", "hit_rate", "mrr")
+SHOWN = (
+    "rmse", "ndcg", "recall", "recall_min", "catalogue_coverage", "diversity", "novelty", "hit_rate", "mrr",
+    "auc", "log_loss", "gauc", "calibration_error",
+)  # fmt: skip
 TIMES = ("seconds", "users_per_second")
 # Headings that say the same in less.
-SHORT = {"catalogue_coverage": "coverage", "seconds": "train s", "users_per_second": "ranked/s"}
+SHORT = {
+    "catalogue_coverage": "coverage",
+    "calibration_error": "calibration",
+    "seconds": "train s",
+    "users_per_second": "ranked/s",
+}
 SURE = 0.05
 
 
@@ -53,7 +61,7 @@ def shown_metrics(comparison: Comparison) -> list[str]:
 
 def remarks(comparison: Comparison) -> list[str]:
     """What a reader should know, a line each: how sure the order is, notes, failures."""
-    lines, sample = [], comparison.best.first.ranked
+    lines, sample = [], comparison.best.first.sampled
     tested = [entry for entry in comparison.entries if entry.p_value is not None]
     if tested:
         lines.append(

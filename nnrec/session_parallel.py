@@ -90,7 +90,7 @@ class SessionParallelBatches:
         DataError: no session has two events.
     """
 
-    static = True
+    varying: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import keras
@@ -21,8 +22,7 @@ from nnrec.runs import RunFolder
 from nnrec.tensorboard import EventWriter
 from nnrec.trainer import Progress, Trainer
 
-LOWER_IS_BETTER = ("loss", "rmse", "mae")
-PER_ROW = ("index", "key")
+LOWER_IS_BETTER = ("loss", "rmse", "mae", "log_loss", "calibration_error")
 
 
 def compile_model(model: Recommender, trainer: Trainer) -> None:
@@ -266,18 +266,19 @@ def feed(batches: TrainingBatches, epoch: int) -> Any:
         return _ahead(_as_tuples(batches.epoch(epoch)))
     import tensorflow as tf
 
-    first = next(iter(batches.epoch(epoch)))
+    rest = batches.epoch(epoch)
+    first = next(rest)
     signature = {
-        name: tf.TensorSpec(array.shape if batches.static or name in PER_ROW else (None,), array.dtype)
+        name: tf.TensorSpec((None,) if name in batches.varying else array.shape, array.dtype)
         for name, array in first.items()
     }
-    dataset = tf.data.Dataset.from_generator(lambda: _as_tuples(batches.epoch(epoch)), output_signature=(signature,))
+    dataset = tf.data.Dataset.from_generator(lambda: _as_tuples(chain([first], rest)), output_signature=(signature,))
     options = tf.data.Options()
     options.autotune.enabled = False  # there is nothing to tune, and its end is announced on stderr
     return dataset.prefetch(2).with_options(options)
 
 
-def _as_tuples(batches: Iterator[Batch]) -> Iterator[tuple[Batch]]:
+def _as_tuples(batches: Iterable[Batch]) -> Iterator[tuple[Batch]]:
     for batch in batches:
         yield (batch,)
 

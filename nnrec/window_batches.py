@@ -47,7 +47,7 @@ class WindowBatches:
         DataError: no session has two different items.
     """
 
-    static = True
+    varying: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -14,7 +14,9 @@ from hydra.utils import get_method, get_object
 from omegaconf import OmegaConf
 
 from nnrec.config import build, compose, config_folder
+from nnrec.data.fields import Fields
 from nnrec.data.filters import apply_filters
+from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.session_filters import filter_sessions
 from nnrec.errors import ConfigError, DataError
 
@@ -48,7 +50,10 @@ def test_models(name):
     fits(config.model, skipped=("name",))
     assert config.model.name == name
     assert config.run_dir.startswith(f"runs/{name}/")
-    sizes = {"num_items": 4} if config.data.get("family") == "sessions" else {"num_users": 3, "num_items": 4}
+    sizes = {
+        "sessions": {"num_items": 4},
+        "impressions": {"fields": Fields(("device",), (3,))},
+    }.get(config.data.get("family"), {"num_users": 3, "num_items": 4})
     assert build(config.model, "model", **sizes).name == name
 
 
@@ -86,16 +91,17 @@ def test_data(name, monkeypatch):
     monkeypatch.delenv("NNREC_DATA", raising=False)
     config = compose("train", [f"data={name}"])
     assert config.data.name == name
-    sessions = config.data.family == "sessions"
-    assert sessions or config.data.family == "ratings"
     fits(config.data.source)
-    filters = filter_sessions if sessions else apply_filters
-    assert list(config.data.filters) == list(inspect.signature(filters).parameters)[1:]
+    if config.data.family == "impressions":
+        assert set(config.data.preprocessing) <= set(inspect.signature(Preprocessing).parameters)
+    else:
+        filters = {"sessions": filter_sessions, "ratings": apply_filters}[config.data.family]
+        assert list(config.data.filters) == list(inspect.signature(filters).parameters)[1:]
     if "item_table" in config.data.source:
         reader = get_method("nnrec.data.readers.read_item_table")
         assert set(config.data.source.item_table) <= set(inspect.signature(reader).parameters)
     if "folder" in config.data.source:
-        assert config.data.source.folder == f"data/{name.removesuffix('-clicks')}"
+        assert config.data.source.folder == f"data/{name.removesuffix('-clicks').removesuffix('-impressions')}"
     if OmegaConf.missing_keys(config.data.source):
         with pytest.raises(
             ConfigError, match=r"data\.source\.path has no value\. Give it on the command line: data\.sou"

@@ -70,3 +70,10 @@ def test_plateau_never_rises(losses, patience, factor):
     rates = factors(Plateau(factor=factor, patience=patience), len(losses), losses)
     assert all(after <= before for before, after in zip(rates, rates[1:], strict=False))
     assert rates[-1] >= min(1e-3, factor)
+
+
+def test_a_plateau_finds_the_loss_that_there_is():
+    history = [{"loss": 1.0, "val_auc": 0.7, "val_log_loss": value} for value in (0.5, 0.4, 0.45)]
+    assert Plateau(monitor="auto", patience=1)(3, 9, history) == 0.1
+    ratings = [{"loss": 1.0, "val_rmse": value} for value in (0.9, 0.8, 0.7)]
+    assert Plateau(monitor="auto", patience=1)(3, 9, ratings) == 1.0

@@ -1,34 +1,42 @@
-"""Data: from files and generators to `Ratings` or `Sessions`, and from these to splits."""
+"""Data: from files and generators to `Ratings`, `Sessions` or `Impressions`, and from these to splits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nnrec.data.impressions import Impressions
     from nnrec.data.ratings import Ratings
     from nnrec.data.sessions import Sessions
 
+    Data: TypeAlias = Ratings | Sessions | Impressions
 
-def load(config: Mapping[str, Any], frame: pd.DataFrame | Ratings | Sessions | None = None) -> Ratings | Sessions:
-    """The ratings or sessions that a `data` configuration group describes, filtered.
+
+def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) -> Data:
+    """The ratings, sessions or impressions that a `data` configuration group describes, filtered.
 
     Args:
-        config: `name`, `family` ("sessions", or anything else for ratings), `source` (with `_target_`, a callable that
-            returns `Ratings` or `Sessions`, or a data frame with columns user, item and, where there are such, rating,
-            time, weight, event; for sessions with columns session, item and, where there are such, time, event),
-            `filters` (arguments of `nnrec.data.filters.apply_filters`, or of
-            `nnrec.data.session_filters.filter_sessions`) and, of ratings, `half_life_days` (of what is trained on,
-            which is weighted once it has been split off; see `nnrec.data.weighting`).
-        frame: ratings, sessions, or such a data frame, to be used instead of the source.
+        config: `name`, `family` ("sessions", "impressions", or anything else for ratings), `source` (with `_target_`, a
+            callable that returns `Ratings`, `Sessions` or `Impressions`, or a data frame with columns user, item and,
+            where there are such, rating, time, weight, event; for sessions with columns session, item and, where there
+            are such, time, event; for impressions with a column label and any others), `filters` (arguments of
+            `nnrec.data.filters.apply_filters`, or of `nnrec.data.session_filters.filter_sessions`) and, of ratings,
+            `half_life_days` (of what is trained on, which is weighted once it has been split off; see
+            `nnrec.data.weighting`); of impressions `preprocessing` (arguments of
+            `nnrec.data.preprocessing.Preprocessing`) in the place of both.
+        frame: ratings, sessions, impressions, or such a data frame, to be used instead of the source.
 
     Raises:
         ConfigError: the source cannot be built or returns something else; an unknown filter; a half-life out of
             range.
         DataError: the data cannot be used.
     """
+    if config.get("family") == "impressions":
+        return _impressions(config, frame)
     return _sessions(config, frame) if config.get("family") == "sessions" else _ratings(config, frame)
 
 
@@ -75,6 +83,34 @@ def _sessions(config: Mapping[str, Any], frame: Any) -> Sessions:
             f"Received: {type(data).__name__}"
         )
     return filter_sessions(data, **filters)
+
+
+def _impressions(config: Mapping[str, Any], frame: Any) -> Impressions:
+    import inspect
+
+    import pandas as pd
+    from omegaconf import OmegaConf
+
+    from nnrec.data.impression_readers import from_frame
+    from nnrec.data.impressions import Impressions
+    from nnrec.data.preprocessing import Preprocessing
+    from nnrec.errors import ConfigError
+
+    settings: Any = config.get("preprocessing") or {}
+    settings = OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else dict(settings)
+    known = list(inspect.signature(Preprocessing).parameters)
+    if unknown := [name for name in settings if name not in known]:
+        raise ConfigError(f"There is no setting data.preprocessing.{unknown[0]}. Known: {', '.join(known)}.")
+    preprocessing = Preprocessing(**settings)
+    data = _source(config, frame)
+    if isinstance(data, pd.DataFrame):
+        data = from_frame(data)
+    if not isinstance(data, Impressions):
+        raise ConfigError(
+            f"data.source must return Impressions or a data frame with a column label. Received: {type(data).__name__}"
+        )
+    preprocessing.check(data.schema)
+    return replace(data, preprocessing=preprocessing)
 
 
 def _filters(config: Mapping[str, Any], function: Callable) -> dict[str, Any]:

@@ -227,8 +227,14 @@ def _event_factors(event_weights: Mapping[str, float], names: tuple[str, ...], s
     return factors
 
 
-def as_seconds(column: pd.Series, where: Callable[[int], str], unit: str) -> np.ndarray:
+def as_seconds(column: pd.Series, where: Callable[[int], str], unit: str, date_format: str | None = None) -> np.ndarray:
     """Times as seconds since 1970, int64 where exact, else float64.
+
+    Args:
+        column: numbers in this unit, or dates.
+        where: the place of a row, for messages.
+        unit: s, ms, us or ns.
+        date_format: of dates, as `datetime.strptime` takes it; None = any usual one, the same in all rows.
 
     Raises:
         DataError: a time is empty or cannot be read.
@@ -238,6 +244,8 @@ def as_seconds(column: pd.Series, where: Callable[[int], str], unit: str) -> np.
         raise ConfigError(f"time_unit must be one of {', '.join(TIME_UNITS)}. Received: {unit}")
     if column.isna().any():
         raise DataError(f"{where(int(np.argmax(column.isna())))}: the time is empty.")
+    if date_format is not None:
+        return _dates(column.astype(str), where, date_format)
     if not pd.api.types.is_numeric_dtype(column.dtype):
         numbers = None if pd.api.types.is_datetime64_any_dtype(column.dtype) else pd.to_numeric(column, errors="coerce")
         if numbers is None or np.isnan(numbers.iloc[0]):
@@ -256,10 +264,10 @@ def as_seconds(column: pd.Series, where: Callable[[int], str], unit: str) -> np.
     return seconds
 
 
-def _dates(column: pd.Series, where: Callable[[int], str]) -> np.ndarray:
+def _dates(column: pd.Series, where: Callable[[int], str], date_format: str | None = None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # pandas tells of a first value that is no date
-        moments = pd.to_datetime(column, errors="coerce", utc=True)
+        moments = pd.to_datetime(column, errors="coerce", utc=True, format=date_format)
     if moments.isna().any():
         raise _unreadable(column, int(np.argmax(moments.isna())), where)
     moments = moments.dt.tz_localize(None)

@@ -1,4 +1,4 @@
-"""A summary of ratings or sessions, as a dictionary for the run folder and as a table for the screen."""
+"""A summary of ratings, sessions or impressions, as a dictionary for the run folder and as a table for the screen."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnrec.data.impressions import CHUNK_ROWS, Impressions, slices
 from nnrec.data.ratings import Ratings
 from nnrec.data.sessions import Sessions
 from nnrec.data.stoplist import print_caught, records
@@ -19,19 +20,23 @@ if TYPE_CHECKING:
 TAIL_SHARES = (1, 10, 20)  # percent of items, most popular first
 MAX_DISTINCT = 12  # values listed one by one; more are gathered into bins
 NUM_BINS = 10
+MAX_COLUMNS = 20  # printed one by one
 
 
-def summarise(data: Ratings | Sessions) -> dict[str, Any]:
+def summarise(data: Ratings | Sessions | Impressions) -> dict[str, Any]:
     """Counts, long tail, times, notes and what a stoplist removed, in plain JSON types.
 
     Of ratings also density, values and weights; of sessions also their lengths, the sizes of the publisher's parts
-    and, of simulated ones, the best figures that can be expected.
+    and, of simulated ones, the best figures that can be expected; of impressions also labels and columns, and what is
+    told of users and items only where there are such columns.
 
     `long_tail` maps "top_<p>%" to the share of all ratings (events) that goes to that percentage of the items
     (rounded up), and "gini" to the Gini coefficient of ratings (events) per item, items without one included:
     0 = all equally popular, towards 1 = all on one item. `stoplist` lists every item removed, as item_id,
     title and word, or is None without a stoplist.
     """
+    if isinstance(data, Impressions):
+        return _of_impressions(data)
     return _of_sessions(data) if isinstance(data, Sessions) else _of_ratings(data)
 
 
@@ -72,6 +77,62 @@ def _of_sessions(sessions: Sessions) -> dict[str, Any]:
     }
 
 
+def _of_impressions(data: Impressions) -> dict[str, Any]:
+    label = np.asarray(data.label)
+    ones = int(np.count_nonzero(label == 1))
+    if ones + int(np.count_nonzero(label == 0)) == len(label):  # without sorting them
+        found = {0.0: len(label) - ones, 1.0: ones}
+        bars: Any = [{"low": value, "high": value, "count": number} for value, number in found.items() if number]
+        spread = {"min": float(label.min()), "mean": ones / len(label), "max": float(label.max())}
+    else:
+        bars, spread = _histogram(label), _spread(label)
+    summary: dict[str, Any] = {
+        "rows": len(data),
+        "labels": spread | {"histogram": bars},
+        "columns": _columns(data),
+        "time": _time(data),
+        "parts": None if data.part is None else _events(np.asarray(data.part), ("training", "validation", "test")),
+        "notes": list(data.notes),
+        "stoplist": None,
+    }
+    for name, number in (("user", data.num_users), ("item", data.num_items)):
+        if number:
+            counts = data.count_of(getattr(data.schema, name))
+            summary |= {f"{name}s": number, f"rows_per_{name}": _spread(counts)}
+            if name == "item":
+                summary["long_tail"] = _long_tail(counts)
+    return summary
+
+
+def _columns(data: Impressions) -> list[dict[str, Any]]:
+    """Name, kind, values and share of rows without one of each column; of numbers least, mean and greatest."""
+    schema, rows = data.schema, len(data)
+    empty = {name: 0 for name in schema.columns}
+    lowest, highest, total = ({name: edge for name in schema.numeric} for edge in (math.inf, -math.inf, 0.0))
+    for which in slices(rows, CHUNK_ROWS):
+        part = data.rows(which)
+        for place, name in enumerate(schema.categorical):
+            empty[name] += int((part.codes[:, place] < 0).sum())
+        for name, bag in zip(schema.multi, part.bags, strict=True):
+            empty[name] += int((np.diff(bag.offsets) == 0).sum())
+        for place, name in enumerate(schema.numeric):
+            some = part.numbers[:, place][~np.isnan(part.numbers[:, place])]
+            empty[name] += len(which) - len(some)
+            lowest[name] = min(lowest[name], float(some.min(initial=math.inf)))
+            highest[name] = max(highest[name], float(some.max(initial=-math.inf)))
+            total[name] += float(some.sum(dtype=np.float64))
+    kinds = {name: kind for kind in ("categorical", "multi", "numeric") for name in getattr(schema, kind)}
+    columns: list[dict[str, Any]] = []
+    for name, kind in kinds.items():
+        column: dict[str, Any] = {"name": name, "kind": kind, "missing": empty[name] / rows}
+        if kind != "numeric":
+            column["values"] = len(data.levels[name])
+        elif empty[name] < rows:
+            column |= {"min": lowest[name], "mean": total[name] / (rows - empty[name]), "max": highest[name]}
+        columns.append(column)
+    return columns
+
+
 def print_summary(summary: dict[str, Any], console: Console | None = None) -> None:
     """Prints what `summarise` returned as a table with bars, and the titles that a stoplist removed."""
     from rich.console import Console
@@ -80,7 +141,8 @@ def print_summary(summary: dict[str, Any], console: Console | None = None) -> No
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    (_add_sessions if "sessions" in summary else _add_ratings)(table, summary)
+    add = _add_impressions if "rows" in summary else _add_sessions if "sessions" in summary else _add_ratings
+    add(table, summary)
     for number, note in enumerate(summary["notes"]):
         table.add_row("" if number else "Notes", note)
     console = console or Console()
@@ -120,6 +182,38 @@ def _add_sessions(table: Table, summary: dict[str, Any]) -> None:
         table.add_row("Best", ", ".join(f"{name} {figure:.4f}" for name, figure in summary["best"].items()))
     table.add_row("Lengths", f"{_in_words(summary['events_per_session'])} events")
     _add_bars(table, summary["lengths"])
+
+
+def _add_impressions(table: Table, summary: dict[str, Any]) -> None:
+    whose = "".join(f", {summary[name]:,} {name}" for name in ("users", "items") if name in summary)
+    table.add_row("Data", f"{summary['rows']:,} rows{whose}")
+    if summary["parts"] is not None:
+        table.add_row("Parts", ", ".join(f"{name} {count:,} rows" for name, count in summary["parts"].items()))
+    for what in ("user", "item"):
+        if f"rows_per_{what}" in summary:
+            table.add_row(f"Per {what}", f"{_in_words(summary[f'rows_per_{what}'])} rows")
+    if "long_tail" in summary:
+        table.add_row("Long tail", _tail_in_words(summary["long_tail"]))
+    if summary["time"] is not None:
+        table.add_row("Time", _span(summary["time"], "user"))
+    labels = summary["labels"]
+    if {bar["low"] for bar in labels["histogram"]} <= {0, 1} and len(labels["histogram"]) <= 2:
+        table.add_row("Labels", f"{labels['mean']:.2%} are 1")
+    else:
+        table.add_row("Labels", _in_words(labels))
+        _add_bars(table, labels["histogram"])
+    table.add_row("Columns", f"{len(summary['columns'])}")
+    for column in summary["columns"][:MAX_COLUMNS]:
+        if column["kind"] == "numeric":
+            told = (
+                f"{column['min']:,g} to {column['max']:,g}, mean {column['mean']:,.4g}" if "min" in column else "none"
+            )
+        else:
+            told = f"{column['values']:,} values" + (", any number in a row" if column["kind"] == "multi" else "")
+        missing = f"; missing in {column['missing']:.1%}" if column["missing"] else ""
+        table.add_row(f"  {column['name']}", told + missing)
+    if len(summary["columns"]) > MAX_COLUMNS:
+        table.add_row("", f"and {len(summary['columns']) - MAX_COLUMNS} more")
 
 
 def _add_bars(table: Table, bars: list[dict[str, float]]) -> None:
@@ -183,12 +277,13 @@ def _histogram(values: np.ndarray) -> list[dict[str, float]]:
     return [{"low": low, "high": high, "count": count} for low, high, count in bars]
 
 
-def _time(data: Ratings | Sessions) -> dict[str, Any] | None:
+def _time(data: Ratings | Sessions | Impressions) -> dict[str, Any] | None:
     if data.time is None:
         return None
     if data.time_kind == "order":
         return {"kind": "order"}
-    first, last = int(data.time.min()), int(data.time.max())
+    parts = [data.time.take(rows) for rows in slices(len(data.time), CHUNK_ROWS)]
+    first, last = int(min(part.min() for part in parts)), int(max(part.max() for part in parts))
     return {"kind": "timestamp", "first": _date(first), "last": _date(last), "days": round((last - first) / 86_400, 1)}
 
 

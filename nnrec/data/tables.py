@@ -50,7 +50,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class _Text:
+class Text:
     """One text file and how its lines are cut into fields."""
 
     path: Path
@@ -121,7 +121,7 @@ def read_columns(
 
     def where(row: int) -> str:
         index = int(np.searchsorted(starts, row, side="right")) - 1
-        return _place(files[index], row - int(starts[index]), header)
+        return place(files[index], row - int(starts[index]), header)
 
     frame = pd.DataFrame({name: as_ids(table[name].to_pandas()) for name in table.column_names})
     return Table(frame, where, files[0].name if len(files) == 1 else f"{len(files)} files of {path}")
@@ -185,7 +185,12 @@ def _decoded(path: Path, number: int, line: bytes, encoding: str) -> Iterable[tu
     return [(number, text)] if text.strip("\r\n") else []
 
 
-def _sniffed(path: Path, line: str) -> str:
+def sniffed(path: Path, line: str) -> str:
+    """The separator in the first line of a file.
+
+    Raises:
+        DataError: there is none.
+    """
     for separator in SEPARATORS:
         if separator in line:
             return separator
@@ -196,10 +201,10 @@ def _sniffed(path: Path, line: str) -> str:
 def _read_text(
     path: Path, columns: Mapping[str, str | int], separator: str | None, header: bool, encoding: str
 ) -> pa.Table:
-    first = next(_Text(path, ",", header, encoding).lines(), None)
+    first = next(Text(path, ",", header, encoding).lines(), None)
     if first is None:
         raise DataError(f"{path} is empty.")
-    text = _Text(path, separator or _sniffed(path, first[1].removeprefix("\ufeff")), header, encoding)
+    text = Text(path, separator or sniffed(path, first[1].removeprefix("\ufeff")), header, encoding)
     cells = text.fields(first[1].removeprefix("\ufeff"))
     found = cells if header else [f"f{position}" for position in range(len(cells))]
     names = {role: resolve(column, found, str(path), _hint(text, cells, column)) for role, column in columns.items()}
@@ -214,7 +219,7 @@ def _read_text(
         raise DataError(f"{path}: {problem}") from problem
 
 
-def _hint(text: _Text, cells: list[str], column: str | int) -> str:
+def _hint(text: Text, cells: list[str], column: str | int) -> str:
     if not text.header and not isinstance(column, int):
         return " Without a header line columns are positions: 0, 1, 2 ..."
     if text.header and all(cell.replace(".", "", 1).replace("-", "", 1).isdigit() for cell in cells):
@@ -222,7 +227,7 @@ def _hint(text: _Text, cells: list[str], column: str | int) -> str:
     return f" (Fields are separated by {text.separator!r}.)" if len(cells) == 1 else ""
 
 
-def _parse(text: _Text, names: Mapping[str, str], types: Mapping[str, pa.DataType]) -> pa.Table:
+def _parse(text: Text, names: Mapping[str, str], types: Mapping[str, pa.DataType]) -> pa.Table:
     single = len(text.separator) == 1
     read = pa.csv.ReadOptions(autogenerate_column_names=not text.header, encoding=text.encoding)
     parse = pa.csv.ParseOptions(delimiter=text.separator if single else _PLAIN, quote_char='"' if single else False)
@@ -244,7 +249,7 @@ def _parse(text: _Text, names: Mapping[str, str], types: Mapping[str, pa.DataTyp
     return pa.table({role: table[name] for role, name in names.items()})
 
 
-def _explain(text: _Text, positions: Mapping[str, int], width: int) -> None:
+def _explain(text: Text, positions: Mapping[str, int], width: int) -> None:
     """Raises a DataError for the first line that cannot be read; returns where no line is at fault."""
     for number, line in itertools.islice(text.lines(), int(text.header), None):
         cells = text.fields(line)
@@ -295,7 +300,7 @@ def as_ids(column: pd.Series) -> pd.Series:
     return column
 
 
-def _place(path: Path, row: int, header: bool) -> str:
+def place(path: Path, row: int, header: bool) -> str:
     """Where a row of a file stands: its line, empty lines counted, or the row of a Parquet file."""
     if path.suffix in (".parquet", ".pq"):
         return f"{path}, row {row + 1}"

@@ -5,8 +5,9 @@
 float64, NaN for a user for whom it is undefined, so that nobody is averaged in as a failure by accident.
 """
 
-from nnrec.metrics.accuracy import auc, log_loss, mae, rmse
+from nnrec.metrics.accuracy import SMALLEST_PROBABILITY, auc, log_loss, mae, rmse
 from nnrec.metrics.change import changed, churn, rank_biased_overlap
+from nnrec.metrics.clicks import Calibration, auc_by_group, calibration
 from nnrec.metrics.lists import (
     Diversity,
     catalogue_coverage,
@@ -41,12 +42,16 @@ from nnrec.metrics.rankings import (
 from nnrec.metrics.statistics import PairedTest, bootstrap_interval, bootstrap_intervals, holm, paired_test
 
 __all__ = [
+    "SMALLEST_PROBABILITY",
+    "Calibration",
     "Diversity",
     "PairedTest",
     "auc",
+    "auc_by_group",
     "average_precision",
     "bootstrap_interval",
     "bootstrap_intervals",
+    "calibration",
     "catalogue_coverage",
     "changed",
     "churn",

@@ -17,6 +17,8 @@ MEANINGS = {
     "rmse": Meaning("lower", "root mean squared error of the predicted ratings, in stars (or whatever ratings are in)"),
     "mae": Meaning("lower", "mean absolute error of the predicted ratings"),
     "auc": Meaning("higher", "chance that something liked is scored above something not liked"),
+    "gauc": Meaning("higher", "the same within what one user was shown; users count by their number of rows"),
+    "calibration_error": Meaning("lower", "mean difference between predicted probability and what was observed"),
     "log_loss": Meaning("lower", "mean negative log of the probability given to what happened"),
     "recall": Meaning("higher", "share of the relevant held-out items (in sessions: of the next items) in the list"),
     "recall_min": Meaning("higher", "hits divided by k or by the number of relevant items, whichever is smaller"),

@@ -75,7 +75,7 @@ class HiddenLayer:
 
         Args:
             summed: (B, width) what it gets from the network's input, or 0.0.
-            outputs: of the layers before.
+            outputs: of the layers before; without any, `summed` is all it gets.
             real: (B,) 1, and 0 for rows that only fill up the batch.
             key: (B,) the rows' random keys.
             kl_weight: scalar, weight of the divergence of a variational layer.
@@ -86,7 +86,7 @@ class HiddenLayer:
         layer = self.layer
         inner = [outputs[name] for name in layer.sources if name in outputs]
         penalty: Any = 0.0
-        if self.kernel is not None:
+        if inner:
             joined = inner[0] if len(inner) == 1 else ops.concatenate(inner, axis=1)
             summed = summed + ops.matmul(joined, ops.cast(self.kernel, joined.dtype))
         x = ops.cast(summed, "float32") + self.bias

@@ -12,7 +12,7 @@ from nnrec.batches import Batch
 from nnrec.data.ratings import Ratings
 
 Capability = Literal["new_users", "new_items", "rating_scale"]
-Family = Literal["ratings", "implicit", "sessions"]
+Family = Literal["ratings", "implicit", "sessions", "impressions"]
 
 
 class Scorer:
@@ -25,7 +25,8 @@ class Scorer:
 
     Attributes:
         name: as in the configuration.
-        family: what it learns from: "ratings" (values), "implicit" (what was liked), "sessions" (what came after what).
+        family: what it learns from: "ratings" (values), "implicit" (what was liked), "sessions" (what came after what),
+            "impressions" (rows of features with a label).
         capabilities: "new_users": it can score for people who were not in the training data;
             "new_items": ... items that were not;
             "rating_scale": its scores are ratings, on the scale `rating_scale` = (lowest, highest).

@@ -16,6 +16,7 @@ from nnrec.metrics.lists import ranks_by_popularity, times_listed
 from nnrec.report import plots
 from nnrec.report.data import data_section, settings_section
 from nnrec.report.figures import figures_section, table_section, tiles
+from nnrec.report.impressions import calibration_section, impressions_section
 from nnrec.report.page import Cell, Meanings, Plot, Section, Table, render
 from nnrec.report.people import people_section, worst_section
 from nnrec.report.plots import lines_of
@@ -33,11 +34,12 @@ def report(comparison: Comparison, people: Sequence[Any] | None = None, beside: 
         beside: the folder the page will lie in; None = that of the run.
     """
     several = len(comparison.entries) > 1 or len(comparison.best.results) > 1
-    data = comparison.best.first.config["data"]["name"]
+    data, of_impressions = comparison.best.first.config["data"]["name"], comparison.best.first.family == "impressions"
     sections = [
         table_section(comparison, beside) if several or comparison.failures else figures_section(comparison),
         _trade_off_section(comparison),
         _curves_section(comparison),
+        calibration_section(comparison),
         _popularity_section(comparison),
         _churn_section(comparison),
         people_section(comparison, people),
@@ -46,7 +48,7 @@ def report(comparison: Comparison, people: Sequence[Any] | None = None, beside: 
         _by_rating_section(comparison),
         worst_section(comparison),
         groups_section(comparison),
-        data_section(comparison),
+        impressions_section(comparison) if of_impressions else data_section(comparison),
         settings_section(comparison),
         Section("legend", "What the figures mean", [], [Meanings(legend([*comparison.metrics, *TIMES]))]),
     ]

@@ -11,6 +11,8 @@ from omegaconf import OmegaConf
 
 from nnrec.data import load
 from nnrec.data.filters import apply_filters
+from nnrec.data.impression_readers import from_frame as from_shown
+from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.readers import from_frame
 from nnrec.data.session_filters import filter_sessions
 from nnrec.data.session_readers import clicks_from_frame
@@ -87,6 +89,8 @@ def test_every_data_config_names_itself_and_its_filters():
         if content.family == "ratings":
             assert list(content.filters) == list(inspect.signature(apply_filters).parameters)[1:], path
             assert content.half_life_days is None, path
+        elif content.family == "impressions":
+            assert list(content.preprocessing) == list(inspect.signature(Preprocessing).parameters), path
         else:
             assert list(content.filters) == list(inspect.signature(filter_sessions).parameters)[1:], path
 
@@ -159,3 +163,28 @@ def test_importing_the_package_is_light():
     environment = os.environ | {"PYTHONPATH": str(CONF.parent)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert result.stdout.strip() == "[]"
+
+
+def shown() -> pd.DataFrame:
+    return pd.DataFrame({"label": [1, 0], "user": [1, 2], "price": [1.5, 2.5]})
+
+
+def own_impressions():
+    return from_shown(shown(), user="user")
+
+
+def test_own_loader_may_return_impressions_or_a_frame_of_them():
+    config = {"name": "own", "family": "impressions", "preprocessing": {"ignore": ["price"]}}
+    for name in ("own_impressions", "shown"):
+        data = load({**config, "source": {"_target_": f"{__name__}.{name}"}})
+        assert data.schema.user == "user" and data.schema.numeric == ("price",)
+        assert data.preprocessing == Preprocessing(ignore=["price"])
+    assert load({"family": "impressions"}, shown()).label.tolist() == [1, 0]
+    with pytest.raises(ConfigError, match=r"no setting data.preprocessing.min. Known: ignore, min_count"):
+        load({"family": "impressions", "preprocessing": {"min": 3}}, shown())
+    with pytest.raises(ConfigError, match="ignore names 'colour', which is no column of these data. They have: user"):
+        load({"family": "impressions", "preprocessing": {"ignore": ["colour"]}}, shown())
+    with pytest.raises(
+        ConfigError, match="must return Impressions or a data frame with a column label. Received: list"
+    ):
+        load({"family": "impressions"}, [1, 2])

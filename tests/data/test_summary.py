@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from impression_rows import small
 from rich.console import Console
 from test_sessions import make
 
@@ -132,3 +135,40 @@ def test_sessions_with_kinds_and_a_known_best():
     assert "order within each session only" in text
     assert "view 2, buy 1" in text
     assert "recall@20 0.2500" in text
+
+
+def test_impressions():
+    data = replace(small(), time=np.arange(6) * 43_200.0, part=np.array([0, 0, 0, 0, 1, 2]))
+    summary = summarise(data)
+    assert json.loads(json.dumps(summary)) == summary
+    assert (summary["rows"], summary["users"], summary["items"]) == (6, 4, 4)
+    assert summary["labels"]["mean"] == 4 / 6
+    assert summary["labels"]["histogram"] == [{"low": 0, "high": 0, "count": 2}, {"low": 1, "high": 1, "count": 4}]
+    assert summary["rows_per_user"] == {"min": 1, "median": 1.5, "mean": 1.5, "max": 2}
+    assert summary["columns"] == [
+        {"name": "user", "kind": "categorical", "missing": 0, "values": 4},
+        {"name": "item", "kind": "categorical", "missing": 0, "values": 4},
+        {"name": "device", "kind": "categorical", "missing": 1 / 6, "values": 3},
+        {"name": "genres", "kind": "multi", "missing": 2 / 6, "values": 4},
+        {"name": "age", "kind": "numeric", "missing": 1 / 6, "min": 20, "mean": 219 / 5, "max": 99},
+    ]
+    assert summary["parts"] == {"training": 4, "validation": 1, "test": 1}
+    text = printed(summary)
+    for line in (
+        r"Data +6 rows, 4 users, 4 items",
+        r"Parts +training 4 rows, validation 1 rows, test 1 rows",
+        r"Labels +66\.67% are 1",
+        r"Time +1970-01-01 to 1970-01-03",
+        r"device +3 values; missing in 16\.7%",
+        r"genres +4 values, any number in a row; missing in 33\.3%",
+        r"age +20 to 99, mean 43\.8; missing in 16\.7%",
+    ):
+        assert re.search(line, text), line
+
+
+def test_impressions_of_ratings_by_nobody():
+    data = small()
+    nobody = replace(data.schema, user=None, item=None, of_user=(), of_item=())
+    summary = summarise(replace(data, schema=nobody, label=np.array([1, 2, 3, 4, 5, 5], np.float32)))
+    assert "users" not in summary and "long_tail" not in summary and summary["time"] is None
+    assert re.search(r"Labels +1 to 5, median 3.5, mean 3.333 *\n +1 +█+", printed(summary))

@@ -11,6 +11,7 @@ from hydra.utils import get_class
 from trials import (
     ALL_NAMES,
     CASES,
+    IMPRESSION_NAMES,
     ITEMS_PER_GROUP,
     MODELS,
     SESSION_NAMES,
@@ -60,6 +61,7 @@ def test_declares_itself(name):
     assert issubclass(target, Scorer)
     assert target.family in typing.get_args(Family)
     assert (target.family == "sessions") == (name in SESSION_NAMES)
+    assert (target.family == "impressions") == (name in IMPRESSION_NAMES)
     assert target.capabilities <= set(typing.get_args(Capability))
     assert compose("train", [f"model={name}"]).model.name == name
     source = ("Source:",) if issubclass(target, Fitted) else ("Paper:", "Loss:")

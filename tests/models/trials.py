@@ -118,8 +118,10 @@ MODELS = {
 }
 
 ALL_NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
-SESSION_NAMES = [name for name in ALL_NAMES if "next_item" in (config_folder() / f"model/{name}.yaml").read_text()]
-NAMES = [name for name in ALL_NAMES if name not in SESSION_NAMES]
+FILES = {name: (config_folder() / f"model/{name}.yaml").read_text() for name in ALL_NAMES}
+SESSION_NAMES = [name for name in ALL_NAMES if "next_item" in FILES[name]]
+IMPRESSION_NAMES = [name for name in ALL_NAMES if "evaluation: clicks" in FILES[name] or "- deepfm\n" in FILES[name]]
+NAMES = [name for name in ALL_NAMES if name not in (*SESSION_NAMES, *IMPRESSION_NAMES)]
 CASES = [(name, variant) for name in NAMES for variant in MODELS.get(name, Trial()).variants]
 TRAINER = Trainer(epochs=4, batch_size=8, learning_rate=0.02, refit=False)
 

@@ -1,0 +1,268 @@
+"""Impressions: what was shown to whom in which situation, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from nnrec.data.levels import Levels
+from nnrec.data.preprocessing import Preprocessing
+from nnrec.data.stored import Array
+from nnrec.data.vocabulary import Vocabulary
+from nnrec.errors import ConfigError
+from nnrec.models.compiled import compiled
+
+# Rows that are looked at together where all are gone through.
+CHUNK_ROWS = 2**18
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Which columns there are, and what they are about.
+
+    Attributes:
+        categorical: columns with one value a row.
+        multi: columns with any number of values a row.
+        numeric: columns of numbers.
+        user, item: which of the categorical columns tell who it was and what was shown; None = none does.
+        of_user, of_item: columns that go with the user or the item (age, genres ...). All others are context.
+
+    Raises:
+        ConfigError: a column is named twice, or one of `user`, `item`, `of_user` and `of_item` is no column.
+    """
+
+    categorical: tuple[str, ...] = ()
+    multi: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    user: str | None = None
+    item: str | None = None
+    of_user: tuple[str, ...] = ()
+    of_item: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.columns:
+            if self.columns.count(name) > 1:
+                raise ConfigError(f"Column {name!r} is listed twice among the categorical, multi and numeric columns.")
+        for role in ("user", "item"):
+            name = getattr(self, role)
+            if name is not None and name not in self.categorical:
+                raise ConfigError(f"The {role} column {name!r} must be one of the categorical columns.")
+            for other in getattr(self, f"of_{role}"):
+                if other not in self.columns:
+                    raise ConfigError(f"{role}_columns names {other!r}, which is none of {', '.join(self.columns)}.")
+                if name is None:
+                    raise ConfigError(f"{role}_columns needs the column of {role}s: set {role}.")
+        if both := set(self.of_user) & set(self.of_item):
+            raise ConfigError(f"Column {min(both)!r} cannot go with the user and with the item.")
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Schema:
+        """The schema of which `dataclasses.asdict`, through JSON, made this."""
+        arguments: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
+        return cls(**arguments)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns."""
+        return (*self.categorical, *self.multi, *self.numeric)
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Columns that go neither with the user nor with the item."""
+        return tuple(name for name in self.columns if name not in (*self.side("user"), *self.side("item")))
+
+    def side(self, role: str) -> tuple[str, ...]:
+        """The column of users ("user") or items ("item"), if there is one, and those that go with it."""
+        name = getattr(self, role)
+        return () if name is None else (name, *(other for other in getattr(self, f"of_{role}") if other != name))
+
+
+class Bag(NamedTuple):
+    """A multi-valued column: the values of row r are value[offsets[r]] ... value[offsets[r + 1] - 1].
+
+    Attributes:
+        offsets: (n + 1,) int64.
+        value: codes, int32.
+    """
+
+    offsets: Array
+    value: Array
+
+    def take(self, rows: np.ndarray) -> Bag:
+        """These rows alone, in memory."""
+        starts, ends = self.offsets.take(rows), self.offsets.take(rows + 1)
+        offsets = np.concatenate([[0], np.cumsum(ends - starts)])
+        places = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
+        return Bag(offsets, self.value.take(places))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Bag]) -> Bag:
+        """The rows of all parts, in memory."""
+        lengths = np.concatenate([np.diff(bag.offsets) for bag in parts])
+        return cls(np.cumsum([0, *lengths], dtype=np.int64), np.concatenate([bag.value for bag in parts]))
+
+
+class Rows(NamedTuple):
+    """Some rows of impressions; shapes as there."""
+
+    codes: np.ndarray
+    bags: tuple[Bag, ...]
+    numbers: np.ndarray
+
+    def take(self, which: np.ndarray) -> Rows:
+        """Some of these rows, by their place among them."""
+        bags = tuple(bag.take(which) for bag in self.bags)
+        return Rows(self.codes.take(which, axis=0), bags, self.numbers.take(which, axis=0))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """The rows of all parts, at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        codes, bags, numbers = zip(*parts, strict=True)
+        return cls(np.concatenate(codes), tuple(map(Bag.joined, zip(*bags, strict=True))), np.concatenate(numbers))
+
+
+@dataclass(frozen=True, eq=False)
+class Impressions:
+    """Rows of what was shown, with a label each. Large arrays may lie in files (`nnrec.data.stored`).
+
+    Attributes:
+        schema: which columns there are.
+        levels: the distinct values of each categorical and multi-valued column.
+        label: (n,) float32: 1 clicked, 0 not; or a rating.
+        codes: (n, C) int32, the categorical columns as codes into their levels; -1 where the value is missing.
+        bags: the multi-valued columns likewise.
+        numbers: (n, N) float32, the numeric columns; NaN where the value is missing.
+        time: (n,) float64 seconds since 1970, or None.
+        part: (n,) int8, 0 where a row is in the publisher's training file, 1 validation, 2 test; None where the
+            publisher made no such difference.
+        expected: (n,) float32, the true probability of the label 1 (simulated data), or None.
+        item_table: a row per item in the order of the codes, columns such as title, or None.
+        preprocessing: how the columns are to be encoded.
+        hash: of all columns, where it is known already.
+        notes: what was read, a line each.
+    """
+
+    schema: Schema
+    levels: Mapping[str, Levels]
+    label: Array
+    codes: Array
+    bags: tuple[Bag, ...]
+    numbers: Array
+    time: Array | None = None
+    part: Array | None = None
+    expected: Array | None = None
+    item_table: pd.DataFrame | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    hash: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    family = "impressions"
+    time_kind = "timestamp"
+    user_table = None
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.label)
+
+    @property
+    def users(self) -> Vocabulary:
+        """Raw ids of the user column's codes; of nobody where there is no such column."""
+        return self._vocabulary(self.schema.user)
+
+    @property
+    def items(self) -> Vocabulary:
+        """Raw ids of the item column's codes; of nothing where there is no such column."""
+        return self._vocabulary(self.schema.item)
+
+    def _vocabulary(self, name: str | None) -> Vocabulary:
+        return Vocabulary(np.zeros(0, np.int64)) if name is None else self.levels[name].vocabulary
+
+    @property
+    def num_users(self) -> int:
+        return 0 if self.schema.user is None else len(self.levels[self.schema.user])
+
+    @property
+    def num_items(self) -> int:
+        return 0 if self.schema.item is None else len(self.levels[self.schema.item])
+
+    def codes_of(self, name: str, which: np.ndarray | None = None) -> np.ndarray:
+        """(m,) int32 codes of one categorical column.
+
+        Args:
+            which: (m,) row numbers; None = all.
+        """
+        place = self.schema.categorical.index(name)
+        parts = [
+            self.codes.take(rows if which is None else which[rows], axis=0)[:, place]
+            for rows in slices(len(self) if which is None else len(which), CHUNK_ROWS)
+        ]
+        return np.concatenate([np.zeros(0, np.int32), *parts])
+
+    def count_of(self, name: str) -> np.ndarray:
+        """(num_levels,) int64, how many rows hold each level of a categorical column."""
+        place, counts = self.schema.categorical.index(name), np.zeros(len(self.levels[name]), np.int64)
+        for rows in slices(len(self), CHUNK_ROWS):
+            count(self.codes.take(rows, axis=0)[:, place], counts)
+        return counts
+
+    def rows(self, which: np.ndarray) -> Rows:
+        """Some rows, in memory.
+
+        Args:
+            which: (m,) row numbers; where the arrays lie in files, ascending ones are read quickest.
+        """
+        bags = tuple(bag.take(which) for bag in self.bags)
+        return Rows(self.codes.take(which, axis=0), bags, self.numbers.take(which, axis=0))
+
+    def noted(self, *notes: str) -> Impressions:
+        """The same impressions with more lines in `notes`."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def fingerprint(self) -> str:
+        """A hash of all columns: the same rows give the same string, from memory or from files."""
+        if self.hash is not None:
+            return self.hash
+        arrays: dict[str, Any] = {"label": self.label, "codes": self.codes, "numbers": self.numbers}
+        arrays |= {"time": self.time, "part": self.part}
+        for number, bag in enumerate(self.bags):
+            arrays |= {f"offsets.{number}": bag.offsets, f"value.{number}": bag.value}
+        digests = {
+            name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+            for name, array in arrays.items()
+            if array is not None
+        }
+        return fingerprint_of(digests, self.levels)
+
+
+def fingerprint_of(digests: Mapping[str, str], levels: Mapping[str, Levels]) -> str:
+    """A hash of the hashes of arrays, and of levels."""
+    digest = hashlib.sha256()
+    for name in sorted(digests):
+        digest.update(f"{name} {digests[name]}\n".encode())
+    for name in sorted(levels):
+        digest.update(f"{name}\n".encode() + np.ascontiguousarray(levels[name].hashes).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def count(codes: np.ndarray, counts: np.ndarray) -> None:
+    """Adds to `counts` (n,) int64 how often each code comes in `codes`; negative ones count for nothing."""
+    _count(codes, counts)
+
+
+@compiled
+def _count(codes, counts):
+    for code in codes:
+        if code >= 0:
+            counts[code] += 1
+
+
+def slices(length: int, step: int) -> list[np.ndarray]:
+    """0 ... length - 1 in runs of at most `step`."""
+    return [np.arange(start, min(start + step, length)) for start in range(0, length, step)]

@@ -1,0 +1,24 @@
+"""Small operations fused into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its element-wise operations in one pass over memory.
+
+    On the TensorFlow backend XLA compiles it, and its gradient, by itself: for what stands between operations that XLA
+    is slow at, such as large matrix products. On JAX, where all is compiled, it stays as it is.
+
+    Args:
+        function: of tensors, in `keras.ops`; it makes no variables.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True)

@@ -1,0 +1,218 @@
+"""Batches of impressions: NumPy in, NumPy out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from nnrec.batches import Batch, padded, touch_chance
+from nnrec.data.impression_splits import Examples
+from nnrec.data.impressions import Rows
+from nnrec.data.stored import Array, StoredArray
+from nnrec.models.compiled import compiled
+from nnrec.randomness import row_keys
+
+# Of rows that lie in files so many are in memory, in blocks of so many neighbours.
+BUFFER_ROWS = 2**20
+BLOCK_ROWS = 2**13
+
+
+class _Pool(NamedTuple):
+    """Rows that are shuffled together.
+
+    Attributes:
+        row: (P,) row numbers, in the order in which they come.
+        place: (P,) where they are among what `rows` and `label` hold.
+        rows: takes some of them, by place.
+        label: of them, by place.
+    """
+
+    row: np.ndarray
+    place: np.ndarray
+    rows: Callable[[np.ndarray], Rows]
+    label: Array
+
+
+class ImpressionBatches:
+    """Batches of B impressions, of the same shapes always (but for `touched`).
+
+    With C categorical fields, N numeric ones, and L values kept of the multi-valued ones, a batch holds
+        `categorical`: (B, C) int32 ids in the table that all fields share.
+        `multi`: (B, L) int32, likewise; a field without (so many) values is filled up with its unknown id.
+        `multi_share`: (B, L) float32, 1 / number of the field's values in this row; 0 where filled up.
+        `numeric`: (B, N) float32.
+        `label`: (B,) float32.
+        `weight`: (B,) float32, 0 marks padding.
+        `key`: (B,) uint32, the row's random key in this epoch.
+    With `touched=True` the ids are renumbered within the batch, and it holds also
+        `touched`: (U,) int32, the distinct ids; `categorical` and `multi` are positions in it. Padding repeats the
+          first. U is nearly always the same.
+        `touched_scale`: (U,) float32, 1 / P(a batch touches this id); 0 marks padding.
+          A penalty on the touched rows of a table, times this, has the full table's as expectation.
+
+    Rows in memory come in a new random order in every epoch. Of rows in files, blocks of neighbours come in a new
+    order and are shuffled together, `BUFFER_ROWS` at a time. Each row comes once, and an epoch is the same every time
+    it is asked for.
+
+    Args:
+        examples: what to go through.
+        batch_size: B; the last batch is padded up to it.
+        seed: for the order and the keys.
+        touched: whether to renumber the ids (for row-sparse updates of large tables).
+        buffer: how many rows are shuffled together; None = all of those in memory, `BUFFER_ROWS` of those in files.
+    """
+
+    varying = frozenset(("touched", "touched_scale"))
+
+    def __init__(
+        self, examples: Examples, batch_size: int, *, seed: int, touched: bool = False, buffer: int | None = None
+    ) -> None:
+        self.examples, self.batch_size, self.seed = examples, batch_size, seed
+        self.stored = isinstance(examples.impressions.codes, StoredArray)
+        self.buffer = buffer or (BUFFER_ROWS if self.stored else len(examples))
+        self.scale: np.ndarray | None = None
+        if touched:
+            chance = touch_chance(examples.counts, len(examples), batch_size)
+            self.scale = np.divide(1, chance, out=np.zeros(len(chance)), where=chance > 0).astype(np.float32)
+            # The number of ids that a batch touches, and six standard deviations: nearly all batches find room.
+            expected, spread = chance.sum(), np.sqrt((chance * (1 - chance)).sum())
+            fields = examples.fields
+            columns = len(fields.categorical) + sum(fields.multi_lengths)  # the unknown ids of padding among them
+            self.room = roomy(min(int(expected + 6 * spread) + columns + 1, batch_size * columns, fields.num_ids))
+
+    @property
+    def num_examples(self) -> int:
+        """Rows per epoch."""
+        return len(self.examples)
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return -(-len(self.examples) // self.batch_size)
+
+    def where(self, epoch: int, step: int) -> str:
+        start = step * self.batch_size
+        pool, within = divmod(start, self._pool_rows)
+        at = self._shuffled(epoch, pool)[within : within + min(self.batch_size, 10)]
+        rows = ", ".join(map(str, self.examples.which[at]))
+        return f"rows of the data in the batch, counted from 0: {rows}, ..."
+
+    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch; the same every time it is asked for."""
+        seen, number = None if self.scale is None else np.full(len(self.scale), -1, np.int64), 0
+        for pool in self._pools(epoch):
+            for start in range(0, len(pool.row), self.batch_size):
+                some = slice(start, start + self.batch_size)
+                batch = _padded(self.examples, pool.rows(pool.place[some]), self.batch_size)
+                batch["label"] = padded(pool.label.take(pool.place[some]), self.batch_size)
+                batch["key"] = padded(row_keys(self.seed, epoch, pool.row[some]), self.batch_size)
+                if seen is not None:
+                    self._renumber(batch, seen, number)
+                    number += 1
+                yield batch
+
+    def _pools(self, epoch: int) -> Iterator[_Pool]:
+        """The parts of an epoch. While one of those that lie in files is gone through, the next one is read."""
+        if not self.stored:
+            yield from (self._pool(epoch, number) for number in range(self._num_pools))
+            return
+        with ThreadPoolExecutor(1) as reader:
+            waiting = reader.submit(self._read, epoch, 0)
+            for number in range(1, self._num_pools + 1):
+                pool = waiting.result()
+                if number < self._num_pools:
+                    waiting = reader.submit(self._read, epoch, number)
+                yield pool
+
+    def _pool(self, epoch: int, number: int) -> _Pool:
+        row, data = self.examples.which[self._shuffled(epoch, number)], self.examples.impressions
+        return _Pool(row, row, data.rows, data.label)
+
+    def _read(self, epoch: int, number: int) -> _Pool:
+        """A part in memory."""
+        at, data = self._shuffled(epoch, number), self.examples.impressions
+        order = np.argsort(at)
+        place = np.empty(len(at), np.int64)
+        place[order] = np.arange(len(at))
+        ordered = at[order]
+        blocks = np.split(self.examples.which[ordered], np.flatnonzero(np.diff(ordered) > 1) + 1)
+        rows = Rows.joined([data.rows(block) for block in blocks])
+        label = np.concatenate([data.label.take(block) for block in blocks])
+        return _Pool(self.examples.which[at], place, rows.take, label)
+
+    @property
+    def _pool_rows(self) -> int:
+        """How many rows are shuffled together: a multiple of the batch size."""
+        return self.batch_size * -(-self.buffer // self.batch_size)
+
+    @property
+    def _num_pools(self) -> int:
+        return -(-len(self.examples) // self._pool_rows)
+
+    def _shuffled(self, epoch: int, pool: int) -> np.ndarray:
+        """(P,) positions among the examples, the given part of an epoch in its order."""
+        number = len(self.examples)
+        if self._num_pools == 1:
+            return np.random.default_rng([self.seed, epoch]).permutation(number)
+        blocks = np.random.default_rng([self.seed, epoch]).permutation(-(-number // BLOCK_ROWS))
+        ends = np.cumsum(np.minimum((blocks + 1) * BLOCK_ROWS, number) - blocks * BLOCK_ROWS)
+        start, stop = pool * self._pool_rows, min((pool + 1) * self._pool_rows, number)
+        first, last = np.searchsorted(ends, [start, stop - 1], side="right")
+        at = [np.arange(b * BLOCK_ROWS, min((b + 1) * BLOCK_ROWS, number)) for b in blocks[first : last + 1]]
+        begins = int(ends[first - 1]) if first else 0
+        together = np.concatenate(at)[start - begins : stop - begins]
+        return np.random.default_rng([self.seed, epoch, pool]).permutation(together)
+
+    def _renumber(self, batch: Batch, seen: np.ndarray, number: int) -> None:
+        assert self.scale is not None
+        names = ("categorical", "multi")
+        most = min(self.batch_size * sum(batch[name].shape[1] for name in names), len(seen))
+        touched, scale, count = np.empty(most, np.int32), np.empty(most, np.float32), 0
+        for name in names:
+            batch[name], count = _number(batch[name], number, seen, self.scale, touched, scale, count)
+        room = self.room if count <= self.room else roomy(count)
+        batch["touched"] = padded(touched[:count], room, fill=touched[0] if count else 0)
+        batch["touched_scale"] = padded(scale[:count], room)
+
+
+def blocks(examples: Examples, rows: int) -> Iterator[Batch]:
+    """Examples in their order, for scoring: batches as above, of so many rows, without `label` and `key`."""
+    for start in range(0, len(examples), rows):
+        part = examples.impressions.rows(examples.which[start : start + rows])
+        yield _padded(examples, part, rows)
+
+
+def roomy(size: int) -> int:
+    """A size with a bit of room, of which there are few: at most a sixteenth larger."""
+    step = 1 << max(size.bit_length() - 5, 0)
+    return -(-size // step) * step
+
+
+def _padded(examples: Examples, rows: Rows, size: int) -> Batch:
+    """Encoded rows, padded with such as hold nothing known."""
+    batch, number = examples.encoder.encode(rows), len(rows.codes)
+    if number < size:
+        fields = examples.fields
+        offsets, plain = np.array(fields.offsets, np.int32), len(fields.categorical)
+        unknown = {"categorical": offsets[:plain], "multi": np.repeat(offsets[plain:], fields.multi_lengths)}
+        for name, array in batch.items():
+            whole = np.zeros((size, array.shape[1]), array.dtype)
+            whole[:number], whole[number:] = array, unknown.get(name, 0)
+            batch[name] = whole
+    return batch | {"weight": padded(np.ones(number, np.float32), size)}
+
+
+@compiled
+def _number(ids, number, seen, every_scale, touched, scale, count):
+    # Of an id, the last batch that held it and its place there share a number: nothing has to be cleared in between.
+    result, base = np.empty(ids.shape, np.int32), number << 32
+    for row in range(ids.shape[0]):
+        for column in range(ids.shape[1]):
+            name = ids[row, column]
+            if seen[name] < base:
+                seen[name], touched[count], scale[count] = base + count, name, every_scale[name]
+                count += 1
+            result[row, column] = seen[name] - base
+    return result, count

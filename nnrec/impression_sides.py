@@ -1,0 +1,126 @@
+"""What a run keeps of users and items, so that any of them can be paired without the data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnrec.data.fields import Fields
+from nnrec.data.ratings import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nnrec.batches import Batch
+    from nnrec.data.encoder import Encoder
+    from nnrec.data.impression_splits import Examples
+    from nnrec.runs import RunFolder
+
+# Rows that are encoded at a time.
+CHUNK_ROWS = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The encoder of a run, and the encoded fields that go with each of its users and items.
+
+    Attributes:
+        encoder: fitted on what the model learnt from.
+        arrays: `user.known` and `item.known`, (num_users,) and (num_items,) boolean, who is in a training row;
+            `user.categorical` and so on, the fields of the side in the last of these rows, a row for each who is known.
+    """
+
+    encoder: Encoder
+    arrays: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, train: Examples) -> Sides:
+        """Reads off the training rows what goes with whom."""
+        arrays = {}
+        for role in ("user", "item"):
+            last = train.last_rows(role)
+            arrays[f"{role}.known"] = last >= 0
+            rows, columns = last[last >= 0], _columns(train.fields, train.encoder.schema.side(role))
+            chunks = [
+                train.encoded(rows[start : start + CHUNK_ROWS]) for start in range(0, max(len(rows), 1), CHUNK_ROWS)
+            ]
+            for name, places in columns.items():
+                arrays[f"{role}.{name}"] = np.concatenate([chunk[name][:, places] for chunk in chunks])
+        return cls(train.encoder, arrays)
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Sides:
+        """What `write` wrote.
+
+        Raises:
+            RunError: a file is missing or damaged.
+        """
+        from nnrec.data.encoder import Encoder
+
+        return cls(Encoder.from_arrays(folder.read_arrays("encoder.npz")), folder.read_arrays("sides.npz"))
+
+    def write(self, folder: RunFolder) -> None:
+        """Writes encoder.npz and sides.npz to a run folder."""
+        folder.write_arrays("encoder.npz", self.encoder.arrays())
+        folder.write_arrays("sides.npz", self.arrays)
+
+    def known(self, role: str) -> np.ndarray:
+        """(num_users,) or (num_items,) boolean, who is in a training row."""
+        return self.arrays[f"{role}.known"]
+
+    def batch(self, role: str, which: np.ndarray, given: pd.DataFrame) -> Batch:
+        """Encoded rows of users or items.
+
+        Args:
+            role: "user" or "item".
+            which: (m,) indices, -1 for somebody unknown.
+            given: (m) raw rows, columns of the data that are known of each row beside: context, or what has changed
+                about the user. Other columns are unknown.
+
+        Raises:
+            DataError: a numeric column holds something else.
+        """
+        batch = self.encoder.encode_frame(given)
+        known = self.known(role)
+        place = np.cumsum(known) - 1
+        filled = (which >= 0) & known[np.maximum(which, 0)] if len(known) else np.zeros(len(which), bool)
+        names = [name for name in self.encoder.schema.side(role) if name not in given.columns]
+        side = _columns(self.encoder.fields, self.encoder.schema.side(role))
+        for name, columns in _columns(self.encoder.fields, names).items():
+            stored = self.arrays[f"{role}.{name}"][:, np.isin(side[name], columns)]
+            batch[name][np.ix_(filled, columns)] = stored[place[which[filled]]]
+        return batch
+
+
+def histories_of(train: Examples) -> Rows | None:
+    """What each user clicked, (num_users, num_items), with the highest label; None where users or items are unknown.
+
+    Of ratings, whatever was rated.
+    """
+    if train.user is None or train.item is None:
+        return None
+    wanted = (train.user >= 0) & (train.item >= 0)
+    if train.label.min() >= 0 and train.label.max() <= 1:
+        wanted &= train.label > 0
+    user, item, label = (array[wanted] for array in (train.user, train.item, train.label))
+    order = np.lexsort((-label, item, user))
+    user, item, label = user[order], item[order], label[order]
+    first = np.r_[True, (np.diff(user) > 0) | (np.diff(item) > 0)] if len(user) else np.zeros(0, bool)
+    offsets = np.searchsorted(user[first], np.arange(train.num_users + 1)).astype(np.int64)
+    return Rows(offsets, item[first].astype(np.int32), label[first], None, train.num_items)
+
+
+def _columns(fields: Fields, names: Collection[str]) -> dict[str, np.ndarray]:
+    """The columns of each array of a batch that belong to these fields, ascending."""
+    slices = zip(fields.multi, fields.multi_slices, strict=True)
+    multi = [np.arange(within.start, within.stop) for name, within in slices if name in names]
+    places = {
+        "categorical": [place for place, name in enumerate(fields.categorical) if name in names],
+        "multi": np.concatenate(multi) if multi else [],
+        "numeric": [place for place, name in enumerate(fields.numeric) if name in names],
+    }
+    found = {name: np.array(columns, np.int64) for name, columns in places.items()}
+    return found | {"multi_share": found["multi"]}
