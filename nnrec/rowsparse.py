@@ -60,7 +60,7 @@ def _tensorflow_update(model: Any) -> Any:
     optimizer, dense = model.optimizer, model.trainable_variables
     stores = [[table, *moments] for table, moments in zip(model.row_tables, optimizer.row_moments, strict=True)]
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=model.compiled_rows)
     def compute(batch: Any, parts: list) -> Any:
         rows = [part[0] for part in parts]
         with tf.GradientTape() as tape:

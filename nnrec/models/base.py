@@ -34,6 +34,7 @@ class Recommender(Scorer, keras.Model):
 
     rows_are: Literal["user", "item"] = "user"
     row_sparse = False
+    compiled_rows = True  # whether XLA compiles the row-sparse step on TensorFlow
     row_tables: tuple[keras.Variable, ...] = ()
     row_lists: tuple[RowList, ...] = ()
     _gathered: dict[int, Any] | None = None

@@ -1,0 +1,427 @@
+"""A 3D convolutional network that reads what the clicks of a session say, character by character."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from nnrec import session_losses as losses
+from nnrec.batches import Batch, TrainingBatches, bucket, padded, rows_per_batch
+from nnrec.data import characters as chars
+from nnrec.data.attributes import category_codes, scaled
+from nnrec.data.sessions import Sessions
+from nnrec.errors import ConfigError, DataError
+from nnrec.models.base import SessionRecommender
+from nnrec.models.convolution import Convolution
+from nnrec.models.device_function import device_function
+from nnrec.randomness import dropout_mask, uniform
+from nnrec.rowsparse import RowList
+from nnrec.segment_batches import SegmentBatches
+from nnrec.session_losses import Columns, Scored
+
+BLOCK = 1024  # items whose vectors are computed together
+TABLE = {"trainable": False, "autocast": False}
+
+
+class CNN3D(SessionRecommender):
+    """Convolutions over (clicks x characters x attributes), and a vector for every item from what it says itself.
+
+    Paper: Tuan, Phuong: 3D Convolutional Networks for Session-based Recommendation with Content Features, RecSys 2017.
+    An item has texts (title, category ...), an attribute each, of W characters; with e numbers for each character the
+    last L clicks of a session are a volume (L, W, attributes, e). Convolutions with ReLU and max-pooling (`Convolution`)
+    make a smaller one of it, dense layers a query q; an item's score is q . v + b.
+
+    In: batches of `SegmentBatches`, each an excerpt of sessions. Out: (N S, U) scores of the batch's items. Loss: the sum
+    over the examples of the cross-entropy of their targets among the batch's targets and the negatives drawn, corrected
+    by the logarithms of how likely each is to be among them (`nnrec.session_losses`), divided by all N S.
+
+    The first convolutions, whose kernels cover a single click, are computed once for each distinct item. What they find,
+    its maximum over the characters, with the categories and numbers, makes the item's vector v; an item that no session
+    of the training holds has one too, so that it can be recommended. With `ids` items of the training have another
+    vector of their own, added to it, and a bias b. In training this is hidden from time to time (`id_dropout`), so that
+    the content learns to do without. The query comes from the last volume's maxima and the vectors of the last L clicks.
+
+    Absent clicks, before the first of a session, are zeros before and after every layer; so are absent characters.
+
+    Differs: the paper leaves these open or has them otherwise. Alphabet, widths and sizes: chosen here. Numbers for
+    each character are learnt, where the paper has one-hot codes: the same for the first convolution, with fewer
+    multiplications. Attributes are the third axis, where the paper lines up their characters: their kernels can be
+    shared. Two towers instead of a softmax layer with weights for each item, because that could score no new item.
+    Dense layers also see the vectors of the clicks: with ids alone they would be all there is. Negatives are sampled:
+    catalogues are large. The session slides through the layers, one result for each click, instead of one window at a
+    time: the same numbers, computed once. Dropout is on what the dense layers see, keyed by seed, epoch and event.
+
+    Args:
+        num_items: size of the data.
+        texts: columns of the item table that are read as characters; "id" is the item's raw id.
+        characters: W, characters of a text that count; see `nnrec.data.characters` for what is cut off.
+        alphabet: characters with a code of their own; None = `nnrec.data.characters.ALPHABET`.
+        character_units: e.
+        categories: columns whose values have a vector each.
+        category_values: how many of the most frequent values have one; others share that of a missing value.
+        category_units: its length.
+        numbers: columns of numbers, brought to mean 0 and variance 1 over the items of the training.
+        clicks: L.
+        convolutions: of each its `filters`, its `kernel` and its `pool`, these as (clicks, characters, attributes).
+        embedding_dim: length of v and q.
+        hidden_units: sizes of the dense layers before q.
+        ids: whether items of the training have vectors and biases of their own.
+        id_dropout: probability of hiding these from a batch, for each of its items.
+        dropout: probability of dropping what goes into a dense layer.
+        n_sample: negatives drawn for each batch.
+        sample_alpha: they are drawn with probabilities proportional to support ** sample_alpha.
+        logq: how much of the correction is applied: 1 = all, 0 = none.
+        event: the kind of event that is to be predicted, such as "buy"; None = the next event of any kind.
+        prefixes: whether it learns from every beginning of a session, or from whole sessions alone.
+    """
+
+    row_sparse, compiled_rows = True, False  # XLA convolves slowly on CPU
+    capabilities = frozenset({"new_items"})
+
+    def __init__(
+        self,
+        num_items: int,
+        *,
+        texts: Sequence[str] = ("title", "category"),
+        characters: int = 64,
+        alphabet: str | None = None,
+        character_units: int = 16,
+        categories: Sequence[str] = (),
+        category_values: int = 1000,
+        category_units: int = 16,
+        numbers: Sequence[str] = (),
+        clicks: int = 8,
+        convolutions: Sequence[Mapping[str, Any]] = (
+            {"filters": 32, "kernel": (1, 5, 1), "pool": (1, 4, 1)},
+            {"filters": 64, "kernel": (1, 3, 1), "pool": (1, 2, 1)},
+            {"filters": 64, "kernel": (2, 3, 2), "pool": (1, 2, 2)},
+        ),
+        embedding_dim: int = 64,
+        hidden_units: Sequence[int] = (128,),
+        ids: bool = True,
+        id_dropout: float = 0.3,
+        dropout: float = 0.2,
+        n_sample: int = 512,
+        sample_alpha: float = 0.75,
+        logq: float = 1.0,
+        event: str | None = None,
+        prefixes: bool = True,
+        name: str = "cnn3d",
+    ) -> None:
+        super().__init__(name=name, autocast=False)
+        self.num_items = num_items
+        layers = [{key: _plain(value) for key, value in layer.items()} for layer in convolutions]
+        self.options: dict[str, Any] = {
+            "texts": list(texts), "characters": characters, "alphabet": alphabet, "character_units": character_units,
+            "categories": list(categories), "category_values": category_values, "category_units": category_units,
+            "numbers": list(numbers), "clicks": clicks, "convolutions": layers, "embedding_dim": embedding_dim,
+            "hidden_units": list(hidden_units), "ids": ids, "id_dropout": id_dropout, "dropout": dropout,
+            "n_sample": n_sample, "sample_alpha": sample_alpha, "logq": logq, "event": event, "prefixes": prefixes,
+        }  # fmt: skip
+        check_options(self.options)
+        self.alphabet = alphabet or chars.ALPHABET
+        self._build_content()
+        self._build_session()
+        self._functions: dict[str, Any] = {}
+        self._scoring: Any = None  # vectors and biases of all items, as the weights are now
+        self.built = True
+
+    def _build_content(self) -> None:
+        """What makes a vector of an item."""
+        own = self.options
+        units, width = own["embedding_dim"], own["characters"]
+        self.codes = self.add_weight(
+            (self.num_items, width, len(own["texts"])), "zeros", dtype="uint8", name="codes", **TABLE
+        )
+        size, drawn = (chars.num_codes(self.alphabet), own["character_units"]), keras.initializers.RandomNormal(0, 1)
+        self.letters = self.add_weight(size, drawn, name="letters", autocast=False)
+        self.per_item: list[Convolution] = []
+        self.per_session: list[Convolution] = []
+        channels, attributes = own["character_units"], len(own["texts"])
+        for number, layer in enumerate(own["convolutions"], start=1):
+            made = Convolution(channels, **layer, name=f"convolution_{number}")
+            (self.per_session if self.per_session or made.reach else self.per_item).append(made)
+            channels = layer["filters"]
+            if not self.per_session:
+                attributes = -(-attributes // layer["pool"][2])
+                inside = attributes * channels
+        self.found = channels
+        self.category_codes = self.add_weight(
+            (self.num_items, len(own["categories"])), "zeros", dtype="int32", name="category_codes", **TABLE
+        )
+        size = (len(own["categories"]), 1 + own["category_values"], own["category_units"])
+        if own["categories"]:
+            self.category_vectors = self.add_weight(size, "glorot_uniform", name="category_vectors", autocast=False)
+        self.quantities = self.add_weight((self.num_items, len(own["numbers"])), "zeros", name="quantities", **TABLE)
+        inside += size[0] * size[2] + len(own["numbers"])
+        self.to_vector = self._dense(inside, units, None, "item_vector")
+        self.own_vectors = self.own_bias = None
+        if own["ids"]:
+            self.own_vectors = self.add_weight((self.num_items, units), "zeros", name="own_vectors", **TABLE)
+            self.own_bias = self.add_weight((self.num_items,), "zeros", name="own_bias", **TABLE)
+            self.row_tables, self.row_lists = (self.own_vectors, self.own_bias), (RowList(), RowList(moves="scored"))
+
+    def _build_session(self) -> None:
+        """What makes a query of the clicks."""
+        own = self.options
+        self.seen = own["clicks"] - sum(layer.reach for layer in self.per_session)
+        if self.seen < 1:
+            raise ConfigError(
+                f"model.clicks={own['clicks']} is too few for model.convolutions, which look {1 + own['clicks'] - self.seen}"
+                " clicks back together: raise it, or take smaller kernels."
+            )
+        sizes = [self.seen * self.found + own["clicks"] * own["embedding_dim"], *own["hidden_units"]]
+        self.hidden = [
+            self._dense(before, size, "relu", f"hidden_{depth}")
+            for depth, (before, size) in enumerate(zip(sizes, sizes[1:], strict=False), start=1)
+        ]
+        self.to_query = self._dense(sizes[-1], own["embedding_dim"], None, "query")
+
+    def _dense(self, inputs: int, units: int, activation: str | None, name: str) -> keras.layers.Dense:
+        layer = keras.layers.Dense(units, activation, name=name, autocast=False)
+        layer.build((None, inputs))
+        return layer
+
+    def get_config(self) -> dict[str, Any]:
+        return {"num_items": self.num_items, **self.options, "name": self.name}
+
+    # What is read off the data
+
+    def adapt(self, train: Sessions) -> None:
+        """Reads what the items say; statistics of numbers and categories are those of the items of the training.
+
+        Raises:
+            DataError: the item table lacks a column.
+        """
+        own, known = self.options, train.support > 0
+        texts = [self._column(train, name, "texts") for name in own["texts"]]
+        codes = [chars.encode(column, own["characters"], self.alphabet) for column in texts]
+        self.codes.assign(np.stack(codes, axis=2))
+        if own["categories"]:
+            columns = [self._column(train, name, "categories") for name in own["categories"]]
+            found = [category_codes(column, known, own["category_values"]) for column in columns]
+            self.category_codes.assign(np.stack(found, axis=1))
+        if own["numbers"]:
+            values = [scaled(self._column(train, name, "numbers"), known, name) for name in own["numbers"]]
+            self.quantities.assign(np.stack(values, axis=1))
+        self._scoring = None
+
+    def _column(self, train: Sessions, name: str, setting: str) -> pd.Series:
+        table = train.item_table
+        if table is not None and name in table:
+            return table[name]
+        if name == "id":
+            return pd.Series(train.items.ids)
+        there = "none" if table is None else ", ".join(map(str, table.columns))
+        raise DataError(
+            f"model.{setting}: the data's items have no {name}. Columns there: {there}; and id, the raw item ids. "
+            f"Choose among them: 'model.{setting}=[...]'."
+        )
+
+    def training_batches(self, train: Sessions, batch_size: int | Literal["auto"], seed: int) -> TrainingBatches:
+        """Segments of sessions; "auto" takes about 30 batches per epoch, of 16 to 512 examples."""
+        names = ("clicks", "n_sample", "sample_alpha", "event", "prefixes")
+        size = rows_per_batch(batch_size, len(train))
+        return SegmentBatches(train, size, seed=seed, **{name: self.options[name] for name in names})
+
+    # The network
+
+    def call(self, batch: Batch, training: bool = False) -> Any:
+        """(N S, U) scores of the batch's items after each of its examples; adds the loss."""
+        rate = self.options["id_dropout"]
+        shown = None
+        if training and rate:
+            shown = ops.cast(uniform(batch["touched_key"], ops.zeros((1,), "uint32")) >= rate, "float32")
+        own = None if self.own_vectors is None else [self.rows_of(table, batch) for table in self.row_tables]
+        maps, vectors, bias = self._items(batch["touched"], own, shown)
+        key = batch["key"] if training else None
+        queries = self._session(maps, vectors, batch["input"], batch["present"], key)
+        queries = ops.reshape(queries, (-1, self.options["embedding_dim"]))
+        scores = self._matmul(queries, ops.transpose(vectors)) + bias
+        columns = Columns(batch["aimed"], batch["drawn"], batch["support"])
+        scored = Scored(scores, ops.reshape(batch["target"], (-1,)), columns)
+        error = losses.cross_entropy(scored, self.options["logq"], self.options["sample_alpha"])
+        weight = ops.reshape(batch["weight"], (-1,))
+        self.add_loss(ops.sum(weight * error) / ops.cast(ops.shape(weight)[0], "float32"))
+        return scores
+
+    def _items(self, items: Any, own: Sequence[Any] | None, shown: Any = None) -> tuple[Any, Any, Any]:
+        """What is known of some items, each looked at by itself.
+
+        Args:
+            items: (U,) which they are.
+            own: their rows of the tables of vectors and biases; None where there are none.
+            shown: (U,) 0 where these are to be hidden; None = nowhere.
+
+        Returns:
+            (U, W', A', channels) what the first convolutions make of their texts, (U, d) vectors and (U,) biases.
+        """
+        codes = ops.cast(ops.take(self.codes, items, axis=0), "int32")
+        letters = ops.take(ops.cast(self.letters, self.compute_dtype), codes, axis=0)
+        volume = letters * ops.cast(codes != chars.NONE, self.compute_dtype)[..., None]
+        volume = volume[:, None]
+        for layer in self.per_item:
+            volume = layer(volume)
+        maps = volume[:, 0]
+        parts = [ops.cast(ops.max(maps, axis=1), "float32")]
+        parts[0] = ops.reshape(parts[0], (-1, parts[0].shape[1] * parts[0].shape[2]))
+        kinds = ops.take(self.category_codes, items, axis=0)
+        for number in range(len(self.options["categories"])):
+            parts.append(ops.take(self.category_vectors[number], kinds[:, number], axis=0))
+        parts.append(ops.take(self.quantities, items, axis=0))
+        vectors = self.to_vector(ops.concatenate(parts, axis=1))
+        if own is None:
+            return maps, vectors, ops.zeros_like(vectors[:, 0])
+        mine, bias = own
+        return maps, vectors + (mine if shown is None else mine * shown[:, None]), bias
+
+    def _session(self, maps: Any, vectors: Any, clicks: Any, present: Any, key: Any = None) -> Any:
+        """(N, D - L + 1, d) what is known after each click but the first L - 1, from it and the L - 1 before it.
+
+        Args:
+            maps, vectors: of some items, from `_items`.
+            clicks: (N, D) positions among these.
+            present: (N, D) float32, 0 where there is no click.
+            key: (N, D - L + 1) random keys for dropout; None = no dropout.
+        """
+        volume = ops.take(maps, clicks, axis=0) * ops.cast(present, maps.dtype)[:, :, None, None, None]
+        left = present
+        for layer in self.per_session:
+            left = left[:, layer.reach :]
+            volume = layer(volume) * ops.cast(left, maps.dtype)[:, :, None, None, None]
+        found = ops.cast(ops.max(volume, axis=(2, 3)), "float32")
+        read = ops.take(vectors, clicks, axis=0) * present[:, :, None]
+        parts = [windows(found, self.seen), windows(read, self.options["clicks"])]
+        hidden, offset = ops.concatenate(parts, axis=2), 0
+        for layer in [*self.hidden, self.to_query]:
+            width = hidden.shape[2]
+            hidden = layer(self._drop(hidden, key, offset))
+            offset += width
+        return hidden
+
+    def _drop(self, values: Any, key: Any, offset: int) -> Any:
+        rate = self.options["dropout"]
+        if key is None or not rate:
+            return values
+        columns = np.arange(offset, offset + values.shape[2])
+        return values * dropout_mask(key[:, :, None], columns[None, None, :], rate)
+
+    def _matmul(self, one: Any, other: Any) -> Any:
+        """The product in the compute dtype."""
+        return ops.cast(ops.matmul(ops.cast(one, self.compute_dtype), ops.cast(other, self.compute_dtype)), "float32")
+
+    # Scoring
+
+    def _rows(self, items: Any) -> list[Any] | None:
+        return None if self.own_vectors is None else [ops.take(table, items, axis=0) for table in self.row_tables]
+
+    def _vectors_of(self, items: Any) -> tuple[Any, Any]:
+        return self._items(items, self._rows(items))[1:]
+
+    def _queries(self, items: Any, clicks: Any, present: Any) -> Any:
+        maps, vectors, _ = self._items(items, self._rows(items))
+        return self._session(maps, vectors, clicks, present)
+
+    def _compiled(self, name: str) -> Any:
+        """A method of this class, compiled."""
+        if name not in self._functions:
+            self._functions[name] = device_function(getattr(self, name), self.weights)
+        return self._functions[name]
+
+    def encode(self, batch: Batch) -> Any:
+        """(B, T, d) what is known after each event."""
+        items = np.pad(batch["item"], ((0, 0), (self.options["clicks"] - 1, 0)), constant_values=-1)
+        present = items >= 0
+        distinct, places = np.unique(items[present], return_inverse=True)
+        clicks = np.zeros(items.shape, np.int32)
+        clicks[present] = places
+        some = padded(distinct.astype(np.int32), bucket(max(len(distinct), 1)))
+        arrays = (some, clicks, present.astype(np.float32))
+        return self._compiled("_queries")(*map(ops.convert_to_tensor, arrays))
+
+    def advance(self, state: Any, item: int) -> tuple[Any, Any]:
+        """One more event of a session; the state is its last L - 1 items."""
+        events = np.append([] if state is None else state, item).astype(np.int32)
+        return events[-(self.options["clicks"] - 1) :], self.encode({"item": events[None]})[:, -1]
+
+    def _all_items(self) -> tuple[Any, Any]:
+        """The vectors and biases of all items, computed where the weights have changed since."""
+        if self._scoring is None:
+            blocks = []
+            for start in range(0, self.num_items, BLOCK):
+                items = np.arange(start, min(start + BLOCK, self.num_items), dtype=np.int32)
+                found = self._compiled("_vectors_of")(ops.convert_to_tensor(padded(items, BLOCK)))
+                blocks.append([part[: len(items)] for part in found])
+            self._scoring = tuple(ops.concatenate(parts, axis=0) for parts in zip(*blocks, strict=True))
+        return self._scoring
+
+    def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
+        """(M, num_items) or (M, m) products of queries and item vectors, with the biases."""
+        vectors, bias = self._all_items()
+        if items is not None:
+            vectors, bias = ops.take(vectors, items, axis=0), ops.take(bias, items)
+        return ops.matmul(ops.convert_to_tensor(queries), ops.transpose(vectors)) + bias
+
+    def item_vectors(self) -> np.ndarray:
+        """(num_items, d) the vectors that items are scored with."""
+        return ops.convert_to_numpy(self._all_items()[0])
+
+    # Whatever changes the weights makes the items' vectors outdated.
+
+    def begin_epoch(self, epoch: int) -> None:
+        self._scoring = None
+
+    def prepare(self, history: Sessions) -> None:
+        self._scoring = None
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        self._scoring = None
+        super().set_weights(weights)
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        self._scoring = None
+        super().load_state(arrays)
+
+
+def windows(values: Any, size: int) -> Any:
+    """(N, T - size + 1, size d): what stands at each place but the first size - 1, and at the size - 1 before it."""
+    length = values.shape[1]
+    end = None if length is None else length
+    parts = [values[:, back : (end or ops.shape(values)[1]) - size + 1 + back] for back in range(size)]
+    return ops.concatenate(parts, axis=2)
+
+
+def check_options(own: Mapping[str, Any]) -> None:
+    """Raises ConfigError at the first setting that makes no sense."""
+
+    def demand(right: bool, what: str, key: str) -> None:
+        if not right:
+            raise ConfigError(f"model.{key} must {what}. Received: {own[key]!r}")
+
+    demand(len(own["texts"]) > 0, "name at least one column of texts, or id", "texts")
+    for key in ("character_units", "clicks", "embedding_dim", "category_values", "category_units"):
+        demand(isinstance(own[key], int) and own[key] > 0, "be a positive integer", key)
+    demand(isinstance(own["n_sample"], int) and own["n_sample"] >= 0, "be an integer, at least 0", "n_sample")
+    for key in ("id_dropout", "dropout"):
+        demand(0 <= own[key] < 1, "be at least 0 and below 1, the probability of dropping", key)
+    for key in ("sample_alpha", "logq"):
+        demand(own[key] >= 0, "be at least 0", key)
+    demand(all(isinstance(size, int) and size > 0 for size in own["hidden_units"]), "hold positive sizes", "hidden_units")
+    demand(len(own["convolutions"]) > 0, "hold at least one layer", "convolutions")
+    for layer in own["convolutions"]:
+        sizes = [layer.get("filters"), *(layer.get("kernel") or [None]), *(layer.get("pool") or [None])]
+        right = set(layer) == {"filters", "kernel", "pool"} and len(sizes) == 7
+        right = right and all(isinstance(size, int) and size > 0 for size in sizes)
+        what = "give each layer filters, kernel [clicks, characters, attributes] and pool [...], positive integers"
+        demand(right, what, "convolutions")
+    first = own["convolutions"][0]
+    demand(first["kernel"][0] == first["pool"][0] == 1, "begin with a layer that covers a single click", "convolutions")
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int) else list(value)
