@@ -49,7 +49,9 @@ def read_bundlerec(folder: str | Path, described: bool = True) -> Sessions:
         raise DataError(f"{folder}: no event of session_item.csv has a date in user_session.csv and a title.")
     frame = clicks.frame.assign(time=time)[kept].reset_index(drop=True)
     line = np.flatnonzero(kept)
-    sessions = assemble([Log(replace(clicks, frame=frame, where=lambda row: clicks.where(int(line[row]))))], items=items)
+    sessions = assemble(
+        [Log(replace(clicks, frame=frame, where=lambda row: clicks.where(int(line[row]))))], items=items
+    )
     left_out = {"of sessions without a date": ~dated, "of items without a title": dated & ~kept}
     notes = [f"Events {what}: left out {int(events.sum()):,}." for what, events in left_out.items() if events.any()]
     return sessions.noted(*notes)
@@ -89,7 +91,9 @@ def read_retailrocket(
     sessions = read_clicks(path, **options)  # type: ignore[arg-type]
     if properties is None:
         if category_tree is not None:
-            raise ConfigError("data.source.category_tree needs data.source.properties, which name the items' categories.")
+            raise ConfigError(
+                "data.source.category_tree needs data.source.properties, which name the items' categories."
+            )
         return sessions
     wanted = {"category": "categoryid"} if columns is None else dict(columns)
     roles = {"time": "timestamp", "item": "itemid", "property": "property", "text": "value"}

@@ -411,7 +411,9 @@ def check_options(own: Mapping[str, Any]) -> None:
         demand(0 <= own[key] < 1, "be at least 0 and below 1, the probability of dropping", key)
     for key in ("sample_alpha", "logq"):
         demand(own[key] >= 0, "be at least 0", key)
-    demand(all(isinstance(size, int) and size > 0 for size in own["hidden_units"]), "hold positive sizes", "hidden_units")
+    demand(
+        all(isinstance(size, int) and size > 0 for size in own["hidden_units"]), "hold positive sizes", "hidden_units"
+    )
     demand(len(own["convolutions"]) > 0, "hold at least one layer", "convolutions")
     for layer in own["convolutions"]:
         sizes = [layer.get("filters"), *(layer.get("kernel") or [None]), *(layer.get("pool") or [None])]
