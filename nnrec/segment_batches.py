@@ -184,6 +184,6 @@ def of_kind(sessions: Sessions, event: str | None) -> np.ndarray:
 
 
 def segment_size(lengths: np.ndarray, clicks: int) -> int:
-    """The S for which the segments of sessions of these lengths hold the fewest clicks, padding and context included."""
+    """The S for which segments of sessions of these lengths hold the fewest clicks, with padding and context."""
     sizes = sorted({bucket(size) for size in range(1, LONGEST + 1)})
     return min(sizes, key=lambda size: int((-(-lengths // size)).sum()) * (size + clicks - 1))

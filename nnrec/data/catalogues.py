@@ -58,7 +58,7 @@ def read_bundlerec(folder: str | Path, described: bool = True) -> Sessions:
 
 
 def _first_path(text: str) -> str:
-    """ "[[A,B, C],[A,D]]" as "A > B, C": the parts of a path are parted by commas without a blank."""
+    """Of "[[A,B, C],[A,D]]" "A > B, C": commas without a blank stand between the parts of a path."""
     path = html.unescape(text).strip("[]").split("],[")[0]
     return PATH.join(path.replace(", ", "\0").split(",")).replace("\0", ", ")
 

@@ -193,8 +193,8 @@ class ColdItems:
             if not len(part) or part.lengths.max() < 2:
                 raise DataError(f"Without split.items={self.items:g} of the items the {name} part holds no two events.")
         told = (
-            f"{split.definition} {percent(self.items)} of the items ({len(drawn):,}, seed {seed}) are new: their events "
-            f"are taken out of training and validation ({len(train):,} and {len(validation):,} events are left)."
+            f"{split.definition} {percent(self.items)} of the items ({len(drawn):,}, seed {seed}) are new: their "
+            f"events are taken out of training and validation ({len(train):,} and {len(validation):,} events are left)."
         )
         return replace(split, train=train, validation=validation, definition=told)
 

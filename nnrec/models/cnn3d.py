@@ -25,6 +25,7 @@ from nnrec.segment_batches import SegmentBatches
 from nnrec.session_losses import Columns, Scored
 
 BLOCK = 1024  # items whose vectors are computed together
+SAMPLE = 4096  # items whose features are centred
 TABLE = {"trainable": False, "autocast": False}
 
 
@@ -33,18 +34,19 @@ class CNN3D(SessionRecommender):
 
     Paper: Tuan, Phuong: 3D Convolutional Networks for Session-based Recommendation with Content Features, RecSys 2017.
     An item has texts (title, category ...), an attribute each, of W characters; with e numbers for each character the
-    last L clicks of a session are a volume (L, W, attributes, e). Convolutions with ReLU and max-pooling (`Convolution`)
-    make a smaller one of it, dense layers a query q; an item's score is q . v + b.
+    last L clicks of a session are a volume (L, W, attributes, e). Convolutions with ReLU and max-pooling make a smaller
+    one of it (`Convolution`), dense layers a query q; an item's score is q . v + b.
 
-    In: batches of `SegmentBatches`, each an excerpt of sessions. Out: (N S, U) scores of the batch's items. Loss: the sum
-    over the examples of the cross-entropy of their targets among the batch's targets and the negatives drawn, corrected
-    by the logarithms of how likely each is to be among them (`nnrec.session_losses`), divided by all N S.
+    In: batches of `SegmentBatches`, parts of sessions. Out: (N S, U) scores of the batch's items. Loss: the sum over
+    the examples of the cross-entropy of their targets among the batch's targets and the negatives drawn, corrected by
+    the logarithms of how likely each is to be among them (`nnrec.session_losses`), divided by all N S.
 
-    The first convolutions, whose kernels cover a single click, are computed once for each distinct item. What they find,
-    its maximum over the characters, with the categories and numbers, makes the item's vector v; an item that no session
-    of the training holds has one too, so that it can be recommended. With `ids` items of the training have another
-    vector of their own, added to it, and a bias b. In training this is hidden from time to time (`id_dropout`), so that
-    the content learns to do without. The query comes from the last volume's maxima and the vectors of the last L clicks.
+    The first convolutions, whose kernels cover a single click, are computed once for each distinct item. What they
+    find, its maximum over the characters, with the categories and numbers, makes the item's vector v; an item that no
+    session of the training holds has one too, so that it can be recommended. With `ids` items of the training have
+    another vector of their own, added to it, and a bias b. In training this is hidden from time to time (`id_dropout`),
+    so that the content learns to do without. The query comes from the last volume's maxima and the vectors of the last
+    L clicks.
 
     Absent clicks, before the first of a session, are zeros before and after every layer; so are absent characters.
 
@@ -138,7 +140,7 @@ class CNN3D(SessionRecommender):
         self.codes = self.add_weight(
             (self.num_items, width, len(own["texts"])), "zeros", dtype="uint8", name="codes", **TABLE
         )
-        size, drawn = (chars.num_codes(self.alphabet), own["character_units"]), keras.initializers.RandomNormal(0, 1)
+        size, drawn = (chars.num_codes(self.alphabet) - 1, own["character_units"]), keras.initializers.RandomNormal(0, 1)
         self.letters = self.add_weight(size, drawn, name="letters", autocast=False)
         self.per_item: list[Convolution] = []
         self.per_session: list[Convolution] = []
@@ -154,11 +156,11 @@ class CNN3D(SessionRecommender):
         self.category_codes = self.add_weight(
             (self.num_items, len(own["categories"])), "zeros", dtype="int32", name="category_codes", **TABLE
         )
-        size = (len(own["categories"]), 1 + own["category_values"], own["category_units"])
+        shape = (len(own["categories"]), 1 + own["category_values"], own["category_units"])
         if own["categories"]:
-            self.category_vectors = self.add_weight(size, "glorot_uniform", name="category_vectors", autocast=False)
+            self.category_vectors = self.add_weight(shape, "glorot_uniform", name="category_vectors", autocast=False)
         self.quantities = self.add_weight((self.num_items, len(own["numbers"])), "zeros", name="quantities", **TABLE)
-        inside += size[0] * size[2] + len(own["numbers"])
+        inside += shape[0] * shape[2] + len(own["numbers"])
         self.to_vector = self._dense(inside, units, None, "item_vector")
         self.own_vectors = self.own_bias = None
         if own["ids"]:
@@ -171,19 +173,24 @@ class CNN3D(SessionRecommender):
         own = self.options
         self.seen = own["clicks"] - sum(layer.reach for layer in self.per_session)
         if self.seen < 1:
+            together = 1 + own["clicks"] - self.seen
             raise ConfigError(
-                f"model.clicks={own['clicks']} is too few for model.convolutions, which look {1 + own['clicks'] - self.seen}"
-                " clicks back together: raise it, or take smaller kernels."
+                f"model.clicks={own['clicks']} is too few for model.convolutions, which together cover {together} clicks: "
+                "raise it, or take smaller kernels and pools."
             )
         sizes = [self.seen * self.found + own["clicks"] * own["embedding_dim"], *own["hidden_units"]]
         self.hidden = [
             self._dense(before, size, "relu", f"hidden_{depth}")
             for depth, (before, size) in enumerate(zip(sizes, sizes[1:], strict=False), start=1)
         ]
-        self.to_query = self._dense(sizes[-1], own["embedding_dim"], None, "query")
+        self.to_query = self._dense(sizes[-1], own["embedding_dim"], None, "query", "zeros")
+        self.recency = self.add_weight((own["clicks"],), "zeros", name="recency", autocast=False)
+        self.sharpness = self.add_weight((), keras.initializers.Constant(2.0), name="sharpness", autocast=False)
 
-    def _dense(self, inputs: int, units: int, activation: str | None, name: str) -> keras.layers.Dense:
-        layer = keras.layers.Dense(units, activation, name=name, autocast=False)
+    def _dense(
+        self, inputs: int, units: int, activation: str | None, name: str, start: str = "glorot_uniform"
+    ) -> keras.layers.Dense:
+        layer = keras.layers.Dense(units, activation, kernel_initializer=start, name=name, autocast=False)
         layer.build((None, inputs))
         return layer
 
@@ -209,7 +216,21 @@ class CNN3D(SessionRecommender):
         if own["numbers"]:
             values = [scaled(self._column(train, name, "numbers"), known, name) for name in own["numbers"]]
             self.quantities.assign(np.stack(values, axis=1))
+        self._centre(np.flatnonzero(known))
         self._scoring = None
+
+    def _centre(self, items: np.ndarray) -> None:
+        """Makes the layer of the vectors take the features of these items to mean 0 and variance 1 first.
+
+        Maxima of many numbers are alike in all items: without this all vectors would point in one direction.
+        """
+        items = np.random.default_rng(0).permutation(items)[:SAMPLE].astype(np.int32)
+        blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
+        features = np.concatenate([ops.convert_to_numpy(self._features(block)[1]) for block in blocks])
+        scale = 1 / np.maximum(features.std(axis=0), 1e-3)
+        kernel = ops.convert_to_numpy(self.to_vector.kernel) * scale[:, None]
+        self.to_vector.kernel.assign(kernel)
+        self.to_vector.bias.assign(-features.mean(axis=0) @ kernel)
 
     def _column(self, train: Sessions, name: str, setting: str) -> pd.Series:
         table = train.item_table
@@ -261,10 +282,19 @@ class CNN3D(SessionRecommender):
         Returns:
             (U, W', A', channels) what the first convolutions make of their texts, (U, d) vectors and (U,) biases.
         """
+        maps, features = self._features(items)
+        vectors = unit(self.to_vector(features))
+        if own is None:
+            return maps, vectors, ops.zeros_like(vectors[:, 0])
+        mine, bias = own
+        return maps, vectors + (mine if shown is None else mine * shown[:, None]), bias
+
+    def _features(self, items: Any) -> tuple[Any, Any]:
+        """(U, W', A', channels) what the first convolutions make of (U,) items' texts, and (U, F) all that is known."""
         codes = ops.cast(ops.take(self.codes, items, axis=0), "int32")
-        letters = ops.take(ops.cast(self.letters, self.compute_dtype), codes, axis=0)
-        volume = letters * ops.cast(codes != chars.NONE, self.compute_dtype)[..., None]
-        volume = volume[:, None]
+        # A product, not a look-up, whose gradient would be added up number by number.
+        which = ops.one_hot(codes - 1, self.letters.shape[0], dtype=self.compute_dtype)  # code 0: all zeros
+        volume = ops.matmul(which, ops.cast(self.letters, self.compute_dtype))[:, None]
         for layer in self.per_item:
             volume = layer(volume)
         maps = volume[:, 0]
@@ -274,11 +304,7 @@ class CNN3D(SessionRecommender):
         for number in range(len(self.options["categories"])):
             parts.append(ops.take(self.category_vectors[number], kinds[:, number], axis=0))
         parts.append(ops.take(self.quantities, items, axis=0))
-        vectors = self.to_vector(ops.concatenate(parts, axis=1))
-        if own is None:
-            return maps, vectors, ops.zeros_like(vectors[:, 0])
-        mine, bias = own
-        return maps, vectors + (mine if shown is None else mine * shown[:, None]), bias
+        return maps, ops.concatenate(parts, axis=1)
 
     def _session(self, maps: Any, vectors: Any, clicks: Any, present: Any, key: Any = None) -> Any:
         """(N, D - L + 1, d) what is known after each click but the first L - 1, from it and the L - 1 before it.
@@ -295,14 +321,16 @@ class CNN3D(SessionRecommender):
             left = left[:, layer.reach :]
             volume = layer(volume) * ops.cast(left, maps.dtype)[:, :, None, None, None]
         found = ops.cast(ops.max(volume, axis=(2, 3)), "float32")
-        read = ops.take(vectors, clicks, axis=0) * present[:, :, None]
-        parts = [windows(found, self.seen), windows(read, self.options["clicks"])]
-        hidden, offset = ops.concatenate(parts, axis=2), 0
+        read = windows(ops.take(vectors, clicks, axis=0) * present[:, :, None], self.options["clicks"])
+        hidden, offset = ops.concatenate([windows(found, self.seen), read], axis=2), 0
         for layer in [*self.hidden, self.to_query]:
             width = hidden.shape[2]
             hidden = layer(self._drop(hidden, key, offset))
             offset += width
-        return hidden
+        share = ops.exp(self.recency) * windows(present[:, :, None], self.options["clicks"])
+        share = share / ops.maximum(ops.sum(share, axis=2, keepdims=True), 1e-6)
+        read = ops.reshape(read, (*ops.shape(read)[:2], self.options["clicks"], vectors.shape[1]))
+        return ops.exp(self.sharpness) * (ops.sum(share[..., None] * read, axis=2) + hidden)
 
     def _drop(self, values: Any, key: Any, offset: int) -> Any:
         rate = self.options["dropout"]
@@ -376,7 +404,7 @@ class CNN3D(SessionRecommender):
     def begin_epoch(self, epoch: int) -> None:
         self._scoring = None
 
-    def prepare(self, history: Sessions) -> None:
+    def prepare(self, history: Any) -> None:
         self._scoring = None
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
@@ -386,6 +414,11 @@ class CNN3D(SessionRecommender):
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         self._scoring = None
         super().load_state(arrays)
+
+
+def unit(vectors: Any) -> Any:
+    """The vectors (..., d) at length 1."""
+    return vectors * ops.rsqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-12))
 
 
 def windows(values: Any, size: int) -> Any:
