@@ -39,11 +39,10 @@ def encode(texts: Iterable[Any], width: int, alphabet: str = ALPHABET) -> np.nda
     Raises:
         ConfigError: a width below 1; an alphabet with a character twice, an upper-case one, or more than 254.
     """
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-        raise ConfigError(f"model.characters must be a whole number, 1 or more. Received: {width!r}")
+    check(alphabet, width)
     code = np.full(0x110000, UNKNOWN, np.uint8)
     code[0] = NONE
-    code[_points(alphabet)] = FIRST + np.arange(len(alphabet))
+    code[[ord(c) for c in alphabet]] = FIRST + np.arange(len(alphabet))
     texts = list(texts)
     codes = np.empty((len(texts), width), np.uint8)
     for start in range(0, len(texts), BLOCK):
@@ -70,11 +69,13 @@ def _written(value: Any) -> str:
     return str(int(value)) if whole else str(value)
 
 
-def _points(alphabet: str) -> np.ndarray:
+def check(alphabet: str, width: int) -> None:
+    """Raises ConfigError where `encode` cannot use these."""
+    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+        raise ConfigError(f"model.characters must be a whole number, 1 or more. Received: {width!r}")
     wrong = [c for c in alphabet if c != c.lower() or c == "\0"]
     if wrong or len(set(alphabet)) < len(alphabet) or not 0 < len(alphabet) <= 254:
         raise ConfigError(
             "model.alphabet must hold 1 to 254 different characters, none in upper case (texts are lower-cased). "
             f"Received: {alphabet!r}"
         )
-    return np.array([ord(c) for c in alphabet], np.int64)

@@ -73,6 +73,7 @@ class CNN3D(SessionRecommender):
         embedding_dim: length of v and q.
         hidden_units: sizes of the dense layers before q.
         ids: whether items of the training have vectors and biases of their own.
+        id_rate: what the learning rate of these is multiplied by.
         id_dropout: probability of hiding these from a batch, for each of its items.
         dropout: probability of dropping what goes into a dense layer.
         n_sample: negatives drawn for each batch.
@@ -106,6 +107,7 @@ class CNN3D(SessionRecommender):
         embedding_dim: int = 64,
         hidden_units: Sequence[int] = (128,),
         ids: bool = True,
+        id_rate: float = 5.0,
         id_dropout: float = 0.3,
         dropout: float = 0.2,
         n_sample: int = 512,
@@ -122,11 +124,13 @@ class CNN3D(SessionRecommender):
             "texts": list(texts), "characters": characters, "alphabet": alphabet, "character_units": character_units,
             "categories": list(categories), "category_values": category_values, "category_units": category_units,
             "numbers": list(numbers), "clicks": clicks, "convolutions": layers, "embedding_dim": embedding_dim,
-            "hidden_units": list(hidden_units), "ids": ids, "id_dropout": id_dropout, "dropout": dropout,
-            "n_sample": n_sample, "sample_alpha": sample_alpha, "logq": logq, "event": event, "prefixes": prefixes,
+            "hidden_units": list(hidden_units), "ids": ids, "id_rate": id_rate, "id_dropout": id_dropout,
+            "dropout": dropout, "n_sample": n_sample, "sample_alpha": sample_alpha, "logq": logq, "event": event,
+            "prefixes": prefixes,
         }  # fmt: skip
         check_options(self.options)
         self.alphabet = alphabet or chars.ALPHABET
+        chars.check(self.alphabet, characters)
         self._build_content()
         self._build_session()
         self._functions: dict[str, Any] = {}
@@ -140,7 +144,10 @@ class CNN3D(SessionRecommender):
         self.codes = self.add_weight(
             (self.num_items, width, len(own["texts"])), "zeros", dtype="uint8", name="codes", **TABLE
         )
-        size, drawn = (chars.num_codes(self.alphabet) - 1, own["character_units"]), keras.initializers.RandomNormal(0, 1)
+        size, drawn = (
+            (chars.num_codes(self.alphabet) - 1, own["character_units"]),
+            keras.initializers.RandomNormal(0, 1),
+        )
         self.letters = self.add_weight(size, drawn, name="letters", autocast=False)
         self.per_item: list[Convolution] = []
         self.per_session: list[Convolution] = []
@@ -162,11 +169,16 @@ class CNN3D(SessionRecommender):
         self.quantities = self.add_weight((self.num_items, len(own["numbers"])), "zeros", name="quantities", **TABLE)
         inside += shape[0] * shape[2] + len(own["numbers"])
         self.to_vector = self._dense(inside, units, None, "item_vector")
-        self.own_vectors = self.own_bias = None
         if own["ids"]:
-            self.own_vectors = self.add_weight((self.num_items, units), "zeros", name="own_vectors", **TABLE)
-            self.own_bias = self.add_weight((self.num_items,), "zeros", name="own_bias", **TABLE)
-            self.row_tables, self.row_lists = (self.own_vectors, self.own_bias), (RowList(), RowList(moves="scored"))
+            shapes = {
+                "own_inputs": (self.num_items, units),
+                "own_vectors": (self.num_items, units),
+                "own_bias": (self.num_items,),
+            }
+            self.row_tables = tuple(
+                self.add_weight(shape, "zeros", name=name, **TABLE) for name, shape in shapes.items()
+            )
+            self.row_lists = (RowList(), RowList(moves="scored"), RowList(moves="scored"))
 
     def _build_session(self) -> None:
         """What makes a query of the clicks."""
@@ -175,8 +187,8 @@ class CNN3D(SessionRecommender):
         if self.seen < 1:
             together = 1 + own["clicks"] - self.seen
             raise ConfigError(
-                f"model.clicks={own['clicks']} is too few for model.convolutions, which together cover {together} clicks: "
-                "raise it, or take smaller kernels and pools."
+                f"model.clicks={own['clicks']} is too few for model.convolutions, which together cover {together} "
+                "clicks: raise it, or take smaller kernels and pools."
             )
         sizes = [self.seen * self.found + own["clicks"] * own["embedding_dim"], *own["hidden_units"]]
         self.hidden = [
@@ -185,6 +197,8 @@ class CNN3D(SessionRecommender):
         ]
         self.to_query = self._dense(sizes[-1], own["embedding_dim"], None, "query", "zeros")
         self.recency = self.add_weight((own["clicks"],), "zeros", name="recency", autocast=False)
+        units = (own["embedding_dim"],) * 2
+        self.turn = self.add_weight(units, keras.initializers.Identity(), name="turn", autocast=False)
         self.sharpness = self.add_weight((), keras.initializers.Constant(2.0), name="sharpness", autocast=False)
 
     def _dense(
@@ -258,10 +272,10 @@ class CNN3D(SessionRecommender):
         shown = None
         if training and rate:
             shown = ops.cast(uniform(batch["touched_key"], ops.zeros((1,), "uint32")) >= rate, "float32")
-        own = None if self.own_vectors is None else [self.rows_of(table, batch) for table in self.row_tables]
-        maps, vectors, bias = self._items(batch["touched"], own, shown)
+        own = [self.rows_of(table, batch) for table in self.row_tables]
+        maps, inputs, vectors, bias = self._items(batch["touched"], own, shown)
         key = batch["key"] if training else None
-        queries = self._session(maps, vectors, batch["input"], batch["present"], key)
+        queries = self._session(maps, inputs, batch["input"], batch["present"], key)
         queries = ops.reshape(queries, (-1, self.options["embedding_dim"]))
         scores = self._matmul(queries, ops.transpose(vectors)) + bias
         columns = Columns(batch["aimed"], batch["drawn"], batch["support"])
@@ -271,23 +285,24 @@ class CNN3D(SessionRecommender):
         self.add_loss(ops.sum(weight * error) / ops.cast(ops.shape(weight)[0], "float32"))
         return scores
 
-    def _items(self, items: Any, own: Sequence[Any] | None, shown: Any = None) -> tuple[Any, Any, Any]:
+    def _items(self, items: Any, own: Sequence[Any], shown: Any = None) -> tuple[Any, Any, Any, Any]:
         """What is known of some items, each looked at by itself.
 
         Args:
             items: (U,) which they are.
-            own: their rows of the tables of vectors and biases; None where there are none.
+            own: their rows of `row_tables`, if there are such.
             shown: (U,) 0 where these are to be hidden; None = nowhere.
 
         Returns:
-            (U, W', A', channels) what the first convolutions make of their texts, (U, d) vectors and (U,) biases.
+            (U, W', A', channels) what the first convolutions make of their texts, (U, d) vectors u and v, (U,) biases.
         """
         maps, features = self._features(items)
         vectors = unit(self.to_vector(features))
-        if own is None:
-            return maps, vectors, ops.zeros_like(vectors[:, 0])
-        mine, bias = own
-        return maps, vectors + (mine if shown is None else mine * shown[:, None]), bias
+        if not own:
+            return maps, vectors, vectors, ops.zeros_like(vectors[:, 0])
+        *mine, bias = own
+        mine = [vectors + (rows if shown is None else rows * shown[:, None]) for rows in mine]
+        return maps, *mine, bias
 
     def _features(self, items: Any) -> tuple[Any, Any]:
         """(U, W', A', channels) what the first convolutions make of (U,) items' texts, and (U, F) all that is known."""
@@ -306,11 +321,11 @@ class CNN3D(SessionRecommender):
         parts.append(ops.take(self.quantities, items, axis=0))
         return maps, ops.concatenate(parts, axis=1)
 
-    def _session(self, maps: Any, vectors: Any, clicks: Any, present: Any, key: Any = None) -> Any:
+    def _session(self, maps: Any, inputs: Any, clicks: Any, present: Any, key: Any = None) -> Any:
         """(N, D - L + 1, d) what is known after each click but the first L - 1, from it and the L - 1 before it.
 
         Args:
-            maps, vectors: of some items, from `_items`.
+            maps, inputs: of some items, from `_items`: what their texts make, and u.
             clicks: (N, D) positions among these.
             present: (N, D) float32, 0 where there is no click.
             key: (N, D - L + 1) random keys for dropout; None = no dropout.
@@ -321,7 +336,7 @@ class CNN3D(SessionRecommender):
             left = left[:, layer.reach :]
             volume = layer(volume) * ops.cast(left, maps.dtype)[:, :, None, None, None]
         found = ops.cast(ops.max(volume, axis=(2, 3)), "float32")
-        read = windows(ops.take(vectors, clicks, axis=0) * present[:, :, None], self.options["clicks"])
+        read = windows(ops.take(inputs, clicks, axis=0) * present[:, :, None], self.options["clicks"])
         hidden, offset = ops.concatenate([windows(found, self.seen), read], axis=2), 0
         for layer in [*self.hidden, self.to_query]:
             width = hidden.shape[2]
@@ -329,8 +344,9 @@ class CNN3D(SessionRecommender):
             offset += width
         share = ops.exp(self.recency) * windows(present[:, :, None], self.options["clicks"])
         share = share / ops.maximum(ops.sum(share, axis=2, keepdims=True), 1e-6)
-        read = ops.reshape(read, (*ops.shape(read)[:2], self.options["clicks"], vectors.shape[1]))
-        return ops.exp(self.sharpness) * (ops.sum(share[..., None] * read, axis=2) + hidden)
+        read = ops.reshape(read, (*ops.shape(read)[:2], self.options["clicks"], inputs.shape[1]))
+        mean = ops.sum(share[..., None] * read, axis=2)
+        return ops.exp(self.sharpness) * (ops.matmul(mean, self.turn) + hidden)
 
     def _drop(self, values: Any, key: Any, offset: int) -> Any:
         rate = self.options["dropout"]
@@ -345,15 +361,15 @@ class CNN3D(SessionRecommender):
 
     # Scoring
 
-    def _rows(self, items: Any) -> list[Any] | None:
-        return None if self.own_vectors is None else [ops.take(table, items, axis=0) for table in self.row_tables]
+    def _rows(self, items: Any) -> list[Any]:
+        return [ops.take(table, items, axis=0) for table in self.row_tables]
 
     def _vectors_of(self, items: Any) -> tuple[Any, Any]:
-        return self._items(items, self._rows(items))[1:]
+        return self._items(items, self._rows(items))[2:]
 
     def _queries(self, items: Any, clicks: Any, present: Any) -> Any:
-        maps, vectors, _ = self._items(items, self._rows(items))
-        return self._session(maps, vectors, clicks, present)
+        maps, inputs, _, _ = self._items(items, self._rows(items))
+        return self._session(maps, inputs, clicks, present)
 
     def _compiled(self, name: str) -> Any:
         """A method of this class, compiled."""
@@ -398,6 +414,10 @@ class CNN3D(SessionRecommender):
     def item_vectors(self) -> np.ndarray:
         """(num_items, d) the vectors that items are scored with."""
         return ops.convert_to_numpy(self._all_items()[0])
+
+    def rate_factor(self, variable: keras.Variable) -> float:
+        """Items' own vectors, which are in few batches, learn at a rate of their own."""
+        return self.options["id_rate"] if any(variable is table for table in self.row_tables) else 1.0
 
     # Whatever changes the weights makes the items' vectors outdated.
 
