@@ -95,7 +95,7 @@ def test_data(name, monkeypatch):
         reader = get_method("nnrec.data.readers.read_item_table")
         assert set(config.data.source.item_table) <= set(inspect.signature(reader).parameters)
     if "folder" in config.data.source:
-        assert config.data.source.folder == f"data/{name.removesuffix('-clicks')}"
+        assert config.data.source.folder == f"data/{name.removesuffix('-clicks').replace('bundlerec-', 'bundlerec/')}"
     if OmegaConf.missing_keys(config.data.source):
         with pytest.raises(
             ConfigError, match=r"data\.source\.path has no value\. Give it on the command line: data\.sou"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +68,8 @@ def read_retailrocket(
     properties: str | Path | None = None,
     category_tree: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
-    **options: object,
+    gap_minutes: float | None = 30,
+    events: Sequence[str] | None = ("view",),
 ) -> Sessions:
     """RetailRocket, the publisher's own files.
 
@@ -82,13 +83,17 @@ def read_retailrocket(
         category_tree: category_tree.csv, categoryid,parentid: then column category is a path of category numbers, from
             the widest on.
         columns: name in nnrec -> property. Default: category = "categoryid". Values that begin with an n are numbers.
-        options: the other arguments of `nnrec.data.session_readers.read_clicks`.
+        gap_minutes: a pause of more than so many minutes ends a session; None: a session per visitor.
+        events: which kinds of events to keep, from the weakest to the strongest; None = all.
 
     Raises:
         DataError: a file, a line or a value cannot be used, or no item has the property; the message says where.
         ConfigError: a category tree without properties.
     """
-    sessions = read_clicks(path, **options)  # type: ignore[arg-type]
+    sessions = read_clicks(
+        path, None, "visitorid", "itemid", "timestamp", "event", events, time_unit="ms", gap_minutes=gap_minutes,
+        separator=",",
+    )  # fmt: skip
     if properties is None:
         if category_tree is not None:
             raise ConfigError(
