@@ -13,13 +13,13 @@ a click to read and an item to predict. How it is measured: benchmarks/frame.py;
 
 What bounds the work. W = 64 characters of A = 2 attributes, e = 16, the default convolutions.
 
-    an item        2 W A e 4 96 FLOP        1.6 MFLOP for its maps and its vector, three times that in training
-    a click        12 16 96 64 2 FLOP       2.4 MFLOP for the convolution over it and the click before
-    a batch        U = 500 items, 250 clicks with their context: 500 x 4.8 + 250 x 7 = 4 GFLOP, 22 ms at 190 GFLOP/s (two cores)
-                   for 130 examples; an item once, whether it is read, predicted or drawn, and a click once for all
-                   the L windows that hold it: "windows" has 8 x (1.6 + 2.4) x 3 = 96 MFLOP for each example instead
-    memory         the codes of an item are W A bytes (128 MB for a million items); a batch's largest array is
-                   U W A 96 numbers, 25 MB for 500 items, of which the gradient holds a few; scoring keeps a vector an item
+    an item    2 W A e 4 96 FLOP     1.6 MFLOP for its maps and its vector, three times that in training
+    a click    12 16 96 64 2 FLOP    2.4 MFLOP for the convolution over it and the click before, likewise
+    a batch    U = 500 items and 250 clicks, context included, are 500 x 4.8 + 250 x 7 MFLOP: 4 GFLOP for 128 examples,
+               22 ms at 190 GFLOP/s (two cores). An item counts once, whether it is read, predicted or drawn, and a
+               click once for all the windows that hold it; "windows" has 8 x (1.6 + 2.4) x 3 = 96 MFLOP an example
+    memory     the codes of an item are W A bytes (128 MB for a million items); a batch's largest array has U W A 96
+               numbers, 25 MB for 500 items, and its gradient some such; for scoring there is a vector of each item
 """
 
 from __future__ import annotations

@@ -7,26 +7,21 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import ops
 
 from nnrec import session_losses as losses
 from nnrec.batches import Batch, TrainingBatches, bucket, padded, rows_per_batch
-from nnrec.data import characters as chars
-from nnrec.data.attributes import category_codes, scaled
+from nnrec.data.characters import ALPHABET
 from nnrec.data.sessions import Sessions
-from nnrec.errors import ConfigError, DataError
+from nnrec.errors import ConfigError
 from nnrec.models.base import SessionRecommender
 from nnrec.models.convolution import Convolution
 from nnrec.models.device_function import device_function
+from nnrec.models.item_content import BLOCK, TABLE, ItemContent
 from nnrec.randomness import dropout_mask, uniform
 from nnrec.rowsparse import RowList
 from nnrec.segment_batches import SegmentBatches
 from nnrec.session_losses import Columns, Scored
-
-BLOCK = 1024  # items whose vectors are computed together
-SAMPLE = 4096  # items whose features are centred
-TABLE = {"trainable": False, "autocast": False}
 
 
 class CNN3D(SessionRecommender):
@@ -128,68 +123,37 @@ class CNN3D(SessionRecommender):
             "prefixes": prefixes,
         }  # fmt: skip
         check_options(self.options)
-        self.alphabet = alphabet or chars.ALPHABET
-        chars.check(self.alphabet, characters)
-        self._build_content()
-        self._build_session()
+        single = 1 + next((n for n, layer in enumerate(layers[1:]) if not covers_one(layer)), len(layers) - 1)
+        self.content = ItemContent(
+            num_items, texts=texts, categories=categories, numbers=numbers, width=characters,
+            alphabet=alphabet or ALPHABET, character_units=character_units, category_values=category_values,
+            category_units=category_units, convolutions=layers[:single], dim=embedding_dim,
+        )  # fmt: skip
+        self._build_session(layers[single:])
+        if ids:
+            shapes = {"inputs": (num_items, embedding_dim), "vectors": (num_items, embedding_dim), "bias": (num_items,)}
+            own = [self.add_weight(shape, "zeros", name=f"own_{name}", **TABLE) for name, shape in shapes.items()]
+            self.row_tables = tuple(own)
+            self.row_lists = (RowList(), RowList(moves="scored"), RowList(moves="scored"))
         self._functions: dict[str, Any] = {}
         self._scoring: Any = None  # vectors and biases of all items, as the weights are now
         self.built = True
 
-    def _build_content(self) -> None:
-        """What makes a vector of an item."""
-        own = self.options
-        units, width = own["embedding_dim"], own["characters"]
-        self.codes = self.add_weight(
-            (self.num_items, width, len(own["texts"])), "zeros", dtype="uint8", name="codes", **TABLE
-        )
-        size, drawn = (
-            (chars.num_codes(self.alphabet) - 1, own["character_units"]),
-            keras.initializers.RandomNormal(0, 1),
-        )
-        self.letters = self.add_weight(size, drawn, name="letters", autocast=False)
-        self.per_item: list[Convolution] = []
-        self.per_session: list[Convolution] = []
-        channels, attributes = own["character_units"], len(own["texts"])
-        for number, layer in enumerate(own["convolutions"], start=1):
-            made = Convolution(channels, **layer, name=f"convolution_{number}")
-            (self.per_session if self.per_session or made.reach else self.per_item).append(made)
-            channels = layer["filters"]
-            if not self.per_session:
-                attributes = -(-attributes // layer["pool"][2])
-                inside = attributes * channels
-        self.found = channels
-        self.category_codes = self.add_weight(
-            (self.num_items, len(own["categories"])), "zeros", dtype="int32", name="category_codes", **TABLE
-        )
-        shape = (len(own["categories"]), 1 + own["category_values"], own["category_units"])
-        if own["categories"]:
-            self.category_vectors = self.add_weight(shape, "glorot_uniform", name="category_vectors", autocast=False)
-        self.quantities = self.add_weight((self.num_items, len(own["numbers"])), "zeros", name="quantities", **TABLE)
-        inside += shape[0] * shape[2] + len(own["numbers"])
-        self.to_vector = self._dense(inside, units, None, "item_vector")
-        if own["ids"]:
-            shapes = {
-                "own_inputs": (self.num_items, units),
-                "own_vectors": (self.num_items, units),
-                "own_bias": (self.num_items,),
-            }
-            self.row_tables = tuple(
-                self.add_weight(shape, "zeros", name=name, **TABLE) for name, shape in shapes.items()
-            )
-            self.row_lists = (RowList(), RowList(moves="scored"), RowList(moves="scored"))
-
-    def _build_session(self) -> None:
+    def _build_session(self, convolutions: Sequence[Mapping[str, Any]]) -> None:
         """What makes a query of the clicks."""
-        own = self.options
-        self.seen = own["clicks"] - sum(layer.reach for layer in self.per_session)
+        own, channels = self.options, self.content.channels
+        self.layers_over_clicks: list[Convolution] = []
+        for number, layer in enumerate(convolutions, start=1):
+            self.layers_over_clicks.append(Convolution(channels, **layer, name=f"over_clicks_{number}"))
+            channels = layer["filters"]
+        self.seen = own["clicks"] - sum(layer.reach for layer in self.layers_over_clicks)
         if self.seen < 1:
             together = 1 + own["clicks"] - self.seen
             raise ConfigError(
                 f"model.clicks={own['clicks']} is too few for model.convolutions, which together cover {together} "
                 "clicks: raise it, or take smaller kernels and pools."
             )
-        sizes = [self.seen * self.found + own["clicks"] * own["embedding_dim"], *own["hidden_units"]]
+        sizes = [self.seen * channels + own["clicks"] * own["embedding_dim"], *own["hidden_units"]]
         self.hidden = [
             self._dense(before, size, "relu", f"hidden_{depth}")
             for depth, (before, size) in enumerate(zip(sizes, sizes[1:], strict=False), start=1)
@@ -210,52 +174,10 @@ class CNN3D(SessionRecommender):
     def get_config(self) -> dict[str, Any]:
         return {"num_items": self.num_items, **self.options, "name": self.name}
 
-    # What is read off the data
-
     def adapt(self, train: Sessions) -> None:
-        """Reads what the items say; statistics of numbers and categories are those of the items of the training.
-
-        Raises:
-            DataError: the item table lacks a column.
-        """
-        own, known = self.options, train.support > 0
-        texts = [self._column(train, name, "texts") for name in own["texts"]]
-        codes = [chars.encode(column, own["characters"], self.alphabet) for column in texts]
-        self.codes.assign(np.stack(codes, axis=2))
-        if own["categories"]:
-            columns = [self._column(train, name, "categories") for name in own["categories"]]
-            found = [category_codes(column, known, own["category_values"]) for column in columns]
-            self.category_codes.assign(np.stack(found, axis=1))
-        if own["numbers"]:
-            values = [scaled(self._column(train, name, "numbers"), known, name) for name in own["numbers"]]
-            self.quantities.assign(np.stack(values, axis=1))
-        self._centre(np.flatnonzero(known))
+        """Reads what the items say, see `ItemContent.read`."""
+        self.content.read(train)
         self._scoring = None
-
-    def _centre(self, items: np.ndarray) -> None:
-        """Makes the layer of the vectors take the features of these items to mean 0 and variance 1 first.
-
-        Maxima of many numbers are alike in all items: without this all vectors would point in one direction.
-        """
-        items = np.random.default_rng(0).permutation(items)[:SAMPLE].astype(np.int32)
-        blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
-        features = np.concatenate([ops.convert_to_numpy(self._features(block)[1]) for block in blocks])
-        scale = 1 / np.maximum(features.std(axis=0), 1e-3)
-        kernel = ops.convert_to_numpy(self.to_vector.kernel) * scale[:, None]
-        self.to_vector.kernel.assign(kernel)
-        self.to_vector.bias.assign(-features.mean(axis=0) @ kernel)
-
-    def _column(self, train: Sessions, name: str, setting: str) -> pd.Series:
-        table = train.item_table
-        if table is not None and name in table:
-            return table[name]
-        if name == "id":
-            return pd.Series(train.items.ids)
-        there = "none" if table is None else ", ".join(map(str, table.columns))
-        raise DataError(
-            f"model.{setting}: the data's items have no {name}. Columns there: {there}; and id, the raw item ids. "
-            f"Choose among them: 'model.{setting}=[...]'."
-        )
 
     def training_batches(self, train: Sessions, batch_size: int | Literal["auto"], seed: int) -> TrainingBatches:
         """Segments of sessions; "auto" takes about 30 batches per epoch, of 16 to 512 examples."""
@@ -295,30 +217,12 @@ class CNN3D(SessionRecommender):
         Returns:
             (U, W', A', channels) what the first convolutions make of their texts, (U, d) vectors u and v, (U,) biases.
         """
-        maps, features = self._features(items)
-        vectors = unit(self.to_vector(features))
+        maps, vectors = self.content(items)
         if not own:
             return maps, vectors, vectors, ops.zeros_like(vectors[:, 0])
         *mine, bias = own
         mine = [vectors + (rows if shown is None else rows * shown[:, None]) for rows in mine]
         return maps, *mine, bias
-
-    def _features(self, items: Any) -> tuple[Any, Any]:
-        """(U, W', A', channels) what the first convolutions make of (U,) items' texts, and (U, F) all that is known."""
-        codes = ops.cast(ops.take(self.codes, items, axis=0), "int32")
-        # A product, not a look-up, whose gradient would be added up number by number.
-        which = ops.one_hot(codes - 1, self.letters.shape[0], dtype=self.compute_dtype)  # code 0: all zeros
-        volume = ops.matmul(which, ops.cast(self.letters, self.compute_dtype))[:, None]
-        for layer in self.per_item:
-            volume = layer(volume)
-        maps = volume[:, 0]
-        parts = [ops.cast(ops.max(maps, axis=1), "float32")]
-        parts[0] = ops.reshape(parts[0], (-1, parts[0].shape[1] * parts[0].shape[2]))
-        kinds = ops.take(self.category_codes, items, axis=0)
-        for number in range(len(self.options["categories"])):
-            parts.append(ops.take(self.category_vectors[number], kinds[:, number], axis=0))
-        parts.append(ops.take(self.quantities, items, axis=0))
-        return maps, ops.concatenate(parts, axis=1)
 
     def _session(self, maps: Any, inputs: Any, clicks: Any, present: Any, key: Any = None) -> Any:
         """(N, D - L + 1, d) what is known after each click but the first L - 1, from it and the L - 1 before it.
@@ -331,7 +235,7 @@ class CNN3D(SessionRecommender):
         """
         volume = ops.take(maps, clicks, axis=0) * ops.cast(present, maps.dtype)[:, :, None, None, None]
         left = present
-        for layer in self.per_session:
+        for layer in self.layers_over_clicks:
             left = left[:, layer.reach :]
             volume = layer(volume) * ops.cast(left, maps.dtype)[:, :, None, None, None]
         found = ops.cast(ops.max(volume, axis=(2, 3)), "float32")
@@ -435,11 +339,6 @@ class CNN3D(SessionRecommender):
         super().load_state(arrays)
 
 
-def unit(vectors: Any) -> Any:
-    """The vectors (..., d) at length 1."""
-    return vectors * ops.rsqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-12))
-
-
 def windows(values: Any, size: int) -> Any:
     """(N, T - size + 1, size d): what stands at each place but the first size - 1, and at the size - 1 before it."""
     length = values.shape[1]
@@ -473,8 +372,12 @@ def check_options(own: Mapping[str, Any]) -> None:
         right = right and all(isinstance(size, int) and size > 0 for size in sizes)
         what = "give each layer filters, kernel [clicks, characters, attributes] and pool [...], positive integers"
         demand(right, what, "convolutions")
-    first = own["convolutions"][0]
-    demand(first["kernel"][0] == first["pool"][0] == 1, "begin with a layer that covers a single click", "convolutions")
+    demand(covers_one(own["convolutions"][0]), "begin with a layer that covers a single click", "convolutions")
+
+
+def covers_one(layer: Mapping[str, Any]) -> bool:
+    """Whether a convolution looks at each click by itself."""
+    return layer["kernel"][0] == layer["pool"][0] == 1
 
 
 def _plain(value: Any) -> Any:

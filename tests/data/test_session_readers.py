@@ -156,7 +156,8 @@ def test_items_that_nobody_clicked_are_kept_where_asked_for(log):
     assert "Items of the table without an event: 1." in sessions.notes
     numbers = log("sku,name\n3,Three\n1,One\n", "numbers.csv")
     for raw, expected in (("1", [1, 3]), ("x", ["1", "x", "3"])):
-        found = read_clicks(log(HEADER + f"1,1,1\n1,{raw},2\n"), item_table=table | {"path": str(numbers)}, new_items=True)
+        mixed = log(HEADER + f"1,1,1\n1,{raw},2\n")
+        found = read_clicks(mixed, item_table=table | {"path": str(numbers)}, new_items=True)
         assert found.items.ids.tolist() == expected
     with pytest.raises(ConfigError, match="new_items=true needs a table of items"):
         read_clicks(clicks, new_items=True)

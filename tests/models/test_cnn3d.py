@@ -72,7 +72,7 @@ def test_only_the_last_clicks_count(model):
 
 def test_absent_clicks_are_masked_in_every_layer(model):
     """Whatever stands where there is no click, scores do not change, though biases make every layer see something."""
-    for layer in (*model.per_item, *model.per_session):
+    for layer in (*model.content.layers, *model.layers_over_clicks):
         assert np.abs(np.asarray(layer.bias)).max() > 0
     items = np.arange(6, dtype=np.int32)
     maps, inputs, _, _ = model._items(items, model._rows(items))
@@ -148,8 +148,10 @@ def test_categories_and_numbers_enter():
     train = told(CLICKS, kind=["a", "b", "a", "b", None, "c"], price=price)
     model = trained(train, 1, texts=["id"], categories=["kind"], numbers=["price"])
     # item 5 was not trained on: its category is unknown; mean 2.5, deviation sqrt(1.25) of the others' prices
-    assert np.asarray(model.category_codes)[:, 0].tolist() == [1, 2, 1, 2, 0, 0]
-    np.testing.assert_allclose(np.asarray(model.quantities)[:, 0], [-1.3416, -0.4472, 0.4472, 1.3416, 0, 5], atol=1e-4)
+    assert np.asarray(model.content.category_codes)[:, 0].tolist() == [1, 2, 1, 2, 0, 0]
+    np.testing.assert_allclose(
+        np.asarray(model.content.quantities)[:, 0], [-1.3416, -0.4472, 0.4472, 1.3416, 0, 5], atol=1e-4
+    )
     other = trained(replace(train, item_table=train.item_table.assign(price=price[::-1])), 1,
                     texts=["id"], categories=["kind"], numbers=["price"])  # fmt: skip
     assert np.abs(scores_after(model, [0]) - scores_after(other, [0])).max() > 1e-4
