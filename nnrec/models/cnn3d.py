@@ -30,28 +30,33 @@ class CNN3D(SessionRecommender):
     Paper: Tuan, Phuong: 3D Convolutional Networks for Session-based Recommendation with Content Features, RecSys 2017.
     An item has texts (title, category ...), an attribute each, of W characters; with e numbers for each character the
     last L clicks of a session are a volume (L, W, attributes, e). Convolutions with ReLU and max-pooling make a smaller
-    one of it (`Convolution`), dense layers a query q; an item's score is q . v + b.
+    one of it (`Convolution`), and dense layers make h of its maxima over characters and attributes:
+
+        query q = t (sum_l a_l u_l M + h),  score_j = q . v_j + b_j
+
+    u and v are the vectors of an item as a click and as what comes next. Both are c, made of its content alone
+    (`ItemContent`), so that an item that no session of the training holds has them too; with `ids` an item of the
+    training adds a vector of its own to each, and has a bias b. a_l, adding up to 1 over the clicks that are there,
+    says how much the l-th last one counts; M begins as the identity, h as 0, so that training begins with the items
+    whose content is most like that of the clicks. h sees the u_l too.
 
     In: batches of `SegmentBatches`, parts of sessions. Out: (N S, U) scores of the batch's items. Loss: the sum over
     the examples of the cross-entropy of their targets among the batch's targets and the negatives drawn, corrected by
     the logarithms of how likely each is to be among them (`nnrec.session_losses`), divided by all N S.
 
-    The first convolutions, whose kernels cover a single click, are computed once for each distinct item. What they
-    find, its maximum over the characters, with the categories and numbers, makes the item's vector v; an item that no
-    session of the training holds has one too, so that it can be recommended. With `ids` items of the training have
-    another vector of their own, added to it, and a bias b. In training this is hidden from time to time (`id_dropout`),
-    so that the content learns to do without. The query comes from the last volume's maxima and the vectors of the last
-    L clicks.
+    Absent clicks are zeros before and after every layer, absent characters before the first. Convolutions that cover a
+    single click are computed once for each distinct item of a batch, and scoring multiplies queries with vectors that
+    are computed once after each change of the weights.
 
-    Absent clicks, before the first of a session, are zeros before and after every layer; so are absent characters.
-
-    Differs: the paper leaves these open or has them otherwise. Alphabet, widths and sizes: chosen here. Numbers for
-    each character are learnt, where the paper has one-hot codes: the same for the first convolution, with fewer
-    multiplications. Attributes are the third axis, where the paper lines up their characters: their kernels can be
-    shared. Two towers instead of a softmax layer with weights for each item, because that could score no new item.
-    Dense layers also see the vectors of the clicks: with ids alone they would be all there is. Negatives are sampled:
-    catalogues are large. The session slides through the layers, one result for each click, instead of one window at a
-    time: the same numbers, computed once. Dropout is on what the dense layers see, keyed by seed, epoch and event.
+    Differs: the paper's alphabet, sizes, padding and figures are not public; those here are choices. Characters have
+    numbers that are learnt in place of one-hot codes: the same first convolution, with fewer multiplications.
+    Attributes are an axis of their own, so that words are found by the same filters in each. Two towers, u and v,
+    instead of a softmax layer with weights for every item: that could score no new item. The term with M: without it
+    as little data as shops with content have are not enough to find out what is alike. Negatives are sampled, because
+    catalogues are large. The session slides through the layers, one result for each click, where a window at a time
+    would compute the same numbers L times. Dropout is on what dense layers see, because small data are learnt by heart
+    otherwise; an item's own vectors are hidden from a batch at random, so that content does not rely on them. Draws are
+    keyed by seed, epoch and event or item.
 
     Args:
         num_items: size of the data.
@@ -215,7 +220,7 @@ class CNN3D(SessionRecommender):
             shown: (U,) 0 where these are to be hidden; None = nowhere.
 
         Returns:
-            (U, W', A', channels) what the first convolutions make of their texts, (U, d) vectors u and v, (U,) biases.
+            (U, W', A', channels) maps of their texts, (U, d) vectors u and v, (U,) biases.
         """
         maps, vectors = self.content(items)
         if not own:
