@@ -16,6 +16,7 @@ from nnrec.errors import ConfigError, DataError
 from nnrec.measured_sessions import MeasuredSessions
 from nnrec.models.session_scorer import SessionScorer
 from nnrec.ranking import BLOCK_ENTRIES, competing_ranks, top_items
+from nnrec.segment_batches import of_kind
 from nnrec.session_batches import blocks
 
 Depth = Literal["accuracy", "ranking", "all"]
@@ -30,6 +31,7 @@ FIGURES = {
     "mrr": metrics.reciprocal_rank_at,
     "ndcg": metrics.discounted_gain_at,
 }
+SLICED = ("recall", "mrr")  # those that are shown of known and of new items
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,21 @@ class NextItemEvaluation:
     Held-out events of items that the training part does not know are left out first, and counted; the events around
     them move together. A model that can score such items (the capability "new_items") is measured on the same events.
 
+    With `new_items` they are to be predicted as well: `recall_new@k` is over them alone, `recall_known@k` over the
+    others, `recall@k` over all; likewise `mrr`. Models without that capability are shown sessions without them, where
+    nothing else has come yet rank by popularity, and miss every one of them: the last place.
+
     Where scores tie, the place is 1 + the items scored higher (`standard`), the last of those tied (`conservative`),
     or the mean of both (`median`); where it matters to a figure, the other two are reported too (`recall_median@k`).
 
-    The lists after the last but one event of each session also have `catalogue_coverage@k`, `gini@k`,
+    The lists before the last predicted event of each session also have `catalogue_coverage@k`, `gini@k`,
     `popularity_rank@k` and `popularity_share@k`, at the last cutoff.
 
     Args:
         cutoffs: the k's.
         ties: what the figures without a name for it go by.
+        new_items: whether held-out events of items without a training event count.
+        event: the kind of events that are predicted; None = all. Every event is seen by those after it.
 
     Raises:
         ConfigError: no cutoff, or one below 1; an unknown `ties`.
@@ -64,6 +72,8 @@ class NextItemEvaluation:
 
     cutoffs: Sequence[int] = (20, 10, 5, 1)
     ties: Ties = "standard"
+    new_items: bool = False
+    event: str | None = None
 
     family = "sessions"
 
@@ -79,8 +89,31 @@ class NextItemEvaluation:
 
     def best_reachable(self, train: Sessions, held_out: Sessions) -> dict[str, float]:
         """What the best possible prediction of these sessions reaches, by figure, where the truth is known."""
-        kept = predictable(held_out, train.support > 0)
-        return kept.expected_of(MeasuredSessions.of(kept).predicted) or {}
+        kept, predicted = self.to_predict(held_out, train.support > 0)
+        return kept.expected_of(predicted) or {}
+
+    def to_predict(self, held_out: Sessions, known: np.ndarray) -> tuple[Sessions, np.ndarray]:
+        """The held-out sessions as they are measured, and (n,) boolean, which of their events are to be predicted.
+
+        Args:
+            known: (num_items,) boolean, the items with a training event.
+
+        Raises:
+            DataError: nothing is left.
+            ConfigError: the data have no such kind of event.
+        """
+        kept = held_out if self.new_items else predictable(held_out, known)
+
+        def wanted(sessions: Sessions) -> np.ndarray:
+            mask = of_kind(sessions, self.event)
+            mask[sessions.offsets[:-1]] = False
+            return mask
+
+        some = np.bincount(kept.session[wanted(kept)], minlength=kept.num_sessions) > 0
+        if not some.any():
+            raise DataError(f"Nothing can be predicted: no held-out event is of the kind {self.event!r}.")
+        kept = kept.take(some)
+        return kept, wanted(kept)
 
     def check(self, held_out: Sessions) -> None:
         """Makes sure, before anything is trained, that there is something to predict.
@@ -108,50 +141,91 @@ class NextItemEvaluation:
         """
         check_apart(train, held_out)
         known = train.support > 0
-        kept = predictable(held_out, known)
-        catalogue = np.ones_like(known) if "new_items" in model.capabilities else known
-        measured = self._score(model, catalogue, kept, depth == "all")
+        kept, predicted = self.to_predict(held_out, known)
+        measured = MeasuredSessions.of(kept, predicted)
+        able = "new_items" in model.capabilities
+        self._score(model, train.support, able, measured, depth == "all")
         self._figures(measured)
+        new = predicted & ~known[kept.item]
+        if self.new_items:
+            self._slices(measured, {"known": predicted & ~new, "new": new})
         if depth == "all":
-            if dropped := len(held_out) - len(kept):
+            if not self.new_items and (dropped := len(held_out) - len(kept)) and self.event is None:
                 measured.notes.append(
                     f"Left out: {dropped:,} of {len(held_out):,} held-out events, which are of items without a "
                     "training event, or alone in their session without these."
+                )
+            if new.any() and not able:
+                measured.notes.append(
+                    f"{int(new.sum()):,} of {int(predicted.sum()):,} events are of items without a training event, "
+                    f"which {model.name} cannot score: it misses them."
                 )
             self._lists(measured, train)
         return measured
 
     def _score(
-        self, model: SessionScorer, catalogue: np.ndarray, held_out: Sessions, with_lists: bool
-    ) -> MeasuredSessions:
-        measured, width = MeasuredSessions.of(held_out), min(max(self.cutoffs), held_out.num_items)
+        self, model: SessionScorer, support: np.ndarray, able: bool, measured: MeasuredSessions, with_lists: bool
+    ) -> None:
+        """Fills in places and lists; `able` says whether the model scores items without a training event."""
+        held_out, known = measured.sessions, support > 0
+        catalogue = np.ones_like(known) if able else known
+        width = min(max(self.cutoffs), held_out.num_items)
         if with_lists:
             measured.lists = np.full((held_out.num_sessions, width), -1, np.int32)
             measured.scores = np.zeros(measured.lists.shape, np.float32)
         rows = int(np.clip(BLOCK_ENTRIES // held_out.num_items, 1, 1024))
+
+        def rank(event: np.ndarray, scores: np.ndarray) -> None:
+            target = held_out.item[event]
+            places = competing_ranks(scores, target, catalogue)
+            measured.places[:, event] = np.where(catalogue[target], places, held_out.num_items)
+            if with_lists and (last := is_last[event]).any():
+                who = held_out.session[event[last]]
+                measured.lists[who], measured.scores[who] = top_items(scores[last], width, barred=~catalogue)
+
+        visible = catalogue[held_out.item]
+        shown = held_out if visible.all() else held_out.keep(visible)
+        seen = np.cumsum(visible) - visible
+        before = seen - seen[held_out.offsets[:-1]][held_out.session]  # shown events of the session so far
+        number = np.cumsum(np.bincount(held_out.session[visible], minlength=held_out.num_sessions) > 0) - 1
+        events = np.flatnonzero(measured.predicted)
+        is_last = np.zeros(len(held_out), bool)
+        is_last[events[np.append(np.diff(held_out.session[events]) > 0, True)]] = True
+        blind, events = events[before[events] == 0], events[before[events] > 0]
+        first = np.searchsorted(number[held_out.session[events]], np.arange(shown.num_sessions + 1))
         seconds = 0.0
-        with ProgressBar("evaluating", len(held_out), transient=True) as bar:
-            for batch in blocks(held_out, EVENTS_AT_A_TIME):
+        with ProgressBar("evaluating", len(shown), transient=True) as bar:
+            for batch in blocks(shown, EVENTS_AT_A_TIME):
                 started = time.perf_counter()
-                row, step = np.nonzero(batch["item"][:, 1:] >= 0)
-                target = batch["item"][row, step + 1]
-                session = batch["session"][row]
-                event = held_out.offsets[session] + step + 1
-                last = event + 1 == held_out.offsets[session + 1]
-                queries = np.asarray(model.encode(batch))[row, step]
+                real = np.flatnonzero(batch["session"] >= 0)
+                session = batch["session"][real]
+                counts = first[session + 1] - first[session]
+                row, event = np.repeat(real, counts), events[ranges(first[session], counts)]
+                queries = np.asarray(model.encode(batch))[row, before[event] - 1]
                 for start in range(0, len(row), rows):
                     part = slice(start, start + rows)
                     scores = np.asarray(model.score(filled(queries[part], rows)))[: len(row[part])]
-                    measured.places[:, event[part]] = competing_ranks(scores, target[part], catalogue)
-                    if with_lists and last[part].any():
-                        who = session[part][last[part]]
-                        found = top_items(scores[last[part]], width, barred=~catalogue)
-                        measured.lists[who], measured.scores[who] = found
+                    rank(event[part], scores)
                 seconds += time.perf_counter() - started
                 bar.advance(int((batch["item"] >= 0).sum()))
                 bar.report("events")
+            for start in range(0, len(blind), rows):
+                part = blind[start : start + rows]
+                rank(part, np.repeat(support[None].astype(np.float32), len(part), axis=0))
         measured.users_per_second = held_out.num_sessions / max(seconds, 1e-9)
-        return measured
+
+    def _slices(self, measured: MeasuredSessions, slices: dict[str, np.ndarray]) -> None:
+        """Figures of some of the events, by what to call them."""
+        for name, events in slices.items():
+            if events.any():
+                places = self._tied(measured.places[:, events])
+                found = {f"{figure}_{name}@{k}": FIGURES[figure](places, k) for figure in SLICED for k in self.cutoffs}
+                measured.add_events(found, events)
+
+    def _tied(self, places: np.ndarray) -> np.ndarray:
+        """(m,) places, of (2, m) with ties in the item's favour and against it."""
+        standard, conservative = places.astype(np.float64)
+        return {"standard": standard, "median": (standard + conservative) / 2, "conservative": conservative}[self.ties]
 
     def _figures(self, measured: MeasuredSessions) -> None:
         standard, conservative = measured.places[:, measured.predicted].astype(np.float64)
@@ -214,3 +288,8 @@ def filled(queries: np.ndarray, rows: int) -> np.ndarray:
     """Queries padded to this many rows by repeating the first, so that shapes stay the same."""
     short = rows - len(queries)
     return queries if short <= 0 else np.concatenate([queries, np.repeat(queries[:1], short, axis=0)])
+
+
+def ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """first[0], first[0] + 1, ... (counts[0] of them), then those from first[1] on, and so forth."""
+    return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())

@@ -101,7 +101,8 @@ def test_data(name, monkeypatch):
         reader = get_method("nnrec.data.readers.read_item_table")
         assert set(config.data.source.item_table) <= set(inspect.signature(reader).parameters)
     if "folder" in config.data.source:
-        assert config.data.source.folder == f"data/{name.removesuffix('-clicks').removesuffix('-impressions')}"
+        folder = name.removesuffix("-clicks").removesuffix("-impressions").replace("bundlerec-", "bundlerec/")
+        assert config.data.source.folder == f"data/{folder}"
     if OmegaConf.missing_keys(config.data.source):
         with pytest.raises(
             ConfigError, match=r"data\.source\.path has no value\. Give it on the command line: data\.sou"

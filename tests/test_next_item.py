@@ -208,3 +208,56 @@ def test_what_can_be_predicted():
     kept = predictable(sessions([0, 4, 4, 1], [4, 2], [3, 3]), TRAIN.support > 0)
     assert kept.ids.ids.tolist() == [0, 2]
     assert kept.item.tolist() == [0, 1, 3, 3]
+
+
+class Content(Table):
+    capabilities = frozenset({"new_items"})
+
+
+def test_new_items_are_predicted_by_who_can():
+    # 0 -> 4: scores 1 5 4 3 9, place 1; 4 -> 1: 0 0 0 0 9, place 2 of five, four of which tie; 2 -> 4: place 1
+    held_out = sessions([0, 4, 1], [2, 4], first=10)
+    found = measured(held_out, Content(*MODEL.rows), new_items=True)
+    assert found.places.tolist() == [[0, 1, 2, 0, 1], [0, 1, 5, 0, 1]]
+    assert [found.figures[f"recall{part}@1"] for part in ("", "_new", "_known")] == pytest.approx([2 / 3, 1, 0])
+    assert found.figures["mrr_known@3"] == pytest.approx(1 / 2)
+    for name in ("recall@2", "recall_new@1", "mrr_known@3"):
+        assert found.per_user[name].mean() == pytest.approx(found.figures[name])
+        low, high = found.intervals(0)[name]
+        assert low <= found.figures[name] <= high
+    assert found.notes == []
+
+
+def test_new_items_are_missed_by_who_cannot():
+    # It is shown 0 1: 0 -> 4 is missed; 0 -> 1 (item 4 between them) is in place 1.
+    # [4] 1: nothing is shown, so items rank by their training events: 0 3 times, 1 and 2 twice, 3 once; place 2, tied.
+    held_out = sessions([0, 4, 1], [4, 1], [2, 4], first=10)
+    found = measured(held_out, new_items=True)
+    assert found.places.tolist() == [[0, 5, 1, 0, 2, 0, 5], [0, 5, 1, 0, 3, 0, 5]]
+    assert found.figures["recall_new@3"] == 0 and found.figures["recall_known@3"] == 1
+    assert found.notes[0].startswith("2 of 4 events are of items without a training event, which table cannot score")
+    assert found.lists[1].tolist() == [0, 1, 2]  # the most popular
+
+
+def test_without_new_items_both_ways_agree():
+    rng = np.random.default_rng(0)
+    held_out = sessions(*[rng.integers(0, 4, size).tolist() for size in (2, 30, 3, 7)], first=10)
+    plain, asked = measured(held_out), measured(held_out, new_items=True)
+    np.testing.assert_array_equal(plain.places, asked.places)
+    np.testing.assert_array_equal(plain.lists, asked.lists)
+    assert asked.figures["recall_known@2"] == plain.figures["recall@2"]
+    assert not [name for name in asked.figures if "new" in name]
+
+
+def test_one_kind_of_events_is_predicted_from_all():
+    kinds = np.array([0, 0, 1, 0, 1, 0, 0], np.int16)
+    held_out = sessions([0, 1, 2], [3, 0], [1, 0], first=10, event=kinds, event_names=("click", "buy"))
+    found = measured(held_out, event="buy")
+    # 1 -> 2 in place 3, 3 -> 0 in place 1; the third session has no such event
+    assert found.places[0].tolist() == [0, 0, 3, 0, 1]
+    assert found.figures["recall@1"] == 0.5 and found.sessions.num_sessions == 2
+    with pytest.raises(ConfigError, match="no events of the kind 'cart'. There: click, buy"):
+        measured(held_out, event="cart")
+    clicks = sessions([0, 1], first=10, event=np.zeros(2, np.int16), event_names=("click", "buy"))
+    with pytest.raises(DataError, match="no held-out event is of the kind 'buy'"):
+        measured(clicks, event="buy")

@@ -182,3 +182,34 @@ def test_the_authors_settings_run_as_they_stand(tmp_path):
     assert len(nnrec.load(tmp_path / "run").recommend(history=[1], top_n=2)) == 2
     projector = (tmp_path / "run" / "tensorboard" / "metadata.tsv").read_text().splitlines()
     assert projector[0].startswith("item_id") and len(projector) == 7
+
+
+@pytest.mark.neural
+def test_items_that_nobody_clicked_can_be_recommended(tmp_path):
+    """Lamps are clicked after lamps, tables after tables; a new lamp and a new table stand in the item table alone."""
+    colours = ["red", "blue", "green", "white", "black", "brown", "pink"]
+    titles = {f"{kind}{n}": f"{colour} {kind}" for n, colour in enumerate(colours) for kind in ("lamp", "table")}
+    rows = [(s, f"{('lamp', 'table')[s % 2]}{(3 * s + step) % 7}") for s in range(80) for step in range(5)]
+    pd.DataFrame(rows, columns=["session", "item"]).to_csv(tmp_path / "log.csv", index=False)
+    table = pd.DataFrame([*titles.items(), ("n1", "grey lamp"), ("n2", "grey table")], columns=["item", "title"])
+    table.to_csv(tmp_path / "items.csv", index=False)
+    run = nnrec.train(
+        "model=cnn3d", "data=clicks", f"data.source.path={tmp_path}/log.csv", "data.source.time=null",
+        f"data.source.item_table.path={tmp_path}/items.csv", "data.source.new_items=true",
+        "data.filters.min_item_support=0", f"run_dir={tmp_path}/run", "trainer.epochs=6", "trainer.batch_size=32",
+        "trainer.learning_rate=5e-3", "model.texts=[title]", "model.characters=12", "model.clicks=3",
+        "model.embedding_dim=8", "model.hidden_units=[12]",
+        "model.convolutions=[{filters: 16, kernel: [1, 3, 1], pool: [1, 2, 1]}, "
+        "{filters: 8, kernel: [2, 3, 1], pool: [1, 2, 1]}]",
+    )  # fmt: skip
+    history = pd.DataFrame({"session": ["a", "a", "b"], "item": ["lamp1", "lamp2", "table4"]})
+    new = run.recommend(history=history, candidates=["n1", "n2"], top_n=1).set_index("session_id")["item_id"]
+    assert new.to_dict() == {"a": "n1", "b": "n2"}
+    everything = run.recommend(history=history, top_n=100)
+    assert {"n1", "n2"} <= set(everything["item_id"]) and (everything["source"] == "model").all()
+    live = run.session()
+    assert live.add("n1") and "n2" in set(live.recommend(100)["item_id"])
+    prediction.execute(
+        compose("predict", [f"run={run.folder.path}", f"output={tmp_path}/next.csv", "candidates=[n1,n2]"])
+    )
+    assert set(pd.read_csv(tmp_path / "next.csv")["item_id"]) == {"n1", "n2"}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from nnrec.data.ratings import Ratings
@@ -91,3 +92,34 @@ def aligned(table: pd.DataFrame, vocabulary: Vocabulary, role: Literal["user", "
     if missing == len(vocabulary):
         raise DataError(f"The {role} table holds none of the {role}s: do its ids mean the same {role}s?")
     return rows, f"The {role} table has no row for {missing:,} of the {role}s." if missing else ""
+
+
+def category_codes(column: pd.Series, known: np.ndarray, most: int) -> np.ndarray:
+    """(n,) int32: the values that known items have most often as 1 ... `most`; 0 where it is missing, or another.
+
+    Args:
+        column: a value per item.
+        known: (n,) boolean, the items that were trained on.
+        most: how many values have a code of their own.
+    """
+    frequent = column[known].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:most]
+    return (frequent.get_indexer(pd.Index(column)) + 1).astype(np.int32)
+
+
+def scaled(column: pd.Series, known: np.ndarray, name: str) -> np.ndarray:
+    """(n,) float32: the numbers less the mean of the known items', in standard deviations of these, -5 to 5; missing 0.
+
+    Args:
+        column, known: as in `category_codes`.
+        name: what to call it in a message.
+
+    Raises:
+        DataError: a value is not a number.
+    """
+    numbers = pd.to_numeric(column, errors="coerce")
+    if (wrong := numbers.isna() & column.notna()).any():
+        raise DataError(f"{name}: {column[wrong].iloc[0]!r} is not a number. Name it among model.categories instead.")
+    values = numbers.to_numpy(np.float64)
+    there = values[known & np.isfinite(values)]
+    mean, spread = (there.mean(), there.std()) if len(there) else (0.0, 0.0)
+    return np.clip(np.nan_to_num((values - mean) / (spread or 1.0), nan=0.0), -5, 5).astype(np.float32)

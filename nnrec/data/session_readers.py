@@ -50,6 +50,7 @@ def read_clicks(
     header: bool = True,
     encoding: str = "utf-8",
     item_table: Mapping | None = None,
+    new_items: bool = False,
 ) -> Sessions:
     """Sessions from one or more CSV, TSV or Parquet files (text also compressed, as .gz), an event a row.
 
@@ -69,6 +70,8 @@ def read_clicks(
         header: whether the first line names the columns; else give positions.
         encoding: of text files.
         item_table: arguments of `nnrec.data.attributes.read_item_table`; None, or a path of None: no item table.
+        new_items: whether items of the table without an event are kept. A filter `min_item_support` of 1 or more
+            removes them.
 
     Raises:
         DataError: the file, a line or a value cannot be used; the message says where.
@@ -81,7 +84,12 @@ def read_clicks(
         key = "data.source.test_path"
         logs.append(Log(read_columns(test_path, columns, separator, header, encoding, key), part=1))
     items = read_item_table(**item_table) if item_table and item_table.get("path") is not None else None
-    return assemble(logs, events=events, time_unit=time_unit, gap_minutes=gap_minutes, items=items)
+    sessions = assemble(logs, events=events, time_unit=time_unit, gap_minutes=gap_minutes, items=items)
+    if not new_items:
+        return sessions
+    if items is None:
+        raise ConfigError("data.source.new_items=true needs a table of items: set data.source.item_table.path.")
+    return with_items(with_new_items(sessions, items), items)
 
 
 def clicks_from_frame(
@@ -188,6 +196,19 @@ def with_items(sessions: Sessions, table: pd.DataFrame) -> Sessions:
     rows, note = aligned(table, sessions.items, "item")
     sessions = replace(sessions, item_table=rows)
     return sessions.noted(note) if note else sessions
+
+
+def with_new_items(sessions: Sessions, table: pd.DataFrame) -> Sessions:
+    """The same sessions, whose vocabulary also holds the items of a table (raw ids in column "item"), behind others."""
+    raw = table["item"].dropna().drop_duplicates()
+    new = raw[sessions.items.indices(raw) < 0]
+    if not len(new):
+        return sessions
+    if sessions.items.numeric and pd.api.types.is_integer_dtype(new.dtype):
+        index = sessions.items.index.append(pd.Index(new))
+    else:
+        index = sessions.items.index.astype(str).append(pd.Index(new.astype(str).str.strip()).unique())
+    return replace(sessions, items=Vocabulary(index)).noted(f"Items of the table without an event: {len(new):,}.")
 
 
 def _group_of(columns: set[str], gap_minutes: float | None) -> str:

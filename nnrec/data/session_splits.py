@@ -1,7 +1,7 @@
 """Splits of sessions into training, validation and test: whole sessions, the latest for test.
 
 A splitter is a small dataclass; calling it with sessions and a seed gives a `SessionSplit`. All parts share the items'
-vocabulary of the data. These splits draw nothing: the seed makes no difference.
+vocabulary of the data. The seed makes no difference, but to `ColdItems`: the others draw nothing.
 """
 
 from __future__ import annotations
@@ -159,6 +159,44 @@ class UsualSessions:
         if sessions.part is not None:
             return GivenSessions(self.validation)(sessions, seed)
         return LastSessions(self.test, self.validation)(sessions, seed)
+
+
+@dataclass(frozen=True)
+class ColdItems:
+    """`UsualSessions`, with a random share of the items new: the training and validation part hold no event of them.
+
+    What is around these events in their sessions stays. Whether somebody can recommend such items is measured on the
+    test part (`evaluation.new_items`).
+
+    Args:
+        items: share of the items that occur in the training part.
+        test, validation: as in `UsualSessions`.
+    """
+
+    items: float = 0.1
+    test: float = 0.1
+    validation: float = 0.1
+
+    family = "sessions"
+
+    def __post_init__(self) -> None:
+        check_shares(items=self.items, test=self.test, validation=self.validation)
+
+    def __call__(self, sessions: Sessions, seed: int) -> SessionSplit:
+        split = UsualSessions(self.test, self.validation)(sessions, seed)
+        known = np.flatnonzero(split.train.support > 0)
+        drawn = np.random.default_rng(seed).permutation(known)[: round(self.items * len(known))]
+        warm = np.ones(sessions.num_items, bool)
+        warm[drawn] = False
+        train, validation = (part.keep(warm[part.item]) for part in (split.train, split.validation))
+        for name, part in {"training": train, "validation": validation}.items():
+            if not len(part) or part.lengths.max() < 2:
+                raise DataError(f"Without split.items={self.items:g} of the items the {name} part holds no two events.")
+        told = (
+            f"{split.definition} {percent(self.items)} of the items ({len(drawn):,}, seed {seed}) are new: their "
+            f"events are taken out of training and validation ({len(train):,} and {len(validation):,} events are left)."
+        )
+        return replace(split, train=train, validation=validation, definition=told)
 
 
 def _assemble(sessions: Sessions, held_out: np.ndarray, tested: np.ndarray, how: str, advice: str) -> SessionSplit:

@@ -48,6 +48,7 @@ def simulate_clicks(
     focus: float = 0.8,
     popularity_exponent: float = 0.7,
     num_days: int = 28,
+    shuffle_content: bool = False,
 ) -> Sessions:
     """Draws items and sessions from a documented model, `ClickModel`.
 
@@ -78,6 +79,8 @@ def simulate_clicks(
         succession, stickiness, focus: probabilities, see above.
         popularity_exponent: 0 = items of a category equally popular; larger = a longer tail.
         num_days: length of the log.
+        shuffle_content: whether each item has the title and category of another: they tell nothing. Sessions are the
+            same.
 
     Raises:
         ConfigError: a size or parameter is out of range.
@@ -93,6 +96,9 @@ def simulate_clicks(
     model, item_table = draw_shop(
         num_items, num_categories, num_intents, num_successors, succession, stickiness, focus, popularity_exponent, rng
     )
+    if shuffle_content:
+        order = np.random.default_rng([seed, 1]).permutation(num_items)
+        item_table = item_table.iloc[order].reset_index(drop=True)
     lengths = 2 + rng.multinomial(num_events - 2 * num_sessions, _shares(num_sessions, rng))
     item, _ = model.draw(lengths, rng)
     expected = model.expect(item, lengths)

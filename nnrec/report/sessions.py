@@ -39,7 +39,7 @@ def sessions_section(comparison: Comparison, wanted: Sequence[Any] | None = None
     numbers = _chosen(events) if wanted is None else _asked_for(events, wanted)
     people = [_shown(same, events[events["user"] == number]) for number in numbers]
     how = "" if wanted is not None else " They were taken from short to long, not for how their lists look."
-    text = f"What came in some test sessions before their last event, and what is recommended then.{how}"
+    text = f"What came in some test sessions before the last event to be predicted, and what is recommended then.{how}"
     return Section("sessions", "What sessions get", [text], [People(people, "Session")])
 
 
@@ -52,7 +52,7 @@ def places_section(comparison: Comparison) -> Section | None:
         if events is None:
             return None
         step = np.minimum(events.groupby("user").cumcount(), STEPS)
-        told = step > 0
+        told = events["place"] > 0
         found = (events["place"] <= cutoff)[told].groupby(step[told]).mean()
         return {float(number): float(share) for number, share in found.items()}  # type: ignore[arg-type]
 
@@ -90,7 +90,8 @@ def _asked_for(events: pd.DataFrame, wanted: Sequence[Any]) -> list[int]:
 
 
 def _shown(entries: Sequence[Entry], events: pd.DataFrame) -> Person:
-    first, items = entries[0].first, events["item"].to_numpy()
+    first = entries[0].first
+    items = events["item"].to_numpy()[: 1 + np.flatnonzero(events["place"])[-1]]
     before = [Listed(first.titles[item]) for item in items[:-1][-ITEMS:]]
     columns: list[tuple[str, str, list[Listed]]] = [
         ("So far", "the last events", before),

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from nnrec.data import load
-from nnrec.data.attributes import read_user_table
+from nnrec.data.attributes import category_codes, read_user_table, scaled
 from nnrec.data.filters import apply_filters
 from nnrec.data.readers import from_frame, read_table
 from nnrec.errors import ConfigError, DataError
@@ -57,3 +57,20 @@ def test_user_tables_that_cannot_be_used(log, tmp_path):
     (tmp_path / "users.csv").write_text("user,team\nz,red\n")
     with pytest.raises(DataError, match="user table holds none of the users: do its ids mean the same users"):
         read_table(log, user_table={"path": tmp_path / "users.csv", "columns": {"team": "team"}})
+
+
+def test_categories_are_numbered_by_how_many_trained_items_have_them():
+    column = pd.Series(["b", "a", "b", None, "c", "a", "d"])
+    known = np.array([1, 1, 1, 1, 1, 0, 0], bool)
+    assert category_codes(column, known, 10).tolist() == [1, 2, 1, 0, 3, 2, 0]  # d: of no trained item
+    assert category_codes(column, known, 1).tolist() == [1, 0, 1, 0, 0, 0, 0]
+
+
+def test_numbers_are_scaled_by_the_trained_items():
+    column = pd.Series([1.0, 3.0, np.nan, 5.0, 1e9])
+    # mean 2, deviation 1 of the first two; the last is cut
+    assert scaled(column, np.array([1, 1, 1, 0, 0], bool), "price").tolist() == [-1, 1, 0, 3, 5]
+    assert scaled(pd.Series([4, 4]), np.ones(2, bool), "price").tolist() == [0, 0]
+    assert scaled(pd.Series([4, 4]), np.zeros(2, bool), "price").tolist() == [4, 4]
+    with pytest.raises(DataError, match="price: 'dear' is not a number. Name it among model.categories"):
+        scaled(pd.Series(["1", "dear"]), np.ones(2, bool), "price")

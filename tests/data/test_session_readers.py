@@ -145,6 +145,24 @@ def test_item_table(log):
     assert "no row for 1 of the items" in sessions.notes[-1]
 
 
+def test_items_that_nobody_clicked_are_kept_where_asked_for(log):
+    items = log("sku,name\nb,Bee\nq,Queue\na,Ay\nq,Again\n", "items.csv")
+    table = {"path": str(items), "item": "sku", "columns": {"title": "name"}}
+    clicks = log(HEADER + "1,a,1\n1,b,2\n")
+    sessions = read_clicks(clicks, item_table=table, new_items=True)
+    assert sessions.items.ids.tolist() == ["a", "b", "q"]
+    assert sessions.item_table["title"].tolist() == ["Ay", "Bee", "Queue"]
+    assert sessions.support.tolist() == [1, 1, 0]
+    assert "Items of the table without an event: 1." in sessions.notes
+    numbers = log("sku,name\n3,Three\n1,One\n", "numbers.csv")
+    for raw, expected in (("1", [1, 3]), ("x", ["1", "x", "3"])):
+        mixed = log(HEADER + f"1,1,1\n1,{raw},2\n")
+        found = read_clicks(mixed, item_table=table | {"path": str(numbers)}, new_items=True)
+        assert found.items.ids.tolist() == expected
+    with pytest.raises(ConfigError, match="new_items=true needs a table of items"):
+        read_clicks(clicks, new_items=True)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

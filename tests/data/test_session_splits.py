@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sessions import make, spelt
 
-from nnrec.data.session_splits import DAY, GivenSessions, LastDays, LastSessions, UsualSessions
+from nnrec.data.session_splits import DAY, ColdItems, GivenSessions, LastDays, LastSessions, UsualSessions
 from nnrec.errors import ConfigError, DataError
 
 
@@ -129,3 +129,21 @@ def test_parts_are_disjoint_and_cover_everything(log, days):
         assert sum(map(len, found)) == sessions.num_sessions
         assert found[0] | found[1] | found[2] == spelt(sessions)
         assert split.merged().train.num_sessions == len(found[0]) + len(found[1])
+
+
+def test_cold_items_have_no_event_but_in_the_test():
+    rng = np.random.default_rng(0)
+    sessions = make("".join(chr(97 + n) * 6 for n in range(26)), "".join(map(chr, 97 + rng.integers(0, 20, 156))))
+    usual = UsualSessions(0.2, 0.2)(sessions, 0)
+    split = ColdItems(0.25, 0.2, 0.2)(sessions, 7)
+    known = np.flatnonzero(usual.train.support > 0)
+    cold = np.flatnonzero((usual.train.support > 0) & (split.train.support == 0))
+    assert len(cold) == round(0.25 * len(known))
+    assert not split.validation.support[cold].any() and not split.merged().train.support[cold].any()
+    assert split.test.fingerprint() == usual.test.fingerprint()
+    assert len(split.train) == len(usual.train) - usual.train.support[cold].sum()
+    assert f"25% of the items ({len(cold)}, seed 7) are new" in split.definition
+    again, other = (ColdItems(0.25, 0.2, 0.2)(sessions, seed).train for seed in (7, 8))
+    assert again.fingerprint() == split.train.fingerprint() != other.fingerprint()
+    with pytest.raises(ConfigError, match="split.items"):
+        ColdItems(items=1.5)

@@ -24,6 +24,25 @@ from nnrec.session_batches import blocks
 from nnrec.trainer import Trainer
 
 MODELS = {
+    "cnn3d": Trial(
+        tiny={
+            "texts": ["id"],
+            "characters": 4,
+            "character_units": 4,
+            "clicks": 4,
+            "embedding_dim": 8,
+            "convolutions": [
+                {"filters": 8, "kernel": [1, 2, 1], "pool": [1, 2, 1]},
+                {"filters": 8, "kernel": [2, 2, 1], "pool": [2, 1, 1]},
+            ],
+            "hidden_units": [12],
+            "n_sample": 8,
+            "id_dropout": 0.0,
+            "dropout": 0.0,
+        },  # fmt: skip
+        noise={"id_dropout": 0.2, "dropout": 0.1},
+        trainer={"batch_size": 16, "learning_rate": 0.02},
+    ),
     "gru4rec": Trial(
         tiny={"hidden_units": [12], "n_sample": 8, "dropout_p_embed": 0.0},
         noise={"dropout_p_embed": 0.1, "dropout_p_hidden": 0.1},

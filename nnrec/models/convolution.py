@@ -1,0 +1,59 @@
+"""A convolution over the clicks of a session, the characters of their texts and their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class Convolution(keras.layers.Layer):
+    """A 3D convolution, ReLU and max-pooling; no click sees a later one.
+
+    In: (B, T, W, A, channels): T clicks, W characters, A attributes. Out: (B, T - reach, ceil(W / p), ceil(A / q),
+    filters); the result at a click is that of the click itself and the `reach` clicks before it. Over characters and
+    attributes the input is padded with zeros to keep its size, and pooled in blocks; over clicks nothing is padded, and
+    pooling takes the maximum of each click and those before it, one for every click. The kernel is drawn uniformly up
+    to sqrt(6 / fan-in) (He), the bias starts from 0.
+
+    Args:
+        channels: of the input.
+        filters: of the output.
+        kernel: how many (clicks, characters, attributes) it covers.
+        pool: how many (clicks, characters, attributes) are pooled.
+    """
+
+    def __init__(self, channels: int, filters: int, kernel: Sequence[int], pool: Sequence[int], *, name: str) -> None:
+        super().__init__(name=name, autocast=False)
+        self.filters, self.extent, self.pool = filters, tuple(kernel), tuple(pool)
+        clicks, characters, attributes = kernel
+        limit = (6 / (clicks * characters * attributes * channels)) ** 0.5
+        drawn = keras.initializers.RandomUniform(-limit, limit)
+        self.kernel = self.add_weight((*kernel, channels, filters), drawn, name="kernel", autocast=False)
+        self.bias = self.add_weight((filters,), "zeros", name="bias", autocast=False)
+        self.built = True
+
+    @property
+    def reach(self) -> int:
+        """How many clicks before a click have a part in what comes out for it."""
+        return self.extent[0] + self.pool[0] - 2
+
+    def call(self, volume: Any) -> Any:
+        around = [(size // 2, (size - 1) // 2) for size in self.extent[1:]]
+        volume = ops.pad(volume, [(0, 0), (0, 0), *around, (0, 0)])
+        found = ops.conv(volume, ops.cast(self.kernel, volume.dtype), padding="valid")
+        found = ops.relu(found + ops.cast(self.bias, volume.dtype))
+        size = (1, *self.pool[1:])
+        if max(size) > 1:
+            found = ops.max_pool(found, size, strides=size, padding="same")
+        return last_of_each(found, self.pool[0])
+
+
+def last_of_each(found: Any, size: int) -> Any:
+    """(B, T - size + 1, ...) the maximum of each click and the size - 1 before it, of (B, T, ...)."""
+    highest = found[:, size - 1 :]
+    for back in range(1, size):
+        highest = ops.maximum(highest, found[:, size - 1 - back : -back])
+    return highest
