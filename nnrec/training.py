@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -97,6 +100,7 @@ class Stage:
         self.batches = model.training_batches(train, trainer.batch_size, seed)
         self.progress = Progress()
         self.best: list[np.ndarray] | None = None  # of an epoch before the last one: else the model has them
+        self.interrupted = False
         self._saved_at = time.monotonic()
 
     def run(self, checkpoint: Mapping[str, np.ndarray] | None = None) -> Progress:
@@ -105,7 +109,8 @@ class Stage:
             self.restore(checkpoint)
         progress = self.progress
         steps = len(self.batches)
-        with ProgressBar({"select": "training", "refit": "refitting"}[self.name], self.epochs * steps) as bar:
+        title = {"select": "training", "refit": "refitting"}[self.name]
+        with self._heeding_interrupts(), ProgressBar(title, self.epochs * steps) as bar:
             bar.advance(progress.epoch * steps)
             while progress.epoch < self.epochs and not self._is_over():
                 row = self._epoch(progress.epoch, bar)
@@ -115,10 +120,34 @@ class Stage:
                 bar.report(figures({"epoch": progress.epoch, **shown}), final=progress.epoch == self.epochs)
                 if time.monotonic() - self._saved_at >= self.trainer.checkpoint_seconds:
                     self.save()
+                self.check_interrupted()
         self.save()
         if self.best is not None:
             self.model.set_weights(self.best)
         return progress
+
+    @contextmanager
+    def _heeding_interrupts(self) -> Iterator[None]:
+        """Takes notice of Ctrl-C: where it comes in a finalizer, Python drops the exception that it raises."""
+        before = signal.getsignal(signal.SIGINT)
+
+        def note(number: int, frame: Any) -> None:
+            self.interrupted = True
+            before(number, frame)  # type: ignore[operator, misc]
+
+        heard = callable(before) and threading.current_thread() is threading.main_thread()
+        if heard:
+            signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            if heard:
+                signal.signal(signal.SIGINT, before)
+
+    def check_interrupted(self) -> None:
+        """Raises KeyboardInterrupt where somebody pressed Ctrl-C."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def _epoch(self, epoch: int, bar: ProgressBar) -> dict[str, float]:
         """One epoch; returns its line of the history and appends it."""
@@ -237,6 +266,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.bar.advance()
+        self.stage.check_interrupted()
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
             raise TrainingError(

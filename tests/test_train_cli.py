@@ -386,7 +386,7 @@ def test_help_says_what_to_do_and_imports_little():
     for text in (
         "python train.py model=autorec data=ml-1m",
         "resume=runs/",
-        "data: clicks, diginetica, ",
+        "data: avazu, bundlerec-clothing, ",
         "hidden_units:",
     ):
         assert text in done.stdout, text

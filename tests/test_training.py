@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
 
 import keras
 import numpy as np
@@ -82,6 +84,23 @@ def test_patience(patience, epochs):
     # the lowest are epochs 1, 2, 4: with a patience of 1 it is over after epoch 3, with 2 after epoch 6
     validate, _ = scripted("rmse", 0.9, 0.8, 0.85, 0.7, 0.75, 0.75)
     assert stage(quick(epochs=6, patience=patience), validate=validate).run().epoch == epochs
+
+
+def test_an_interrupt_whose_exception_is_lost_stops_it_all_the_same():
+    def validate(model):
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does where a finalizer is running
+            signal.raise_signal(signal.SIGINT)
+        return {"rmse": 1.0}
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        made = stage(quick(), validate=validate)
+        with pytest.raises(KeyboardInterrupt):
+            made.run()
+        assert made.progress.epoch == 1
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_refit_has_no_validation_and_given_rates():
