@@ -13,7 +13,7 @@ Rows are as wide as Criteo's, 26 categorical columns, of which two share half of
 
 What bounds a batch: 26 random reads of the row's codes and of the table of ids each, 13 of the numbers, a permutation,
 and, to renumber, as many random reads and writes of a table as long as the ids; some 500 bytes a row in cache lines.
-The model of benchmarks/deepfm.py takes 65,000 rows a second at most on two cores: the rate must lie far above that.
+DeepFM on such rows takes some 65,000 rows a second on two cores: the rate must lie far above that.
 
 Every case runs in a process of its own. Shown is the median epoch of `--repeats`, by the clock and by CPU seconds of
 all threads.

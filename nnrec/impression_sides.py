@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnrec.data.fields import Fields
+from nnrec.data.impressions import CHUNK_ROWS, slices
 from nnrec.data.ratings import Rows
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from nnrec.data.encoder import Encoder
     from nnrec.data.impression_splits import Examples
     from nnrec.runs import RunFolder
-
-# Rows that are encoded at a time.
-CHUNK_ROWS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,19 +96,28 @@ class Sides:
 def histories_of(train: Examples) -> Rows | None:
     """What each user clicked, (num_users, num_items), with the highest label; None where users or items are unknown.
 
-    Of ratings, whatever was rated.
+    Of ratings, whatever was rated. Held in memory are two numbers for each of these rows alone.
     """
-    if train.user is None or train.item is None:
+    data, schema = train.impressions, train.impressions.schema
+    if schema.user is None or schema.item is None:
         return None
-    wanted = (train.user >= 0) & (train.item >= 0)
-    if train.label.min() >= 0 and train.label.max() <= 1:
-        wanted &= train.label > 0
-    user, item, label = (array[wanted] for array in (train.user, train.item, train.label))
-    order = np.lexsort((-label, item, user))
-    user, item, label = user[order], item[order], label[order]
-    first = np.r_[True, (np.diff(user) > 0) | (np.diff(item) > 0)] if len(user) else np.zeros(0, bool)
-    offsets = np.searchsorted(user[first], np.arange(train.num_users + 1)).astype(np.int64)
-    return Rows(offsets, item[first].astype(np.int32), label[first], None, train.num_items)
+    chunks = [train.which[places] for places in slices(len(train), CHUNK_ROWS)]
+    clicks = all(((label := data.label.take(rows, axis=0)) >= 0).all() and (label <= 1).all() for rows in chunks)
+    pairs, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    for rows in chunks:
+        user, item = (data.codes_of(name, rows) for name in (schema.user, schema.item))
+        label = data.label.take(rows, axis=0)
+        wanted = (user >= 0) & (item >= 0) & (label > 0 if clicks else True)
+        pairs.append(user[wanted].astype(np.int64) * train.num_items + item[wanted])
+        labels.append(label[wanted])
+    pair, label = np.concatenate(pairs), np.concatenate(labels)
+    del pairs, labels
+    order = np.lexsort((-label, pair))
+    pair = pair[order]
+    first = np.append(True, pair[1:] != pair[:-1])[: len(pair)]
+    pair, label = pair[first], label[order[first]]
+    offsets = np.searchsorted(pair, np.arange(train.num_users + 1) * train.num_items).astype(np.int64)
+    return Rows(offsets, (pair % max(train.num_items, 1)).astype(np.int32), label, None, train.num_items)
 
 
 def _columns(fields: Fields, names: Collection[str]) -> dict[str, np.ndarray]:

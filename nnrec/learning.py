@@ -160,12 +160,13 @@ class Learning:
         """Writes what predictions need."""
         folder.write_arrays("weights.npz", self.model.state())
         folder.write_arrays("item_counts.npz", {"count": split.train.support})
-        histories = split.train.rows("user") if isinstance(split.train, Ratings) else None
         if self.evaluation.family == "impressions":
             Sides.of(split.train).write(folder)
-            histories = histories_of(split.train)
-        if self.config.keep_histories and histories is not None:
-            folder.write_histories(histories)
+        if self.config.keep_histories and self.evaluation.family != "sessions":
+            of_ratings = isinstance(split.train, Ratings)
+            histories = split.train.rows("user") if of_ratings else histories_of(split.train)
+            if histories is not None:
+                folder.write_histories(histories)
 
         vectors = self.model.item_vectors()
         if vectors is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from nnrec.errors import DataError
 
-# Rows that lie further apart than this many times their number are read one by one.
+# Rows that lie no further apart than this many times their number are read in one go, others block by block.
 SPARSE = 8
+BLOCK_ROWS = 2**12
 
 
 class StoredArray:
@@ -49,7 +51,15 @@ class StoredArray:
         if last - first + 1 <= SPARSE * len(rows):
             block = self._read(first, last + 1)
             return block if len(rows) == len(block) and (np.diff(rows) == 1).all() else block.take(rows - first, axis=0)
-        return np.memmap(self.path, self.dtype, "r", shape=self.shape).take(rows, axis=0)
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        result = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        edges = [0, *(np.flatnonzero(np.diff(ascending // BLOCK_ROWS)) + 1).tolist(), len(rows)]
+        for start, stop in itertools.pairwise(edges):
+            lowest = int(ascending[start])
+            block = self._read(lowest, int(ascending[stop - 1]) + 1)
+            result[order[start:stop]] = block[ascending[start:stop] - lowest]
+        return result
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         width = int(np.prod(self.shape[1:]))

@@ -280,11 +280,12 @@ def test_parquet_that_is_damaged(tmp_path):
         read(tmp_path / "x.parquet")
 
 
-def test_stored_arrays_take_what_they_are_asked_for(tmp_path):
+def test_stored_arrays_take_what_they_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnrec.data.stored.BLOCK_ROWS", 4)
     array = np.arange(60, dtype=np.int32).reshape(20, 3)
     array.tofile(tmp_path / "x.bin")
     stored = StoredArray(tmp_path / "x.bin", np.int32, (20, 3))
-    for rows in ([3, 4, 5], [3, 5, 9], [0, 19], [7], [5, 3, 3], []):
+    for rows in ([3, 4, 5], [3, 5, 9], [0, 19], [7], [5, 3, 3], [19, 0, 1, 1], []):
         np.testing.assert_array_equal(stored.take(np.array(rows, np.int64)), array[np.array(rows, np.int64)])
     np.testing.assert_array_equal(np.asarray(stored), array)
     with pytest.raises(DataError, match="missing or damaged"):
