@@ -41,7 +41,8 @@ What bounds the work. B = 144 slots, C = B + 2,048 columns, d = 100 units; 300,0
     torch-sparse          19,700        11.8     23.2        .49
     torch                 16,400        14.2     27.9        .51
 
-The losses differ. PyTorch's Adagrad adds epsilon to the root, the authors' (and nnrec's) to what is under it: that may be why.
+The losses differ. PyTorch's Adagrad adds epsilon to the root, the authors' (and nnrec's) to what is under it: that may
+be why.
 """
 
 from __future__ import annotations
