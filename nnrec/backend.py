@@ -13,24 +13,26 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nnrec import distribution
 from nnrec.errors import ConfigError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def start(
-    devices: str = "auto",
+    devices: distribution.Devices = "auto",
     precision: str = "float32",
     xla: bool = False,
     verbose: bool = False,
     target: str | None = None,
+    shard_tables: bool = False,
 ) -> None:
     """Prepares the Keras backend that `KERAS_BACKEND` names (TensorFlow by default), if it is needed.
 
     Args:
         target: the import path of the model's class; where importing it does not import Keras, Keras
             is not needed. None = it is.
-        devices: "auto" (an accelerator where there is one) or "cpu".
+        devices, shard_tables: see `nnrec.distribution.start`.
         precision: a Keras dtype policy, for the models built from here on.
         xla: whether models are to be compiled whole. TensorFlow refuses that where its operations are
             told to be deterministic, so they are not.
@@ -39,20 +41,19 @@ def start(
     Raises:
         ConfigError: an unknown value, or a backend that is not installed.
     """
-    if devices not in ("auto", "cpu"):
-        raise ConfigError(f"trainer.devices must be auto or cpu. Received: {devices!r}")
+    distribution.check(devices)
     if precision not in PRECISIONS:
         raise ConfigError(f"trainer.precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
     if not verbose:
         quiet()
-    if devices == "cpu":
-        os.environ |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
+    distribution.prepare(devices)
     try:
         with contextlib.nullcontext() if verbose else _hushed():
             if target is not None and not _imports_keras(target):
                 return
             import keras
 
+            distribution.start(devices, shard_tables)
             keras.ops.zeros(1)  # the first operation makes the backend say the rest
     except (ImportError, ValueError) as error:
         raise ConfigError(

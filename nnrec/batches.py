@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import pandas as pd
 
+from nnrec.coupling import in_parts
 from nnrec.data.ratings import Rows
 from nnrec.randomness import row_keys
 
@@ -23,9 +24,11 @@ class TrainingBatches(Protocol):
     Attributes:
         num_examples: rows, or events, that an epoch goes through.
         varying: the names of those arrays, flat ones, whose length is not the same in every batch.
+        axes: of the arrays that run over the batch, along which axis; see `nnrec.parts.part_of`.
     """
 
     varying: frozenset[str]
+    axes: Mapping[str, int]
 
     @property
     def num_examples(self) -> int: ...
@@ -41,8 +44,8 @@ class TrainingBatches(Protocol):
 
 
 def rows_per_batch(batch_size: int | Literal["auto"], num_rows: int) -> int:
-    """The batch size; "auto" gives about 30 steps per epoch, with 16 to 512 rows each."""
-    return int(np.clip(num_rows // 30, 16, 512)) if batch_size == "auto" else batch_size
+    """The batch size; "auto" gives about 30 steps per epoch, with 16 to 512 rows each (in parts of one size)."""
+    return in_parts(int(np.clip(num_rows // 30, 16, 512))) if batch_size == "auto" else batch_size
 
 
 def bucket(size: int) -> int:
@@ -111,6 +114,7 @@ class RowBatches:
     """
 
     varying = frozenset(("row", "column", "value", "weight", "touched", "touched_scale", "negative", "negative_scale"))
+    axes = dict.fromkeys(("index", "key", "row", "column", "value", "weight"), 0)
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class ImpressionBatches:
     """
 
     varying = frozenset(("touched", "touched_scale"))
+    axes = dict.fromkeys(("categorical", "multi", "multi_share", "numeric", "label", "weight", "key"), 0)
 
     def __init__(
         self, examples: Examples, batch_size: int, *, seed: int, touched: bool = False, buffer: int | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from nnrec import distribution
 from nnrec.config import build
 from nnrec.data.ratings import Ratings
 from nnrec.data.splits import HeldOut
@@ -181,14 +182,15 @@ class Learning:
         return figures | {"best_reachable": best} if best else figures
 
     def _fresh_model(self, split: AnySplit, **chosen: Any) -> Scorer:
-        model = build_model(self.config, split.train.sizes, **chosen)
-        if isinstance(model, Fitted):
-            model.check_memory(split.train)
-        else:
-            from nnrec.training import compile_model
+        with distribution.scope():
+            model = build_model(self.config, split.train.sizes, **chosen)
+            if isinstance(model, Fitted):
+                model.check_memory(split.train)
+            else:
+                from nnrec.training import compile_model
 
-            model.adapt(split.train)
-            compile_model(model, self.trainer)
+                model.adapt(split.train)
+                compile_model(model, self.trainer)
         return model
 
 

@@ -136,7 +136,14 @@ def _model_class(config: Any, data: data.Data) -> Any:
 def start_backend(config: Any) -> None:
     """Prepares Keras as the configuration says."""
     trainer = config.trainer
-    backend.start(trainer.devices, trainer.precision, trainer.xla, config.verbose, config.model.get("_target_"))
+    backend.start(
+        trainer.devices,
+        trainer.precision,
+        trainer.xla,
+        config.verbose,
+        config.model.get("_target_"),
+        trainer.shard_tables,
+    )
 
 
 def load_data(config: Any, frame: pd.DataFrame | data.Data | None) -> data.Data:

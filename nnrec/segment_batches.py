@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.batches import Batch, bucket, padded
+from nnrec.coupling import in_parts
 from nnrec.data.sessions import Sessions
 from nnrec.errors import ConfigError, DataError
 from nnrec.randomness import row_keys
@@ -52,6 +53,7 @@ class SegmentBatches:
     """
 
     varying: frozenset[str] = frozenset()
+    axes = dict.fromkeys(("input", "present", "target", "weight", "key"), 0)
 
     def __init__(
         self,
@@ -85,7 +87,7 @@ class SegmentBatches:
         self.session = np.repeat(some, parts)
         self.start = np.repeat(begin, parts) + part * self.size
         self.stop = np.minimum(self.start + self.size, np.repeat(begin + length, parts))
-        self.rows = min(max(batch_size // self.size, 1), len(self.start))
+        self.rows = in_parts(min(max(batch_size // self.size, 1), len(self.start)))
         odds = np.where(train.support > 0, np.maximum(train.support, 1.0) ** sample_alpha, 0.0)
         self._cumulative, self.n_sample = np.cumsum(odds / odds.sum()), n_sample
         # As many distinct negatives as there are on average, and six standard deviations more.

@@ -91,6 +91,7 @@ class SessionParallelBatches:
     """
 
     varying: frozenset[str] = frozenset()
+    axes = dict.fromkeys(("input", "target", "begins", "weight", "key"), 2)
 
     def __init__(
         self,

@@ -25,7 +25,8 @@ class Trainer:
     refit: bool = True
     precision: str = "float32"
     xla: bool = False
-    devices: str = "auto"
+    devices: int | str = "auto"
+    shard_tables: bool = False
     checkpoint_seconds: float = 30.0
     histograms: bool = False
     profile: bool = False

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
@@ -16,11 +16,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from nnrec import optimizers
+from nnrec import distribution, optimizers
 from nnrec.batches import Batch, TrainingBatches
 from nnrec.console import ProgressBar, figures
 from nnrec.errors import ConfigError, RunError, TrainingError
+from nnrec.coupling import num_parts
 from nnrec.models.base import Recommender
+from nnrec.parts import part_of
 from nnrec.runs import RunFolder
 from nnrec.tensorboard import EventWriter
 from nnrec.trainer import Progress, Trainer
@@ -97,7 +99,9 @@ class Stage:
         self.name, self.trainer, self.model, self.epochs = name, trainer, model, epochs
         self.validate, self.diagnose, self.rates = validate, diagnose, rates
         self.folder, self.events = folder, events
-        self.batches = model.training_batches(train, trainer.batch_size, seed)
+        with distribution.scope():
+            check_parts(trainer.batch_size)
+            self.batches = model.training_batches(train, trainer.batch_size, seed)
         self.progress = Progress()
         self.best: list[np.ndarray] | None = None  # of an epoch before the last one: else the model has them
         self.interrupted = False
@@ -160,7 +164,7 @@ class Stage:
         started = time.perf_counter()
         with _profiler(self.events, active=trainer.profile and epoch == 1):
             logs = self.model.fit(
-                feed(self.batches, epoch),
+                self.feed(epoch),
                 epochs=epoch + 1,
                 initial_epoch=epoch,
                 steps_per_epoch=len(self.batches),
@@ -181,6 +185,11 @@ class Stage:
         if self.validate is None or self._best_epoch() == epoch + 1:
             progress.best_epoch, self.best = epoch + 1, None
         return row
+
+    def feed(self, epoch: int) -> Any:
+        """The batches of an epoch in the form that `fit` takes."""
+        with distribution.scope():
+            return feed(self.batches, epoch)
 
     def _rate(self, epoch: int) -> float:
         if self.rates is not None:
@@ -284,36 +293,62 @@ def _share_reads(model: Recommender) -> None:
     """
     if not model.row_sparse or model.fuses_step or keras.backend.backend() != "tensorflow":
         return
+    with distribution.scope():
+        if num_parts() > 1:
+            return
     import tensorflow as tf
 
     for variable in [*model.row_tables, *(moment for moments in model.optimizer.row_moments for moment in moments)]:
         tf.raw_ops.DisableCopyOnRead(resource=variable.value.handle)
 
 
+def check_parts(batch_size: int | str) -> None:
+    """Raises ConfigError where a batch cannot be divided among the devices."""
+    parts = num_parts()
+    if isinstance(batch_size, int) and batch_size % parts:
+        raise ConfigError(
+            f"trainer.batch_size={batch_size} cannot be divided by {parts} devices. Choose a multiple, such as "
+            f"{-(-batch_size // parts) * parts}."
+        )
+
+
 def feed(batches: TrainingBatches, epoch: int) -> Any:
     """The batches of an epoch in the form that the backend's `fit` takes."""
     if keras.backend.backend() != "tensorflow":
-        return _ahead(_as_tuples(batches.epoch(epoch)))
+        return _ahead((distribution.placed(batch, batches.axes),) for batch in batches.epoch(epoch))
     import tensorflow as tf
 
-    rest = batches.epoch(epoch)
+    if num_parts() == 1:
+        return _dataset(batches, batches.epoch(epoch))
+
+    def own(context: Any) -> Any:
+        """This worker's parts, one after the other for each of its devices."""
+        parts = num_parts()
+        here = parts // context.num_input_pipelines
+        numbers = range(context.input_pipeline_id * here, (context.input_pipeline_id + 1) * here)
+        every = batches.epoch(epoch)
+        return _dataset(batches, (part_of(batch, batches.axes, number, parts) for batch in every for number in numbers))
+
+    return tf.distribute.get_strategy().distribute_datasets_from_function(own)
+
+
+def _dataset(batches: TrainingBatches, rest: Iterator[Batch]) -> Any:
+    """These as a dataset of TensorFlow."""
+    import tensorflow as tf
+
     first = next(rest)
     signature = {
         name: tf.TensorSpec((None,) if name in batches.varying else array.shape, array.dtype)
         for name, array in first.items()
     }
-    dataset = tf.data.Dataset.from_generator(lambda: _as_tuples(chain([first], rest)), output_signature=(signature,))
+    every = ((batch,) for batch in chain([first], rest))
+    dataset = tf.data.Dataset.from_generator(lambda: every, output_signature=(signature,))
     options = tf.data.Options()
     options.autotune.enabled = False  # there is nothing to tune, and its end is announced on stderr
     return dataset.prefetch(2).with_options(options)
 
 
-def _as_tuples(batches: Iterable[Batch]) -> Iterator[tuple[Batch]]:
-    for batch in batches:
-        yield (batch,)
-
-
-def _ahead(batches: Iterator[tuple[Batch]]) -> Iterator[tuple[Batch]]:
+def _ahead(batches: Iterator[tuple[Any]]) -> Iterator[tuple[Any]]:
     """The same, each made while the device works on the one before it."""
     with ThreadPoolExecutor(1) as worker:
         following = worker.submit(next, batches, None)

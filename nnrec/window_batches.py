@@ -48,6 +48,7 @@ class WindowBatches:
     """
 
     varying: frozenset[str] = frozenset()
+    axes = dict.fromkeys(("input", "share", "output", "weight"), 0)
 
     def __init__(
         self,

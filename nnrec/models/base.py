@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -9,14 +11,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from nnrec import rowsparse
+from nnrec import distribution, keras_distribution, step
 from nnrec.batches import Batch, RowBatches, TrainingBatches, rows_per_batch
 from nnrec.data.ratings import Ratings, Rows
 from nnrec.data.splits import HeldOut
 from nnrec.errors import RunError
 from nnrec.models.scorer import Scorer
 from nnrec.models.session_scorer import SessionScorer
-from nnrec.rowsparse import RowList
+from nnrec.step import RowList
 
 
 class Recommender(Scorer, keras.Model):
@@ -36,7 +38,7 @@ class Recommender(Scorer, keras.Model):
         row_sparse: whether its steps change those rows of `row_tables` alone that a batch touches.
         fuses_step: whether XLA compiles such a step on TensorFlow; on a CPU it is slower where a step multiplies large
             matrices or convolves.
-        row_tables, row_lists: see `nnrec.rowsparse`.
+        row_tables, row_lists: see `nnrec.step`.
     """
 
     rows_are: Literal["user", "item"] = "user"
@@ -44,7 +46,10 @@ class Recommender(Scorer, keras.Model):
     fuses_step = True
     row_tables: tuple[keras.Variable, ...] = ()
     row_lists: tuple[RowList, ...] = ()
-    _gathered: dict[int, Any] | None = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._of_step = threading.local()  # devices run their steps in threads of their own
 
     def adapt(self, train: Any) -> None:
         """Reads off the training data what is not learnt: means, the scale, which ids occur."""
@@ -110,29 +115,41 @@ class Recommender(Scorer, keras.Model):
         """A table as the batch addresses it: whole, or the touched rows only."""
         if "touched" not in batch:
             return ops.convert_to_tensor(table)
-        if self._gathered is not None:
-            return self._gathered[id(table)]
+        if (gathered := getattr(self._of_step, "gathered", None)) is not None:
+            return gathered[id(table)]
         names = zip(self.row_tables, self.lists_of_rows(), strict=True)
         return ops.take(table, batch[next(names.rows for other, names in names if other is table)], axis=0)
 
     @contextmanager
-    def gathered(self, rows):
-        """Makes `rows_of` return these tensors, so that a step can differentiate with respect to them."""
-        self._gathered = {id(table): row for table, row in zip(self.row_tables, rows, strict=True)}
+    def in_step(self, rows: Sequence[Any]) -> Iterator[list[Any]]:
+        """Makes `rows_of` return these tensors, so that a step can differentiate with respect to them.
+
+        Yields:
+            A list, to which go the losses that the model adds.
+        """
+        self._of_step.gathered = {id(table): row for table, row in zip(self.row_tables, rows, strict=True)}
+        self._of_step.losses = []
         try:
-            yield
+            yield self._of_step.losses
         finally:
-            self._gathered = None
+            self._of_step.gathered = self._of_step.losses = None
+
+    def add_loss(self, loss: Any) -> None:
+        """Adds to the losses of the step that is being made, or else of the model."""
+        losses = getattr(self._of_step, "losses", None)
+        super().add_loss(loss) if losses is None else losses.append(loss)
 
     def train_step(self, *arguments):
-        """Keras's step, or the row-sparse one where the model's tables are large."""
-        if not self.row_sparse:
-            return super().train_step(*arguments)
+        """The step of `nnrec.step`."""
         batch = arguments[-1]
         batch = batch[0] if isinstance(batch, (tuple, list)) else batch
         if keras.backend.backend() == "jax":
-            return rowsparse.jax_step(self, arguments[0], batch)
-        return rowsparse.tensorflow_step(self, batch)
+            return step.jax_step(self, arguments[0], batch)
+        logs = step.tensorflow_step(self, batch)
+        return logs if distribution.cluster() is None else keras_distribution.figures(logs)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Keras would run a batch to build the model, which is built."""
 
 
 class SessionRecommender(SessionScorer, Recommender):

@@ -19,7 +19,7 @@ from nnrec.models.convolution import Convolution
 from nnrec.models.device_function import device_function
 from nnrec.models.item_content import BLOCK, TABLE, ItemContent
 from nnrec.randomness import dropout_mask, uniform
-from nnrec.rowsparse import RowList
+from nnrec.step import RowList
 from nnrec.segment_batches import SegmentBatches
 from nnrec.session_losses import Columns, Scored
 

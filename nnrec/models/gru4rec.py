@@ -13,6 +13,7 @@ from keras import ops
 
 from nnrec import session_losses as losses
 from nnrec.batches import Batch, TrainingBatches
+from nnrec.coupling import in_parts, num_parts
 from nnrec.data.sessions import Sessions
 from nnrec.errors import ConfigError, DataError
 from nnrec.models.base import SessionRecommender
@@ -20,7 +21,7 @@ from nnrec.models.device_function import device_function
 from nnrec.models.gru import GRU
 from nnrec.models.gru4rec_parameters import settings as authors_settings
 from nnrec.randomness import dropout_mask
-from nnrec.rowsparse import RowList
+from nnrec.step import RowList
 from nnrec.session_losses import Columns, Scored
 from nnrec.session_parallel import SessionParallelBatches
 
@@ -200,10 +201,10 @@ class GRU4Rec(SessionRecommender):
 
     def training_batches(self, train: Sessions, batch_size: int | Literal["auto"], seed: int) -> TrainingBatches:
         """Session-parallel steps, many in each batch. "auto" takes 32 slots, the authors' first choice for tuning."""
-        slots = 32 if batch_size == "auto" else batch_size
-        if not self.running or self.running[0].shape[0] != slots:
+        slots, parts = in_parts(32) if batch_size == "auto" else batch_size, num_parts()
+        if not self.running or self.running[0].shape[0] != slots // parts:
             self.running = [
-                self.add_weight((slots, layer.units), "zeros", name=f"state_{depth}", **TABLE)
+                self.add_weight((slots // parts, layer.units), "zeros", name=f"state_{depth}", **TABLE)
                 for depth, layer in enumerate(self.recurrent, start=1)
             ]
             self._states |= {id(state) for state in self.running}
@@ -215,6 +216,7 @@ class GRU4Rec(SessionRecommender):
             moments=self.settings["bptt"],
             random_order=self.settings["train_random_order"],
             separate_inputs=not self.settings["constrained_embedding"],
+            steps_per_call=None if parts == 1 else 1,
             **{name: self.settings[name] for name in names},
         )
 

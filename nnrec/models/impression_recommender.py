@@ -10,6 +10,7 @@ from keras import ops
 from scipy.special import expit
 
 from nnrec.batches import Batch
+from nnrec.coupling import in_parts
 from nnrec.data.fields import Fields
 from nnrec.data.impression_splits import Examples
 from nnrec.errors import ConfigError, DataError
@@ -89,7 +90,7 @@ class ImpressionRecommender(Recommender):
 
     def training_batches(self, train: Examples, batch_size: int | Literal["auto"], seed: int) -> ImpressionBatches:
         """Rows in a random order. "auto" gives about 200 steps per epoch, with 64 to 4,096 rows each."""
-        size = int(np.clip(len(train) // 200, 64, 4096)) if batch_size == "auto" else batch_size
+        size = in_parts(int(np.clip(len(train) // 200, 64, 4096))) if batch_size == "auto" else batch_size
         return ImpressionBatches(train, size, seed=seed, touched=self.row_sparse)
 
     def mean_error(self, score: Any, batch: Batch) -> Any:

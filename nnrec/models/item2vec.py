@@ -13,7 +13,7 @@ from nnrec.data.sessions import Sessions
 from nnrec.errors import ConfigError
 from nnrec.models.base import SessionRecommender
 from nnrec.models.session_baseline import check_at_least, check_one_of, latest
-from nnrec.rowsparse import RowList
+from nnrec.step import RowList
 from nnrec.window_batches import WindowBatches
 
 Architecture = Literal["skipgram", "cbow"]

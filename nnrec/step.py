@@ -1,11 +1,12 @@
-"""The training step for tables too large to be touched whole at every step.
+"""The training step: on one device or several, and for tables too large to be touched whole at every step.
 
-One step gathers the rows that the batch touches, differentiates with respect to those alone, and writes them back.
-Its cost follows the batch, not the table. The batch names the rows (`RowList`), padded so that shapes stay static for
-XLA.
+Of such tables a step gathers the rows that the batch touches, differentiates with respect to those alone, and writes
+them back. Its cost follows the batch, not the table. The batch names the rows (`RowList`), padded so that shapes stay
+static for XLA. A model lists these tables in `row_tables`, created with `trainable=False` (the optimizer must not see
+them whole), and reads them through `Recommender.rows_of`. All other weights are differentiated whole.
 
-A model takes part by listing its tables in `row_tables`, created with `trainable=False` (the optimizer must not see
-them whole), and by reading them through `Recommender.rows_of`. Where a step is small, a host call makes many of them:
+On several TensorFlow devices each runs the step with its part of the batch: its loss counts as one share of the whole,
+and the sum of all gradients moves the weights, which are the same on all of them. Where a step is small, a host call makes many of them:
 a batch with `steps` holds the arrays of K steps, each with a leading axis K, of which the first `steps` are made.
 """
 
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 
 import keras
 from keras import ops
+
+from nnrec.coupling import global_sum, num_parts
 
 
 class RowList(NamedTuple):
@@ -33,34 +36,39 @@ class RowList(NamedTuple):
 def tensorflow_step(model: Any, batch: Any) -> Any:
     """One host call on the TensorFlow backend; returns the logs.
 
-    XLA compiles all of it: it fuses the many small operations, and changes the tables in place. Of a model that does
-    not say `fuses_step` it compiles the optimizer's steps alone.
+    Where there are tables, XLA compiles all of it: it fuses the many small operations, and changes the tables in place.
+    Of a model that does not say `fuses_step`, and on several devices, it compiles what is done to their rows alone.
     """
     import tensorflow as tf
 
-    @tf.function(jit_compile=model.fuses_step)
+    in_xla = bool(model.row_tables) and model.fuses_step and num_parts() == 1
+
     def make(arrays: Any, steps: Any) -> Any:
         if steps is None:
-            return _tensorflow_update(model, arrays)
+            return _tensorflow_update(model, arrays, in_xla)
 
         def body(step: Any, total: Any) -> Any:
-            return step + 1, total + _tensorflow_update(model, {name: array[step] for name, array in arrays.items()})
+            batch = {name: array[step] for name, array in arrays.items()}
+            return step + 1, total + _tensorflow_update(model, batch, in_xla)
 
+        if num_parts() > 1:  # devices cannot speak with each other within a loop: there is one step
+            return body(0, 0.0)[1]
         return tf.while_loop(lambda step, _: step < steps, body, (0, 0.0), parallel_iterations=1)[1]
 
     arrays = dict(batch)
     steps = arrays.pop("steps", None)
+    make = tf.function(make, jit_compile=True) if in_xla else make
     total, made = make(arrays, steps), 1.0 if steps is None else tf.cast(steps, tf.float32)
     model._loss_tracker.update_state(tf.math.divide_no_nan(total, made), sample_weight=made)
     return model.get_metrics_result()
 
 
-def _tensorflow_update(model: Any, batch: Any) -> Any:
+def _tensorflow_update(model: Any, batch: Any, in_xla: bool) -> Any:
     """Makes one step and returns the loss."""
     import tensorflow as tf
 
     optimizer, dense, lists = model.optimizer, model.trainable_variables, model.lists_of_rows()
-    stores = [[table, *moments] for table, moments in zip(model.row_tables, optimizer.row_moments, strict=True)]
+    stores = _stores(model)
     parts = [
         [tf.gather(variable.value, batch[names.rows]) for variable in store]
         for store, names in zip(stores, lists, strict=True)
@@ -68,19 +76,22 @@ def _tensorflow_update(model: Any, batch: Any) -> Any:
     rows = [part[0] for part in parts]
     with tf.GradientTape() as tape:
         tape.watch(rows)
-        with model.gathered(rows):
+        with model.in_step(rows) as losses:
             model(batch, training=True)
-        loss = sum(model.losses)
+        loss = sum(losses)
+        share = optimizer.scale_loss(loss / num_parts())
     wanted = [variable.value for variable in dense] + rows
-    gradients = tape.gradient(loss, wanted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    gradients = tape.gradient(share, wanted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # of rows read twice, the sum
+    of_rows = gradients[len(dense) :]
+    of_rows = global_sum(of_rows) if of_rows else []  # of the others, the optimizer makes it
     rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
     optimizer.apply(gradients[: len(dense)], dense)
     move = tf.function(partial(_moved, optimizer), jit_compile=True)
-    for store, part, gradient, names in zip(stores, parts, gradients[len(dense) :], lists, strict=True):
+    for store, part, gradient, names in zip(stores, parts, of_rows, lists, strict=True):
         moves, rate_of_table = batch[names.moves], rate * model.rate_factor(store[0])
         new = move(moves, part, gradient, rate_of_table, iteration)
-        _write(store, batch[names.rows], moves > 0, new, model.fuses_step)
+        _write(store, batch[names.rows], moves > 0, new, in_xla)
     return loss
 
 
@@ -96,6 +107,13 @@ def _write(store: list, rows: Any, moving: Any, new: list, in_xla: bool) -> None
     which = tf.where(moving)[:, 0]
     for variable, part in zip(store, new, strict=True):
         variable.value.scatter_update(tf.IndexedSlices(tf.gather(part, which), tf.gather(rows, which)))
+
+
+def _stores(model: Any) -> list[list[Any]]:
+    """Each of the row tables, with its moments."""
+    if not model.row_tables:
+        return []
+    return [[table, *moments] for table, moments in zip(model.row_tables, model.optimizer.row_moments, strict=True)]
 
 
 def jax_step(model: Any, state: Any, batch: Any) -> Any:
@@ -128,18 +146,20 @@ def _jax_update(model: Any, state: Any, batch: Any) -> Any:
     gathered = [others[place][rows] for place, rows in zip(places, touched, strict=True)]
 
     def loss_of(trainable, rows):
-        with model.gathered(rows):
-            _, counted, losses = model.stateless_call(trainable, others, batch, training=True, return_losses=True)
-        return sum(losses), counted
+        with model.in_step(rows) as losses:
+            _, counted = model.stateless_call(trainable, others, batch, training=True)
+        with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, optimizer_state, strict=True))):
+            return optimizer.scale_loss(sum(losses)), (counted, sum(losses))
 
     differentiate = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
-    (loss, others), (gradients, row_gradients) = differentiate(trainable, gathered)
+    (_, (others, loss)), (gradients, row_gradients) = differentiate(trainable, gathered)
     others = [*others]
-    rate = optimizer_state[_place(optimizer._learning_rate, optimizer.variables)]
-    iteration = optimizer_state[_place(optimizer.iterations, optimizer.variables)]
+    if model.row_tables:
+        rate = optimizer_state[_place(optimizer._learning_rate, optimizer.variables)]
+        iteration = optimizer_state[_place(optimizer.iterations, optimizer.variables)]
     trainable, optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, trainable)
     trainable, optimizer_state = [*trainable], [*optimizer_state]
-    for number, (table, moments) in enumerate(zip(model.row_tables, optimizer.row_moments, strict=True)):
+    for number, (table, *moments) in enumerate(_stores(model)):
         rows, names, size = touched[number], model.lists_of_rows()[number], table.shape[0]
         stores = [(others, places[number]), *((optimizer_state, _place(kind, optimizer.variables)) for kind in moments)]
         parts = [gathered[number], *(array[place][rows] for array, place in stores[1:])]

@@ -1,0 +1,225 @@
+"""Several devices and several machines: which there are, and how weights and batches come to lie on them.
+
+On TensorFlow every device holds all weights and a part of each batch (`tf.distribute`); what their gradients add up to
+moves them all. On JAX one program runs on all devices (`keras.distribution`): weights lie on each, or, large ones cut
+by rows, among them, and batches are cut where their sizes allow it. Either way a step is that of one device.
+
+Several machines each run the same command. Where `TF_CONFIG`, or Slurm, tells a process that it is one of several, it
+is a worker: it makes the same batches as the others, and takes its part of each. The first one is the chief, which
+alone writes and talks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from nnrec.errors import ConfigError
+
+Devices = int | Literal["auto", "cpu", "all"]
+# On JAX, weights of at least so many numbers are cut by rows where that is asked for.
+LARGE = 2**20
+# After so many seconds without a sign of life a worker counts as lost (JAX).
+PATIENCE = 30
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes that train together.
+
+    Attributes:
+        workers: host:port of each.
+        index: which of them this process is.
+    """
+
+    workers: tuple[str, ...]
+    index: int
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Cluster | None:
+        """What `TF_CONFIG` says, or else Slurm; None of a process by itself.
+
+        Raises:
+            ConfigError: `TF_CONFIG` makes no sense.
+        """
+        if told := environment.get("TF_CONFIG"):
+            return cls._of_tf_config(told)
+        if int(environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1"))) < 2:
+            return None
+        if "SLURM_PROCID" not in environment:
+            return None  # not started by srun
+        from tensorflow.distribute.cluster_resolver import SlurmClusterResolver
+
+        resolver = SlurmClusterResolver(gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False)
+        workers = tuple(resolver.cluster_spec().as_dict()["worker"])
+        return cls(workers, int(environment["SLURM_PROCID"]))
+
+    @classmethod
+    def _of_tf_config(cls, told: str) -> Cluster | None:
+        try:
+            config = json.loads(told)
+            jobs, task = config.get("cluster", {}), config.get("task", {"type": "worker", "index": 0})
+            chiefs = list(jobs.get("chief", []))
+            workers = (*chiefs, *jobs.get("worker", []))
+            index = int(task["index"]) + (0 if task["type"] == "chief" else len(chiefs))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"TF_CONFIG is not what it should be ({error}), such as "
+                '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}. '
+                f"Received: {told}"
+            ) from error
+        if len(workers) < 2:
+            return None
+        if task["type"] not in ("chief", "worker") or not 0 <= index < len(workers):
+            raise ConfigError(f"TF_CONFIG: this process is none of the {len(workers)} workers. Received: {told}")
+        return cls(workers, index)
+
+    def to_tf_config(self) -> str:
+        return json.dumps(
+            {"cluster": {"worker": list(self.workers)}, "task": {"type": "worker", "index": self.index}}
+        )
+
+
+@dataclass
+class _Current:
+    """What this process trains on."""
+
+    cluster: Cluster | None = None
+    strategy: Any = None  # TensorFlow's, where there are several devices
+    mesh: Any = None  # JAX's
+
+
+_current = _Current()
+
+
+def is_chief() -> bool:
+    """Whether this process is the one that writes and talks."""
+    return _current.cluster is None or _current.cluster.index == 0
+
+
+def cluster() -> Cluster | None:
+    """The processes that train together; None of one by itself."""
+    return _current.cluster
+
+
+def scope() -> AbstractContextManager[Any]:
+    """Within it, models and their optimizers come to lie on all devices."""
+    return contextlib.nullcontext() if _current.strategy is None else _current.strategy.scope()
+
+
+def check(devices: Any) -> None:
+    """Raises ConfigError where trainer.devices makes no sense."""
+    whole = isinstance(devices, int) and not isinstance(devices, bool) and devices > 0
+    if not whole and devices not in ("auto", "cpu", "all"):
+        raise ConfigError(f"trainer.devices must be auto, cpu, all, or a number of devices. Received: {devices!r}")
+
+
+def prepare(devices: Devices) -> None:
+    """What has to be known before the backend is imported."""
+    _current.cluster = Cluster.of_environment()
+    if devices == "cpu":
+        os.environ |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
+    if isinstance(devices, int) and devices > 1:  # counts where there is no accelerator
+        flag = f"--xla_force_host_platform_device_count={devices}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+
+
+def start(devices: Devices, shard_tables: bool = False) -> None:
+    """Takes hold of the devices, before the backend has done anything.
+
+    Args:
+        devices: "auto", one accelerator if there is one; "cpu"; a number of accelerators, or "all"; where there is no
+            accelerator, the number into which the CPU is divided, to try things out: it gets no faster.
+        shard_tables: on JAX, cut large weights by rows among the devices instead of having them whole on each.
+
+    Raises:
+        ConfigError: there are not so many devices, or the backend cannot do it.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        _start_jax(devices, shard_tables)
+        return
+    if shard_tables:
+        raise ConfigError("trainer.shard_tables works on JAX alone: set KERAS_BACKEND=jax.")
+    _start_tensorflow(devices)
+
+
+def _start_tensorflow(devices: Devices) -> None:
+    import tensorflow as tf
+
+    if _current.cluster is not None:
+        if devices not in ("auto", "all", "cpu", 1):
+            raise ConfigError(
+                "With several workers on TensorFlow each takes all its GPUs: choose them by CUDA_VISIBLE_DEVICES, and "
+                f"leave trainer.devices=auto. Received: {devices}"
+            )
+        os.environ["TF_CONFIG"] = _current.cluster.to_tf_config()
+        _current.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        return
+    accelerators = [] if devices == "cpu" else tf.config.list_physical_devices("GPU")
+    number = _number(devices, len(accelerators))
+    if number == 1:
+        return
+    if not accelerators:
+        (cpu, *_) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number)
+    kind = "GPU" if accelerators else "CPU"
+    _current.strategy = tf.distribute.MirroredStrategy([f"{kind}:{place}" for place in range(number)])
+
+
+def _start_jax(devices: Devices, shard_tables: bool) -> None:
+    import jax
+
+    workers = _current.cluster
+    if workers is not None:
+        jax.distributed.initialize(
+            workers.workers[0], len(workers.workers), workers.index, heartbeat_timeout_seconds=PATIENCE
+        )
+        found = jax.devices()
+    else:
+        accelerators = 0 if jax.default_backend() == "cpu" else jax.device_count()
+        found = jax.devices()[: _number(devices, accelerators)]
+    if len(found) == 1:
+        return
+    import keras
+
+    from nnrec import keras_distribution
+
+    _current.mesh = jax.sharding.Mesh(np.array(found), ("batch",))
+    keras.distribution.set_distribution(keras_distribution.of(found, LARGE if shard_tables else None))
+
+
+def _number(devices: Devices, accelerators: int) -> int:
+    """How many devices to take."""
+    if devices == "all":
+        return max(accelerators, 1)
+    if not isinstance(devices, int):
+        return 1
+    if accelerators and devices > accelerators:
+        raise ConfigError(f"trainer.devices={devices}: there are {accelerators} accelerators. Choose at most as many.")
+    return devices
+
+
+def placed(batch: Mapping[str, Any], axes: Mapping[str, int]) -> Mapping[str, Any]:
+    """On JAX, a batch on the devices: each array cut along its axis where that divides it, else whole on each."""
+    if _current.mesh is None:
+        return batch
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    def place(name: str, array: np.ndarray) -> Any:
+        axis, spec = axes.get(name), PartitionSpec()
+        if axis is not None and array.shape[axis] % _current.mesh.size == 0:
+            spec = PartitionSpec(*[None] * axis, "batch")
+        sharding = NamedSharding(_current.mesh, spec)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    return {name: place(name, np.asarray(array)) for name, array in batch.items()}

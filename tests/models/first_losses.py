@@ -1,0 +1,87 @@
+"""Prints the losses of the first steps of models on a number of devices, as JSON.
+
+    python tests/models/first_losses.py devices steps [case ...]
+
+A case is a model and a variant of it, such as autorec-item; none = all neural ones. Plain SGD, with all random draws
+that the model's `noise` switches on. In a worker of several (TF_CONFIG) only the chief prints.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+
+import session_trials
+import test_impression_contract as impressions
+import trials
+
+from nnrec import backend, distribution
+from nnrec.trainer import Trainer
+
+# Their losses lie far apart: with these, twenty steps move every one of them.
+RATES = {"dsstne": 0.05, "rbm": 0.05, "mult_dae": 0.2, "mult_vae": 0.2, "cnn3d": 0.05, "item2vec": 1.0, "deepfm": 0.05}
+
+
+def cases() -> dict[str, tuple[Any, Any, dict[str, Any]]]:
+    """name -> module, case, noise."""
+    found: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
+    for module in (trials, session_trials):
+        for case in filter(module.is_neural, module.CASES):
+            found["-".join(case)] = (module, case, dict(module.MODELS.get(case[0], trials.Trial()).noise))
+    for name, changes in impressions.CASES:
+        found["-".join([name, *map(str, changes)])] = (impressions, (name, changes), {})
+    return found
+
+
+def first_losses(name: str, steps: int) -> list[float]:
+    """The loss of each of the first steps."""
+    import keras
+
+    from nnrec.training import Stage
+
+    module, case, noise = cases()[name]
+    trainer = Trainer(epochs=1, batch_size=24, learning_rate=RATES.get(case[0], 0.01), optimizer="sgd", refit=False)
+    with distribution.scope():
+        if module is impressions:
+            data: Any = impressions.rows()
+            model = impressions.fresh(case, trainer=trainer)
+        else:
+            data = trials.data_of(case) if module is trials else session_trials.clicks()
+            model = module.fresh(case, data, trainer=trainer, **noise)
+    losses: list[float] = []
+
+    class Note(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.reset_metrics()
+
+        def on_train_batch_end(self, batch, logs=None):
+            losses.append(float(logs["loss"]))
+
+    stage = Stage("refit", replace(trainer, epochs=50), model, data, seed=3, epochs=50)
+    if hasattr(stage.batches, "steps_per_call"):
+        stage.batches.steps_per_call = 1
+    epoch = 0
+    while len(losses) < steps:
+        model.begin_epoch(epoch)
+        model.fit(
+            stage.feed(epoch), steps_per_epoch=len(stage.batches), shuffle=False, verbose=0, callbacks=[Note()]
+        )
+        epoch += 1
+    return losses[:steps]
+
+
+def main() -> None:
+    devices, steps, *names = sys.argv[1:]
+    backend.start(int(devices) if devices.isdigit() else devices)
+    found = {name: first_losses(name, int(steps)) for name in names or cases()}
+    if distribution.is_chief():
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
