@@ -114,7 +114,7 @@ class RowBatches:
     """
 
     varying = frozenset(("row", "column", "value", "weight", "touched", "touched_scale", "negative", "negative_scale"))
-    axes = dict.fromkeys(("index", "key", "row", "column", "value", "weight"), 0)
+    axes: Mapping[str, int] = dict.fromkeys(("index", "key", "row", "column", "value", "weight"), 0)
 
     def __init__(
         self,

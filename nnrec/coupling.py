@@ -6,6 +6,7 @@ others here. On JAX one program sees the whole batch, wherever its parts lie, so
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -35,6 +36,31 @@ def global_sum(values: Any) -> Any:
 
     context = tf.distribute.get_replica_context()
     return values if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def shared(function: Callable[[Any], Sequence[Any]], rows: Any) -> list[Any]:
+    """What a function makes of each row by itself; each device computes a part of it, and all of them get the whole.
+
+    Args:
+        function: (n, ...) tensor -> tensors with n rows each.
+        rows: (U, ...) tensor, the same on all devices; the number of parts divides U.
+    """
+    parts = num_parts()
+    if parts == 1:
+        return list(function(rows))
+    import tensorflow as tf
+
+    context, size = tf.distribute.get_replica_context(), rows.shape[0] // parts
+    start = context.replica_id_in_sync_group * size
+
+    @tf.custom_gradient
+    def gathered(part: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            return global_sum(tf.convert_to_tensor(upstream))[start : start + size]
+
+        return context.all_gather(part, axis=0), gradient
+
+    return [gathered(part) for part in function(rows[start : start + size])]
 
 
 def global_mean(values: Any, weights: Any) -> Any:

@@ -2,7 +2,7 @@
 
 On TensorFlow every device holds all weights and a part of each batch (`tf.distribute`); what their gradients add up to
 moves them all. On JAX one program runs on all devices (`keras.distribution`): weights lie on each, or, large ones cut
-by rows, among them, and batches are cut where their sizes allow it. Either way a step is that of one device.
+into shares, among them, and batches are cut where their sizes allow it. Either way a step is that of one device.
 
 Several machines each run the same command. Where `TF_CONFIG`, or Slurm, tells a process that it is one of several, it
 is a worker: it makes the same batches as the others, and takes its part of each. The first one is the chief, which
@@ -14,9 +14,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -24,8 +26,10 @@ import numpy as np
 from nnrec.errors import ConfigError
 
 Devices = int | Literal["auto", "cpu", "all"]
-# On JAX, weights of at least so many numbers are cut by rows where that is asked for.
+# On JAX, weights of at least so many numbers are cut where that is asked for.
 LARGE = 2**20
+# The first task of a Slurm node listens here, the next ones on the ports behind it.
+SLURM_PORT = 8888
 # After so many seconds without a sign of life a worker counts as lost (JAX).
 PATIENCE = 30
 
@@ -55,11 +59,12 @@ class Cluster:
             return None
         if "SLURM_PROCID" not in environment:
             return None  # not started by srun
-        from tensorflow.distribute.cluster_resolver import SlurmClusterResolver
-
-        resolver = SlurmClusterResolver(gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False)
-        workers = tuple(resolver.cluster_spec().as_dict()["worker"])
-        return cls(workers, int(environment["SLURM_PROCID"]))
+        hosts = _hosts(environment["SLURM_STEP_NODELIST"])
+        tasks = _tasks(environment["SLURM_STEP_TASKS_PER_NODE"])
+        workers = [
+            f"{host}:{SLURM_PORT + task}" for host, number in zip(hosts, tasks, strict=True) for task in range(number)
+        ]
+        return cls(tuple(workers), int(environment["SLURM_PROCID"]))
 
     @classmethod
     def _of_tf_config(cls, told: str) -> Cluster | None:
@@ -82,16 +87,30 @@ class Cluster:
         return cls(workers, index)
 
     def to_tf_config(self) -> str:
-        return json.dumps(
-            {"cluster": {"worker": list(self.workers)}, "task": {"type": "worker", "index": self.index}}
-        )
+        return json.dumps({"cluster": {"worker": list(self.workers)}, "task": {"type": "worker", "index": self.index}})
+
+
+def _hosts(told: str) -> list[str]:
+    """Slurm's list of nodes: "n[01-03,7],m5" is n01, n02, n03, n7, m5."""
+    found = []
+    for before, ranges, after in re.findall(r"([^,\[\]]+)(?:\[([^\]]+)\]([^,\[\]]*))?", told):
+        for part in ranges.split(","):
+            first, _, last = part.partition("-")
+            numbers = range(int(first), int(last) + 1) if last else [first]
+            found += [f"{before}{number:0>{len(first)}}{after}" for number in numbers]
+    return found
+
+
+def _tasks(told: str) -> list[int]:
+    """Slurm's tasks of each node: "2(x3),1" is 2, 2, 2, 1."""
+    parts = re.findall(r"(\d+)(?:\(x(\d+)\))?", told)
+    return [int(number) for number, times in parts for _ in range(int(times or 1))]
 
 
 @dataclass
 class _Current:
     """What this process trains on."""
 
-    cluster: Cluster | None = None
     strategy: Any = None  # TensorFlow's, where there are several devices
     mesh: Any = None  # JAX's
 
@@ -99,14 +118,52 @@ class _Current:
 _current = _Current()
 
 
-def is_chief() -> bool:
-    """Whether this process is the one that writes and talks."""
-    return _current.cluster is None or _current.cluster.index == 0
-
-
+@cache
 def cluster() -> Cluster | None:
     """The processes that train together; None of one by itself."""
-    return _current.cluster
+    return Cluster.of_environment()
+
+
+def is_chief() -> bool:
+    """Whether this process is the one that writes and talks."""
+    workers = cluster()
+    return workers is None or workers.index == 0
+
+
+def meet() -> None:
+    """Waits for all workers."""
+    if cluster() is None:
+        return
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("meet")
+        return
+    import tensorflow as tf
+
+    _current.strategy.reduce(tf.distribute.ReduceOp.SUM, _current.strategy.run(lambda: tf.constant(1.0)), axis=None)
+
+
+def lost_errors() -> tuple[type[Exception], ...]:
+    """What is raised where another worker is gone; nothing of a process by itself."""
+    if cluster() is None:
+        return ()
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return (jax.errors.JaxRuntimeError,)
+    import tensorflow as tf
+
+    return (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
+
+
+def small_integers() -> str:
+    """The type of weights that hold numbers below 256: several TensorFlow workers cannot send each other bytes."""
+    return "uint8" if cluster() is None else "int32"
 
 
 def scope() -> AbstractContextManager[Any]:
@@ -123,7 +180,6 @@ def check(devices: Any) -> None:
 
 def prepare(devices: Devices) -> None:
     """What has to be known before the backend is imported."""
-    _current.cluster = Cluster.of_environment()
     if devices == "cpu":
         os.environ |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
     if isinstance(devices, int) and devices > 1:  # counts where there is no accelerator
@@ -137,7 +193,7 @@ def start(devices: Devices, shard_tables: bool = False) -> None:
     Args:
         devices: "auto", one accelerator if there is one; "cpu"; a number of accelerators, or "all"; where there is no
             accelerator, the number into which the CPU is divided, to try things out: it gets no faster.
-        shard_tables: on JAX, cut large weights by rows among the devices instead of having them whole on each.
+        shard_tables: on JAX, cut large weights among the devices instead of having them whole on each.
 
     Raises:
         ConfigError: there are not so many devices, or the backend cannot do it.
@@ -155,13 +211,14 @@ def start(devices: Devices, shard_tables: bool = False) -> None:
 def _start_tensorflow(devices: Devices) -> None:
     import tensorflow as tf
 
-    if _current.cluster is not None:
+    workers = cluster()
+    if workers is not None:
         if devices not in ("auto", "all", "cpu", 1):
             raise ConfigError(
                 "With several workers on TensorFlow each takes all its GPUs: choose them by CUDA_VISIBLE_DEVICES, and "
                 f"leave trainer.devices=auto. Received: {devices}"
             )
-        os.environ["TF_CONFIG"] = _current.cluster.to_tf_config()
+        os.environ["TF_CONFIG"] = workers.to_tf_config()
         _current.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         return
     accelerators = [] if devices == "cpu" else tf.config.list_physical_devices("GPU")
@@ -178,7 +235,7 @@ def _start_tensorflow(devices: Devices) -> None:
 def _start_jax(devices: Devices, shard_tables: bool) -> None:
     import jax
 
-    workers = _current.cluster
+    workers = cluster()
     if workers is not None:
         jax.distributed.initialize(
             workers.workers[0], len(workers.workers), workers.index, heartbeat_timeout_seconds=PATIENCE

@@ -66,7 +66,9 @@ class ImpressionBatches:
     """
 
     varying = frozenset(("touched", "touched_scale"))
-    axes = dict.fromkeys(("categorical", "multi", "multi_share", "numeric", "label", "weight", "key"), 0)
+    axes: Mapping[str, int] = dict.fromkeys(
+        ("categorical", "multi", "multi_share", "numeric", "label", "weight", "key"), 0
+    )
 
     def __init__(
         self, examples: Examples, batch_size: int, *, seed: int, touched: bool = False, buffer: int | None = None

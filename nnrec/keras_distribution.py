@@ -7,6 +7,7 @@ before `fit` needs no symbolic build, and figures of a step need an axis over wh
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -17,7 +18,8 @@ def of(devices: list[Any], large: int | None) -> keras.distribution.Distribution
 
     Args:
         devices: on which to train.
-        large: weights of at least so many numbers are cut by rows; None = all are whole on each device.
+        large: weights of at least so many numbers are cut, by rows if their number can be divided, else by columns;
+            None = all are whole on each device.
     """
     import jax
     from keras.src.backend.jax import distribution_lib
@@ -34,7 +36,7 @@ def of(devices: list[Any], large: int | None) -> keras.distribution.Distribution
 
 
 class _Distribution(keras.distribution.DataParallel):
-    """Every device holds all weights, or a share of the rows of large ones."""
+    """Every device holds all weights, or of large ones a share of the rows, or else of the columns."""
 
     def __init__(self, mesh: keras.distribution.DeviceMesh, large: int | None) -> None:
         super().__init__(device_mesh=mesh, auto_shard_dataset=False)
@@ -47,11 +49,10 @@ class _Distribution(keras.distribution.DataParallel):
     def get_variable_layout(self, variable: Any) -> Any:
         shape, devices = variable.shape, len(self.device_mesh.devices.flatten())
         axes: list[str | None] = [None] * len(shape)
-        size = 1
-        for length in shape:
-            size *= length
-        if self.large is not None and shape and size >= self.large and shape[0] % devices == 0:
-            axes[0] = "batch"
+        if self.large is not None and math.prod(shape) >= self.large:
+            even = [axis for axis, length in enumerate(shape) if length % devices == 0]
+            if even:
+                axes[even[0]] = "batch"
         return keras.distribution.TensorLayout(axes, self.device_mesh)
 
 

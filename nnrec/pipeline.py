@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
-from nnrec import backend, data
+from nnrec import backend, data, distribution
 from nnrec.config import build, check_seed
 from nnrec.console import console, results_table, show_table
 from nnrec.course import Course, CourseEvaluation
 from nnrec.data.summary import print_summary, summarise
-from nnrec.errors import ConfigError, DataError, Interrupted, RunError
+from nnrec.errors import ConfigError, DataError, Interrupted, RunError, TrainingError
 from nnrec.learning import Learning
 from nnrec.models.scorer import Scorer
 from nnrec.report import write_report
@@ -50,9 +52,20 @@ def execute(config: Any, frame: pd.DataFrame | data.Data | None = None) -> RunFo
         if folder["metrics.json"].is_file():
             raise RunError(f"The run {folder.path} has finished: there is nothing to resume.")
         config = OmegaConf.load(folder["config.yaml"])
-        folder.remove_leftovers()
-    else:
+    if not distribution.is_chief():
+        with TemporaryDirectory() as scratch:
+            return _work(config, frame, folder, scratch)
+    if folder is None:
         RunFolder.check_free(config.run_dir)
+    else:
+        folder.remove_leftovers()
+    return _execute(config, frame, folder)
+
+
+def _execute(config: Any, frame: Any, folder: RunFolder | None) -> RunFolder:
+    """The same of a configuration that is settled; a folder that is there holds what to go on from."""
+    from omegaconf import OmegaConf
+
     check_seed(config.seed)
     ratings = load_data(config, frame)
     summary = summarise(ratings)
@@ -71,10 +84,29 @@ def execute(config: Any, frame: pd.DataFrame | data.Data | None = None) -> RunFo
         figures = learning.run(folder)
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted. Continue with: python train.py resume={folder.path}") from None
+    except distribution.lost_errors() as error:
+        raise TrainingError(
+            "Another worker is gone, or cannot be reached any more. Start all of them again, with resume="
+            + (str(folder.path) if distribution.is_chief() else "<the run folder of the first one>")
+        ) from error
+    distribution.meet()
     _print_result(config, folder, figures)
     console.print(f"Look:       {write_report(folder)}", soft_wrap=True)
     console.print(f"Done. The run is in {folder.path}", soft_wrap=True)
     return folder
+
+
+def _work(config: Any, frame: Any, chiefs: RunFolder | None, scratch: str) -> RunFolder:
+    """Runs as one of several workers, but for the chief: says nothing, and what it writes is in a folder to be lost."""
+    console.quiet = True
+    config.run_dir, folder = f"{scratch}/run", None
+    if chiefs is not None:
+        folder = RunFolder.create(config.run_dir)
+        for name in ("config.yaml", "data.json", "selection.json", "checkpoint.npz"):
+            if chiefs[name].is_file():
+                shutil.copy(chiefs[name], folder[name])
+    _execute(config, frame, folder)
+    return chiefs or RunFolder(config.run_dir)
 
 
 def plan(config: Any, ratings: Any) -> Learning | Course:

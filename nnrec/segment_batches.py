@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,7 @@ class SegmentBatches:
     """
 
     varying: frozenset[str] = frozenset()
-    axes = dict.fromkeys(("input", "present", "target", "weight", "key"), 0)
+    axes: Mapping[str, int] = dict.fromkeys(("input", "present", "target", "weight", "key"), 0)
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class SegmentBatches:
         expected = float(-np.expm1(n_sample * np.log1p(-np.minimum(odds / odds.sum(), 1 - 1e-12))).sum())
         self.most_drawn = min(n_sample, int(expected + 6 * expected**0.5) + 1)
         ahead = 1 if event is None else self.size
-        self.room = min(self.most_drawn + self.rows * (clicks - 1 + self.size + ahead), train.num_items)
+        self.room = in_parts(min(self.most_drawn + self.rows * (clicks - 1 + self.size + ahead), train.num_items))
 
     def __len__(self) -> int:
         """Batches per epoch."""

@@ -10,7 +10,7 @@ Tikk, ICLR 2016, section 3.1.1).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class SessionParallelBatches:
     """
 
     varying: frozenset[str] = frozenset()
-    axes = dict.fromkeys(("input", "target", "begins", "weight", "key"), 2)
+    axes: Mapping[str, int] = dict.fromkeys(("input", "target", "begins", "weight", "key"), 2)
 
     def __init__(
         self,

@@ -6,8 +6,10 @@ static for XLA. A model lists these tables in `row_tables`, created with `traina
 them whole), and reads them through `Recommender.rows_of`. All other weights are differentiated whole.
 
 On several TensorFlow devices each runs the step with its part of the batch: its loss counts as one share of the whole,
-and the sum of all gradients moves the weights, which are the same on all of them. Where a step is small, a host call makes many of them:
-a batch with `steps` holds the arrays of K steps, each with a leading axis K, of which the first `steps` are made.
+and the sum of all gradients moves the weights, which are the same on all of them.
+
+Where a step is small, a host call makes many of them: a batch with `steps` holds the arrays of K steps, each with a
+leading axis K, of which the first `steps` are made.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ import numpy as np
 from nnrec import distribution, optimizers
 from nnrec.batches import Batch, TrainingBatches
 from nnrec.console import ProgressBar, figures
-from nnrec.errors import ConfigError, RunError, TrainingError
 from nnrec.coupling import num_parts
+from nnrec.errors import ConfigError, RunError, TrainingError
 from nnrec.models.base import Recommender
 from nnrec.parts import part_of
 from nnrec.runs import RunFolder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -48,7 +48,7 @@ class WindowBatches:
     """
 
     varying: frozenset[str] = frozenset()
-    axes = dict.fromkeys(("input", "share", "output", "weight"), 0)
+    axes: Mapping[str, int] = dict.fromkeys(("input", "share", "output", "weight"), 0)
 
     def __init__(
         self,

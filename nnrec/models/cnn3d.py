@@ -11,6 +11,7 @@ from keras import ops
 
 from nnrec import session_losses as losses
 from nnrec.batches import Batch, TrainingBatches, bucket, padded, rows_per_batch
+from nnrec.coupling import shared
 from nnrec.data.characters import ALPHABET
 from nnrec.data.sessions import Sessions
 from nnrec.errors import ConfigError
@@ -19,9 +20,9 @@ from nnrec.models.convolution import Convolution
 from nnrec.models.device_function import device_function
 from nnrec.models.item_content import BLOCK, TABLE, ItemContent
 from nnrec.randomness import dropout_mask, uniform
-from nnrec.step import RowList
 from nnrec.segment_batches import SegmentBatches
 from nnrec.session_losses import Columns, Scored
+from nnrec.step import RowList
 
 
 class CNN3D(SessionRecommender):
@@ -222,7 +223,7 @@ class CNN3D(SessionRecommender):
         Returns:
             (U, W', A', channels) maps of their texts, (U, d) vectors u and v, (U,) biases.
         """
-        maps, vectors = self.content(items)
+        maps, vectors = shared(self.content, items)
         if not own:
             return maps, vectors, vectors, ops.zeros_like(vectors[:, 0])
         *mine, bias = own

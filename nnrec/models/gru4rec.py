@@ -21,9 +21,9 @@ from nnrec.models.device_function import device_function
 from nnrec.models.gru import GRU
 from nnrec.models.gru4rec_parameters import settings as authors_settings
 from nnrec.randomness import dropout_mask
-from nnrec.step import RowList
 from nnrec.session_losses import Columns, Scored
 from nnrec.session_parallel import SessionParallelBatches
+from nnrec.step import RowList
 
 Loss = Literal["cross-entropy", "bpr", "bpr-max", "top1", "top1-max"]
 LOSSES = ("cross-entropy", "bpr", "bpr-max", "top1", "top1-max")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
+from nnrec import distribution
 from nnrec.data import characters
 from nnrec.data.attributes import category_codes, scaled
 from nnrec.data.sessions import Sessions
@@ -60,7 +61,8 @@ class ItemContent(keras.layers.Layer):
         characters.check(alphabet, width)
         self.texts, self.categories, self.numbers = tuple(texts), tuple(categories), tuple(numbers)
         self.width, self.alphabet, self.category_values = width, alphabet, category_values
-        self.codes = self.add_weight((num_items, width, len(texts)), "zeros", dtype="uint8", name="codes", **TABLE)
+        codes, kind = (num_items, width, len(texts)), distribution.small_integers()
+        self.codes = self.add_weight(codes, "zeros", dtype=kind, name="codes", **TABLE)
         shape = characters.num_codes(alphabet) - 1, character_units
         self.letters = self.add_weight(shape, keras.initializers.RandomNormal(0, 1), name="letters", autocast=False)
         self.layers: list[Convolution] = []

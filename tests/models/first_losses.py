@@ -1,9 +1,10 @@
 """Prints the losses of the first steps of models on a number of devices, as JSON.
 
-    python tests/models/first_losses.py devices steps [case ...]
+    python tests/models/first_losses.py devices steps [--sharded] [case ...]
 
 A case is a model and a variant of it, such as autorec-item; none = all neural ones. Plain SGD, with all random draws
-that the model's `noise` switches on. In a worker of several (TF_CONFIG) only the chief prints.
+that the model's `noise` switches on. With --sharded (JAX) tables are cut among the devices. In a worker of several
+(TF_CONFIG) only the chief prints.
 """
 
 from __future__ import annotations
@@ -45,7 +46,13 @@ def first_losses(name: str, steps: int) -> list[float]:
     from nnrec.training import Stage
 
     module, case, noise = cases()[name]
-    trainer = Trainer(epochs=1, batch_size=24, learning_rate=RATES.get(case[0], 0.01), optimizer="sgd", refit=False)
+    trainer = Trainer(
+        epochs=1,
+        batch_size=32 if case[0] == "cnn3d" else 24,
+        learning_rate=RATES.get(case[0], 0.01),
+        optimizer="sgd",
+        refit=False,
+    )
     with distribution.scope():
         if module is impressions:
             data: Any = impressions.rows()
@@ -68,16 +75,17 @@ def first_losses(name: str, steps: int) -> list[float]:
     epoch = 0
     while len(losses) < steps:
         model.begin_epoch(epoch)
-        model.fit(
-            stage.feed(epoch), steps_per_epoch=len(stage.batches), shuffle=False, verbose=0, callbacks=[Note()]
-        )
+        model.fit(stage.feed(epoch), steps_per_epoch=len(stage.batches), shuffle=False, verbose=0, callbacks=[Note()])
         epoch += 1
     return losses[:steps]
 
 
 def main() -> None:
-    devices, steps, *names = sys.argv[1:]
-    backend.start(int(devices) if devices.isdigit() else devices)
+    sharded = "--sharded" in sys.argv
+    devices, steps, *names = (word for word in sys.argv[1:] if word != "--sharded")
+    if sharded:
+        distribution.LARGE = 64
+    backend.start(int(devices) if devices.isdigit() else devices, shard_tables=sharded)
     found = {name: first_losses(name, int(steps)) for name in names or cases()}
     if distribution.is_chief():
         print(json.dumps(found))
