@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
-from keras import ops
-
 
 def num_parts() -> int:
     """Into how many parts each batch is cut; 1 on JAX."""
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf
@@ -73,6 +72,8 @@ def global_mean(values: Any, weights: Any) -> Any:
     Returns:
         (d,) tensor.
     """
+    from keras import ops
+
     total, count = ops.sum(weights[:, None] * values, axis=0), ops.sum(weights)
     if num_parts() > 1:
         total, count = global_sum([total, count])

@@ -143,7 +143,12 @@ def meet() -> None:
         return
     import tensorflow as tf
 
-    _current.strategy.reduce(tf.distribute.ReduceOp.SUM, _current.strategy.run(lambda: tf.constant(1.0)), axis=None)
+    @tf.function
+    def ask() -> Any:
+        everywhere = _current.strategy.run(lambda: tf.constant(1.0))
+        return _current.strategy.reduce(tf.distribute.ReduceOp.SUM, everywhere, axis=None)
+
+    ask()
 
 
 def lost_errors() -> tuple[type[Exception], ...]:
