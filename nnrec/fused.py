@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import keras
@@ -21,4 +23,24 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     import tensorflow as tf
 
-    return tf.function(function, jit_compile=True)
+    compiled = tf.function(function, jit_compile=True)
+
+    @wraps(function)
+    def chosen(*arguments: Any) -> Any:
+        return function(*arguments) if _plain else compiled(*arguments)
+
+    return chosen
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Leaves functions as they are: for graphs that go where there may be no XLA."""
+    global _plain
+    _plain = True
+    try:
+        yield
+    finally:
+        _plain = False
+
+
+_plain = False

@@ -41,7 +41,7 @@ class Sides:
         for role in ("user", "item"):
             last = train.last_rows(role)
             arrays[f"{role}.known"] = last >= 0
-            rows, columns = last[last >= 0], _columns(train.fields, train.encoder.schema.side(role))
+            rows, columns = last[last >= 0], columns_of_fields(train.fields, train.encoder.schema.side(role))
             chunks = [
                 train.encoded(rows[start : start + CHUNK_ROWS]) for start in range(0, max(len(rows), 1), CHUNK_ROWS)
             ]
@@ -86,8 +86,8 @@ class Sides:
         place = np.cumsum(known) - 1
         filled = (which >= 0) & known[np.maximum(which, 0)] if len(known) else np.zeros(len(which), bool)
         names = [name for name in self.encoder.schema.side(role) if name not in given.columns]
-        side = _columns(self.encoder.fields, self.encoder.schema.side(role))
-        for name, columns in _columns(self.encoder.fields, names).items():
+        side = columns_of_fields(self.encoder.fields, self.encoder.schema.side(role))
+        for name, columns in columns_of_fields(self.encoder.fields, names).items():
             stored = self.arrays[f"{role}.{name}"][:, np.isin(side[name], columns)]
             batch[name][np.ix_(filled, columns)] = stored[place[which[filled]]]
         return batch
@@ -120,7 +120,7 @@ def histories_of(train: Examples) -> Rows | None:
     return Rows(offsets, (pair % max(train.num_items, 1)).astype(np.int32), label, None, train.num_items)
 
 
-def _columns(fields: Fields, names: Collection[str]) -> dict[str, np.ndarray]:
+def columns_of_fields(fields: Fields, names: Collection[str]) -> dict[str, np.ndarray]:
     """The columns of each array of a batch that belong to these fields, ascending."""
     slices = zip(fields.multi, fields.multi_slices, strict=True)
     multi = [np.arange(within.start, within.stop) for name, within in slices if name in names]

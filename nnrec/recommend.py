@@ -126,13 +126,13 @@ class TopN:
             if "rating_scale" in self.model.capabilities:
                 scores = np.clip(scores, *np.asarray(self.model.rating_scale))
         if empty.any():
-            popular = self._popular()
+            popular = self.popular()
             items[empty] = -1
             items[empty, : len(popular)] = popular
             scores[empty, : len(popular)] = self.run.item_counts[popular]
         return items, scores
 
-    def _popular(self) -> np.ndarray:
+    def popular(self) -> np.ndarray:
         """The items with most ratings that may be recommended, at most n."""
         ranked = np.argsort(-self.run.item_counts, kind="stable")
         return ranked[: self.n] if self.barred is None else ranked[~self.barred[ranked]][: self.n]

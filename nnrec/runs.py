@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; it becomes `path` only if the block succeeds.
+    """A temporary path to write to, or make a folder of; it becomes `path` only if the block succeeds.
 
     Raises:
         RunError: the disk is full or the folder cannot be written; nothing half-written is left.
@@ -49,6 +50,7 @@ def atomic(path: Path) -> Iterator[Path]:
             raise
         raise RunError(f"Cannot write {path}: {reason} and try again.") from error
     finally:
+        shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 

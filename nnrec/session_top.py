@@ -147,7 +147,7 @@ class SessionTopN(TopN):
                 self._rank(batch, known, *found)
             items[~empty], scores[~empty] = found
             if empty.any():
-                popular = self._popular()
+                popular = self.popular()
                 items[empty, : len(popular)] = popular
                 scores[empty, : len(popular)] = self.run.item_counts[popular]
             yield self._block(people.users.ids[who], items, scores, empty, schema)

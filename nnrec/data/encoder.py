@@ -110,6 +110,11 @@ class Encoder:
             np.add(self.lookup[name], unknown[number], out=table[starts[number] : starts[number + 1]])
         object.__setattr__(self, "_tables", (table, starts, unknown))
 
+    @property
+    def transformed(self) -> tuple[str, ...]:
+        """The numeric columns that have a part in what comes out."""
+        return tuple(transform.column for transform in self.transforms)
+
     def _offsets(self) -> Sequence[tuple[str, int]]:
         return list(zip((*self.fields.categorical, *self.fields.multi), self.fields.offsets, strict=True))
 

@@ -140,10 +140,9 @@ class Autoencoder(Recommender):
         negatives = None if self.sampled is None else (self.sampled, self.sampling_power)
         return RowBatches(rows, batch_size, touched=self.row_sparse, negatives=negatives, **options)
 
-    def knows(self, batch: Batch) -> np.ndarray:
-        if self.input_kind == "indicator":
-            return super().knows(batch)
-        return np.bincount(batch["row"], weights=batch["weight"] > 0, minlength=len(batch["index"])) > 0
+    @property
+    def heeded_from(self) -> float | None:
+        return self.relevant if self.input_kind == "indicator" else None
 
     def kl_weight(self) -> Any:
         """Weight of the divergence of variational layers, now."""

@@ -13,6 +13,7 @@ from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError, DataError
 from nnrec.models.base import Recommender
 from nnrec.models.foldin import fold_in
+from nnrec.models.foldin_rows import fold_in_rows
 from nnrec.randomness import dropout_mask
 
 
@@ -85,6 +86,7 @@ class AutoRec(Recommender):
         super().__init__(name=name, autocast=False, **options)
         _check_options(by, hidden_units, l2, input_dropout, dropout, center, masked, arithmetic)
         self.num_users, self.num_items, self.rows_are = num_users, num_items, by
+        self.served_by = "user" if by == "item" else "history"
         self.by, self.hidden_units, self.activation = by, tuple(hidden_units), activation
         self.l2, self.input_dropout, self.dropout = l2, input_dropout, dropout
         self.center, self.indicator, self.input_power = center, indicator, input_power
@@ -200,6 +202,17 @@ class AutoRec(Recommender):
             target = batch["value"][entries] - middle
             queries[position] = fold_in(vectors[items], target, weights, average, self.l2 / 2)
         return ops.convert_to_tensor(queries)
+
+    def served(self, batch: Any) -> Any:
+        if self.by == "user":
+            return super().served(batch)
+        user, size = ops.maximum(batch["index"], 0), ops.shape(batch["index"])[0]
+        trained = (batch["index"] >= 0) & (ops.take(self.known, user) > 0)
+        own = [ops.take(self.decoder, user, axis=0), ops.take(self.decoder_bias, user)[:, None]]
+        column, value, weight = (ops.reshape(batch[name], (size, -1)) for name in ("column", "value", "weight"))
+        vectors = ops.take(ops.convert_to_tensor(self.encodings), column, axis=0)
+        fitted = fold_in_rows(vectors, value - self.middle, weight, ops.convert_to_tensor(self.average), self.l2 / 2)
+        return self.score(ops.where(trained[:, None], ops.concatenate(own, axis=1), fitted))
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
         """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would tie the best."""

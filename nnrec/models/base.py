@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -107,6 +107,16 @@ class Recommender(Scorer, keras.Model):
         for number, weight in enumerate(self.learnt_weights()):
             weight.assign(arrays.pop(str(number)))  # so that large weights are not in memory twice for long
 
+    def served(self, batch: Any) -> Any:
+        return self.score(self.encode(batch))
+
+    def keep_for_graph(self, keep: Callable[[Any], Any]) -> None:
+        """Computes what is the same in all calls of `served`. By default there is nothing.
+
+        Args:
+            keep: makes a variable of a tensor.
+        """
+
     def lists_of_rows(self) -> tuple[RowList, ...]:
         """Which arrays of a batch say what it touches of each of `row_tables`."""
         return self.row_lists or (RowList(),) * len(self.row_tables)
@@ -161,3 +171,15 @@ class SessionRecommender(SessionScorer, Recommender):
 
     def adapt(self, train: Any) -> None:
         """Reads off the training data what is not learnt. By default there is nothing."""
+
+
+def last_events(items: Any, count: int) -> Any:
+    """(B, count) the last events of (B, T) items, which are -1 where there is none; in order, -1 before the first."""
+    items = ops.pad(items, [(0, 0), (count, 0)], constant_values=-1)
+    place = ops.broadcast_to(ops.arange(ops.shape(items)[1], dtype="int32")[None, :], ops.shape(items))
+    # What is no event goes to the front; the others keep their order.
+    latest, _ = ops.top_k(ops.where(items >= 0, place + count, place - ops.shape(items)[1]), count)
+    width = ops.shape(items)[1]
+    latest = ops.flip(latest, axis=1)
+    latest = ops.where(latest >= 0, latest - count, latest + width)
+    return ops.take_along_axis(items, latest, axis=1)

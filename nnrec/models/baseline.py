@@ -39,6 +39,15 @@ class Baseline(Fitted, Scorer):
         """Learns from the training ratings."""
         raise NotImplementedError
 
+    def linear(self) -> np.ndarray | sparse.csr_array | None:
+        """What scores are a linear function with, for `nnrec.serving`.
+
+        Returns:
+            (num_items, num_items) M where scores are x M, with x 1 for every liked item of the history;
+            (num_items,) scores that everybody gets; None where scores are neither.
+        """
+        return None
+
 
 def histories(batch: Batch, num_items: int, relevant: float | None = None) -> sparse.csr_array:
     """The batch as a (B, num_items) float32 matrix of its values; padding left out.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -15,7 +15,7 @@ from nnrec.coupling import shared
 from nnrec.data.characters import ALPHABET
 from nnrec.data.sessions import Sessions
 from nnrec.errors import ConfigError
-from nnrec.models.base import SessionRecommender
+from nnrec.models.base import SessionRecommender, last_events
 from nnrec.models.convolution import Convolution
 from nnrec.models.device_function import device_function
 from nnrec.models.item_content import BLOCK, TABLE, ItemContent
@@ -301,6 +301,17 @@ class CNN3D(SessionRecommender):
         """One more event of a session; the state is its last L - 1 items."""
         events = np.append([] if state is None else state, item).astype(np.int32)
         return events[-(self.options["clicks"] - 1) :], self.encode({"item": events[None]})[:, -1]
+
+    def keep_for_graph(self, keep: Callable[[Any], Any]) -> None:
+        self._scoring = tuple(map(keep, self._all_items()))
+
+    def served(self, batch: Any) -> Any:
+        items = last_events(batch, self.options["clicks"])
+        present = ops.cast(items >= 0, "float32")
+        count = ops.shape(items)[0] * self.options["clicks"]
+        clicks = ops.reshape(ops.arange(count, dtype="int32"), ops.shape(items))
+        some = ops.reshape(ops.maximum(items, 0), (-1,))
+        return self.score(self._queries(some, clicks, present)[:, 0])
 
     def _all_items(self) -> tuple[Any, Any]:
         """The vectors and biases of all items, computed where the weights have changed since."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import keras
@@ -20,6 +20,8 @@ from nnrec.models.network import Layer, Weights
 
 # Units of the first layer held at a time when all pairs of queries and items are scored.
 PAIR_ENTRIES = 2**24
+# Queries at a time that an exported graph is made for.
+ROWS = 64
 
 Numeric = Literal["embedded", "raw"]
 
@@ -204,6 +206,9 @@ class DeepFM(ImpressionRecommender):
         self._functions = {}
         self._items = self._part(batch, self._item_fields)
 
+    def keep_for_graph(self, keep: Callable[[Any], Any]) -> None:
+        self._items = None if self._items is None else keep(self._items)
+
     def encode(self, batch: Batch) -> Any:
         """(B, 1 + d + h) what the score owes to users and contexts: encoded rows, whose item fields do not matter."""
         return self._part(batch, 1 - self._item_fields)
@@ -215,7 +220,8 @@ class DeepFM(ImpressionRecommender):
             self._functions["score"] = device_function(self._pairs, self.weights)
         score, size = self._functions["score"], held.shape[0]
         width = self.hidden[0].units if self.hidden else 1
-        step = int(np.clip(PAIR_ENTRIES // (queries.shape[0] * width), 1, size))
+        rows = queries.shape[0] or ROWS  # within a graph the number is unknown
+        step = int(np.clip(PAIR_ENTRIES // (rows * width), 1, size))
         found = [score(queries, held[start : start + step]) for start in range(0, size, step)]
         return ops.concatenate(found, axis=1) if len(found) > 1 else found[0]
 

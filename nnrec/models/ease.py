@@ -85,6 +85,9 @@ class EASE(Baseline):
     def score(self, queries: sparse.csr_array, items: np.ndarray | None = None) -> np.ndarray:
         return queries @ (self.item_weights if items is None else self.item_weights[:, items])
 
+    def linear(self) -> np.ndarray:
+        return self.item_weights
+
     def _invert(self, symmetric: np.ndarray) -> None:
         """Replaces a positive definite matrix without negative entries by its inverse."""
         norm = symmetric.sum(axis=0).max()

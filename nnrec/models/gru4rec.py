@@ -341,6 +341,21 @@ class GRU4Rec(SessionRecommender):
         query, state = self._compiled("_event")(ops.convert_to_tensor(np.array([item], np.int32)), state)
         return state, query
 
+    def served(self, batch: Any) -> Any:
+        rows, steps = ops.shape(batch)
+        start = [ops.zeros((rows, layer.units)) for layer in self.recurrent]
+
+        def event(number: Any, hidden: list[Any]) -> tuple[Any, list[Any]]:
+            items = ops.take(batch, number, axis=1)
+            _, new = self._event(items, hidden)
+            return number + 1, [ops.where(items[:, None] >= 0, now, old) for now, old in zip(new, hidden, strict=True)]
+
+        _, states = ops.while_loop(lambda number, hidden: number < steps, event, (ops.zeros((), "int32"), start))
+        hidden = states[-1]
+        for layer in self.after:
+            hidden = layer(hidden)
+        return self.score(hidden)
+
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
         """(M, num_items) or (M, m) scores, before the final activation, which keeps their order."""
         table, bias = ops.convert_to_tensor(self.items), ops.convert_to_tensor(self.item_bias)

@@ -99,6 +99,10 @@ class ImpressionRecommender(Recommender):
         error = ops.softplus(score) - label * score if self.task == "click" else ops.square(score - label)
         return ops.sum(batch["weight"] * error) / ops.cast(ops.shape(label)[0], "float32")
 
+    def served(self, batch: Batch) -> Any:
+        """(B,) z of encoded rows; see `Scorer.served`."""
+        return self._score(columns_of(batch))
+
     def estimate(self, batch: Batch) -> np.ndarray:
         """(B,) float32: probabilities that labels are 1, or ratings within the scale of those it learnt from."""
         if "estimate" not in self._functions:

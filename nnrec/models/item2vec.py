@@ -11,7 +11,7 @@ from keras import ops
 from nnrec.batches import Batch, rows_per_batch
 from nnrec.data.sessions import Sessions
 from nnrec.errors import ConfigError
-from nnrec.models.base import SessionRecommender
+from nnrec.models.base import SessionRecommender, last_events
 from nnrec.models.session_baseline import check_at_least, check_one_of, latest
 from nnrec.step import RowList
 from nnrec.window_batches import WindowBatches
@@ -119,6 +119,13 @@ class Item2Vec(SessionRecommender):
         there = (items >= 0).astype(np.float32)
         share = there / np.maximum(there.sum(axis=2, keepdims=True), 1)
         return ops.sum(ops.take(table, np.maximum(items, 0), axis=0) * share[:, :, :, None], axis=2)
+
+    def served(self, batch: Any) -> Any:
+        items = last_events(batch, self.options["last_n"])
+        there = ops.cast(items >= 0, "float32")
+        share = there / ops.maximum(ops.sum(there, axis=1, keepdims=True), 1.0)
+        vectors = ops.take(self._table(self.inputs_table), ops.maximum(items, 0), axis=0)
+        return self.score(ops.sum(vectors * share[:, :, None], axis=1))
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
         """(M, num_items) or (M, m) cosines or products."""

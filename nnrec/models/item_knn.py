@@ -96,6 +96,9 @@ class ItemKNN(Neighbourhood):
     def onward(self) -> sparse.csr_array:
         return self.similar
 
+    def linear(self) -> sparse.csr_array | None:
+        return self.similar if self.scoring == "sum" else None
+
     def means(self, queries: Queries) -> np.ndarray:
         shape = len(queries), self.num_items
         return self.pair_means(queries, *(grid.ravel() for grid in np.indices(shape, np.int32))).reshape(shape)

@@ -45,3 +45,6 @@ class Popularity(Baseline):
 
     def score(self, queries: np.ndarray, items: np.ndarray | None = None) -> np.ndarray:
         return queries * (self.count if items is None else self.count[items])
+
+    def linear(self) -> np.ndarray:
+        return self.count

@@ -94,6 +94,7 @@ class RBM(SoftmaxScorer):
     ) -> None:
         super().__init__(name=name, autocast=False, **options)
         self.num_users, self.num_items, self.rows_are, self.by = num_users, num_items, by, by
+        self.served_by, self.serves_strangers = ("user", False) if by == "item" else ("history", True)
         self.hidden_units, self.conditional, self.rank = hidden_units, conditional, rank
         self.gibbs_steps = [[0, gibbs_steps]] if isinstance(gibbs_steps, int) else [list(pair) for pair in gibbs_steps]
         self.weight_decay, self.bias_learning_rate = weight_decay, bias_learning_rate

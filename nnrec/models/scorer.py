@@ -10,6 +10,7 @@ import numpy as np
 
 from nnrec.batches import Batch
 from nnrec.data.ratings import Ratings
+from nnrec.errors import ConfigError
 
 Capability = Literal["new_users", "new_items", "rating_scale"]
 Family = Literal["ratings", "implicit", "sessions", "impressions"]
@@ -36,6 +37,9 @@ class Scorer:
         embedded: settings that take the place of the configuration's in the run folder: the content of files that they
             name, so that the folder is all that prediction needs.
         notes: what people should know about its training or scoring so far, a line each.
+        served_by: what scores come from in an export (`nnrec.serving`): "history", or "user", who they are in the
+            training, and a history only where they are in none.
+        serves_strangers: whether in an export it has lists for people from outside the training.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Scorer:
     rating_scale: Any = None
     embedded: Mapping[str, Any] = MappingProxyType({})
     notes: Sequence[str] = ()
+    served_by: Literal["history", "user"] = "history"
+    serves_strangers = True
 
     def prepare(self, history: Ratings) -> None:
         """Takes notice of the ratings that may be seen when scoring. By default nothing is needed."""
@@ -62,11 +68,16 @@ class Scorer:
         """
         raise NotImplementedError
 
+    @property
+    def heeded_from(self) -> float | None:
+        """The value from which on an entry of a history says something to the model; None = whatever its value."""
+        return self.relevant
+
     def knows(self, batch: Batch) -> np.ndarray:
         """(B,) bool, whose history in the batch holds something that the model goes by."""
         used = batch["weight"] > 0
-        if self.relevant is not None:
-            used &= batch["value"] >= self.relevant
+        if self.heeded_from is not None:
+            used &= batch["value"] >= self.heeded_from
         return np.bincount(batch["row"], weights=used, minlength=len(batch["index"])) > 0
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
@@ -90,6 +101,25 @@ class Scorer:
             items: (m,) item indices.
         """
         return np.asarray(self.score(queries))[rows, items]
+
+    def served(self, batch: Any) -> Any:
+        """The scores of all items, as part of a graph that is exported (`nnrec.serving`).
+
+        Args:
+            batch: what `encode` takes, as tensors: the rows one after the other, all with as many entries, padding
+                included; no `key`. Of a model of sessions: (B, T) int32 items of the events in order, -1 where there is
+                none, which may be anywhere.
+
+        Returns:
+            (B, num_items) float32 tensor.
+
+        Raises:
+            ConfigError: the model has no such graph.
+        """
+        raise ConfigError(
+            f"{self.name} cannot be exported: its scores are no graph of tensors but the outcome of a program. "
+            "predict.py writes its lists: output=recommendations.parquet."
+        )
 
     @classmethod
     def trainer_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

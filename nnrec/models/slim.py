@@ -98,6 +98,9 @@ class SLIM(Baseline):
     def score(self, queries: sparse.csr_array, items: np.ndarray | None = None) -> np.ndarray:
         return (queries @ (self.item_weights if items is None else self.item_weights[:, items])).toarray()
 
+    def linear(self) -> sparse.csr_array:
+        return self.item_weights
+
 
 @compiled
 def _solve(

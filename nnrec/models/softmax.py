@@ -65,7 +65,7 @@ class SoftmaxScorer(Recommender):
     def _units(self, columns: Any) -> Any:
         """(m, K, units + 1): these visible units' weights and biases."""
         weights, bias = ops.convert_to_tensor(self.visible_weights), ops.convert_to_tensor(self.visible_bias)
-        if isinstance(columns, np.ndarray):
+        if not isinstance(columns, slice):
             weights, bias = ops.take(weights, columns, axis=0), ops.take(bias, columns, axis=0)
         return ops.concatenate([weights, bias[:, :, None]], axis=2)
 
@@ -89,10 +89,17 @@ class SoftmaxScorer(Recommender):
             queries[position] = fold_in_softmax(*observed, average, l2=self.num_rows * self.weight_decay)
         return ops.convert_to_tensor(queries)
 
+    def served(self, batch: Any) -> Any:
+        """Scores; of users of the training alone where `by="item"`: others are fitted in many steps."""
+        if self.by == "user":
+            return super().served(batch)
+        return self.score(self._units(ops.maximum(batch["index"], 0)))
+
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
         """(B, num_items) or (B, m) predicted ratings."""
         items = np.arange(self.num_items) if items is None else np.asarray(items)
-        size = max(BLOCK // (queries.shape[0] * self.level_values.shape[0]), 1)
+        rows = queries.shape[0] or ROWS  # within a graph the number is unknown
+        size = max(BLOCK // (rows * self.level_values.shape[0]), 1)
         blocks = [self._score(queries, items[start : start + size]) for start in range(0, len(items), size)]
         return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
 
@@ -126,3 +133,5 @@ class SoftmaxScorer(Recommender):
 
 # Numbers in the largest intermediate result when scoring.
 BLOCK = 2**26
+# Users at a time that an exported graph is made for.
+ROWS = 64

@@ -1,0 +1,1 @@
+"""A finished run as something that other programs serve: a TensorFlow SavedModel, or ONNX."""
