@@ -36,14 +36,20 @@ class Checked:
     """What came of a graph.
 
     Attributes:
-        graph: its name.
+        graphs: its name, or names.
         agreement: with nnrec.
         example: a request and the answer, for JSON.
     """
 
-    graph: str
+    graphs: tuple[str, ...]
     agreement: Agreement
     example: dict[str, Any]
+
+    @property
+    def described(self) -> str:
+        """What differs, in words."""
+        own = self.agreement
+        return f"by {self.graphs[0]}, {own.different} of {own.number} {own.what} differ from nnrec's. {own.where}"
 
 
 @dataclass
@@ -92,30 +98,32 @@ def check(run: Run, graphs: Mapping[str, Graph], functions: Mapping[str, Functio
         graphs: what was written, by name.
         functions: what was read back.
     """
-    result = []
-    for name, graph in graphs.items():
+    result: list[Checked] = []
+    for graph in {id(graph): graph for graph in graphs.values()}.values():
+        names = tuple(name for name, other in graphs.items() if other is graph)
+        function = functions[names[0]]
         if "prediction" in graph.outputs:
-            result.append(_check_rows(run, name, graph, functions[name]))
+            result.append(_check_rows(run, names, graph, function))
         elif run.family == "impressions":
-            result += _check_requests(run, name, graph, functions[name])
+            result.append(_check_requests(run, names, graph, function))
         else:
             for sample in list_samples(run):
                 inputs = sample.inputs if "item_ids" in graph.inputs else sample.indices
-                result += _check_lists(run, name, graph, functions[name], sample, inputs)
+                result += _check_lists(run, names, graph, function, sample, inputs)
     return result
 
 
 def _check_lists(
-    run: Run, name: str, graph: Graph, function: Function, sample: Sample, inputs: Arrays
+    run: Run, names: tuple[str, ...], graph: Graph, function: Function, sample: Sample, inputs: Arrays
 ) -> list[Checked]:
     """With or without what was seen, as the graph has it; both where an input of it says so."""
     if graph.exclude_seen is not None:
-        return [Checked(name, _lists(run, sample, function, inputs, graph), _example(function, inputs))]
+        return [Checked(names, _lists(run, sample, function, inputs, graph), _example(function, inputs))]
     result = []
     for exclude in (True, False):
         told, switch = replace(graph, exclude_seen=exclude), np.array([exclude])
         found = _lists(run, sample, partial(_told, function, switch), inputs, told)
-        result.append(Checked(name, found, _example(function, inputs, exclude_seen=switch)))
+        result.append(Checked(names, found, _example(function, inputs, exclude_seen=switch)))
     return result
 
 
@@ -123,7 +131,7 @@ def _told(function: Function, exclude_seen: np.ndarray, arrays: Arrays) -> dict[
     return function({**arrays, "exclude_seen": exclude_seen})
 
 
-def _check_requests(run: Run, name: str, graph: Graph, function: Function) -> list[Checked]:
+def _check_requests(run: Run, names: tuple[str, ...], graph: Graph, function: Function) -> Checked:
     sample = request_sample(run, tuple(graph.columns.values()))
     encoded = not graph.columns and "user_id" not in graph.inputs
     columns = {column: own for own, column in graph.columns.items()}
@@ -133,7 +141,7 @@ def _check_requests(run: Run, name: str, graph: Graph, function: Function) -> li
         if key in graph.inputs:
             items = _seen(run, sample)
             inputs[key] = items if key == "seen" else texts(run.items, items)
-    return [Checked(name, _lists(run, sample, function, inputs, graph), _example(function, inputs))]
+    return Checked(names, _lists(run, sample, function, inputs, graph), _example(function, inputs))
 
 
 def _seen(run: Run, sample: Sample) -> np.ndarray:
@@ -146,7 +154,7 @@ def _seen(run: Run, sample: Sample) -> np.ndarray:
     return padded([row if own >= 0 else row[:0] for row, own in zip(rows, people.index, strict=True)], -1)
 
 
-def _check_rows(run: Run, name: str, graph: Graph, function: Function) -> Checked:
+def _check_rows(run: Run, names: tuple[str, ...], graph: Graph, function: Function) -> Checked:
     encoder = run.sides.encoder
     columns = {own: column for own, column in graph.columns.items()}
     frame = random_rows(encoder, tuple(columns.values()) or used_columns(encoder))
@@ -159,7 +167,7 @@ def _check_rows(run: Run, name: str, graph: Graph, function: Function) -> Checke
     for start, answer in _answers(function, inputs):
         for row, value in enumerate(answer["prediction"]):
             agreement.add(f"row {start + row}", ([], expected[start + row, None]), ([], value[None]))
-    return Checked(name, agreement, _example(function, inputs))
+    return Checked(names, agreement, _example(function, inputs))
 
 
 def _lists(run: Run, sample: Sample, function: Function, inputs: Arrays, graph: Graph) -> Agreement:

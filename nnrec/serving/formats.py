@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +22,107 @@ MOST_BYTES = 2**31 - 2**26
 OPSET = 18
 
 
-def write_savedmodel(graphs: Mapping[str, Graph], folder: Path) -> None:
+def write_savedmodel(graphs: Mapping[str, Graph], folder: Path) -> dict[str, Function]:
     """Writes a SavedModel with a signature for each graph, and nothing of the model but what these use.
 
     Args:
         graphs: by the name of the signature.
-        folder: to be made.
+        folder: where to.
+
+    Returns:
+        The signatures, read back, as functions of NumPy arrays.
     """
     module, signatures = tf.Module(), {}
-    for name, graph in graphs.items():
-        with unfused():
-            signatures[name] = tf.function(graph.compute, autograph=False).get_concrete_function(**graph.specs)
+    traced = {id(graph): _traced(graph) for graph in graphs.values()}
+    signatures = {name: traced[id(graph)].get_concrete_function(**graph.specs) for name, graph in graphs.items()}
     # Keras's own bookkeeping stays out: variables, tables and constants are all that is needed.
     module.kept = [list(function.graph.variables) for function in signatures.values()]
     module.tables = [graph.tables for graph in graphs.values()]
     tf.saved_model.save(module, str(folder), signatures=signatures)
-
-
-def read_savedmodel(folder: Path) -> dict[str, Function]:
-    """What `write_savedmodel` wrote, as functions of NumPy arrays."""
     loaded = tf.saved_model.load(str(folder))
-
-    def function(signature: Any) -> Function:
-        def call(arrays: Arrays) -> dict[str, np.ndarray]:
-            found = signature(**{name: tf.constant(array) for name, array in arrays.items()})
-            return {name: tensor.numpy() for name, tensor in found.items()}
-
-        call.loaded = loaded  # type: ignore[attr-defined]  # variables live as long as what holds them
-        return call
-
-    return {name: function(signature) for name, signature in loaded.signatures.items()}
+    return {name: partial(_call, loaded, name) for name in graphs}
 
 
-def write_onnx(graph: Graph, path: Path) -> None:
-    """Writes an ONNX file.
+def _call(loaded: Any, name: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    found = loaded.signatures[name](**{key: tf.constant(array) for key, array in arrays.items()})
+    return {key: tensor.numpy() for key, tensor in found.items()}
+
+
+def write_onnx(graphs: Mapping[str, Graph], folder: Path) -> dict[str, Function]:
+    """Writes an ONNX file for each graph.
+
+    Args:
+        graphs: by the name of the file.
+        folder: where to.
+
+    Returns:
+        The files, read back, as functions of NumPy arrays.
 
     Raises:
         ConfigError: the packages are missing, or the model is larger than a file can be.
     """
-    import_onnx()
+    for name, graph in graphs.items():
+        _write_onnx(graph, folder / f"{name}.onnx")
+    return {name: _read_onnx(folder / f"{name}.onnx") for name in graphs}
+
+
+def _write_onnx(graph: Graph, path: Path) -> None:
     import tf2onnx
 
-    names = list(graph.inputs)
-
-    def positional(*tensors: Any) -> dict[str, Any]:
-        return graph.compute(**dict(zip(names, tensors, strict=True)))
-
-    with unfused():
-        function = tf.function(positional, autograph=False, input_signature=list(graph.specs.values()))
-        weights = function.get_concrete_function().graph.variables
-        size = sum(variable.dtype.size * int(np.prod(variable.shape)) for variable in weights)
-        if size > MOST_BYTES:
-            raise ConfigError(
-                f"The weights are {size / 2**30:.1f} GiB, and an ONNX file holds less than 2: use format=savedmodel."
-            )
-        tf2onnx.convert.from_function(
-            function,
-            input_signature=list(graph.specs.values()),
-            opset=OPSET,
-            custom_op_handlers={"ScatterNd": (_scatter_nd, [])},
-            output_path=str(path),
+    function = _traced(graph)
+    weights = function.get_concrete_function(**graph.specs).graph.variables
+    size = sum(variable.dtype.size * int(np.prod(variable.shape)) for variable in weights)
+    if size > MOST_BYTES:
+        raise ConfigError(
+            f"The weights are {size / 2**30:.1f} GiB, and an ONNX file holds less than 2: use format=savedmodel."
         )
+    names, specs = list(graph.inputs), list(graph.specs.values())
+    positional = tf.function(lambda *tensors: function(**dict(zip(names, tensors, strict=True))), autograph=False)
+    rules: Any = {"ScatterNd": (_scatter_nd, [])}
+    tf2onnx.convert.from_function(positional, specs, opset=OPSET, custom_op_handlers=rules, output_path=str(path))
+
+
+def _read_onnx(path: Path) -> Function:
+    onnxruntime = import_onnx()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda arrays: dict(zip(names, session.run(None, dict(arrays)), strict=True))
+
+
+def _traced(graph: Graph) -> Any:
+    """The graph as a TensorFlow function.
+
+    Raises:
+        ConfigError: the model computes outside TensorFlow.
+    """
+    function = tf.function(graph.compute, autograph=False)
+    try:
+        with unfused():
+            function.get_concrete_function(**graph.specs)
+    except (NotImplementedError, tf.errors.OperatorNotAllowedInGraphError) as error:
+        raise ConfigError(
+            f"The model cannot be exported: what it computes with is not known while a graph is made ({error}). "
+            "A model of your own can define `served`; see nnrec.models.scorer."
+        ) from error
+    return function
+
+
+def import_onnx() -> Any:
+    """ONNX Runtime.
+
+    Raises:
+        ConfigError: it is not installed, or the converter is not.
+    """
+    try:
+        import onnxruntime
+        import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"format=onnx needs packages that are not installed ({error}): pip install 'nnrec[onnx]'"
+        ) from error
+    return onnxruntime
 
 
 def _scatter_nd(context: Any, node: Any, *_: Any) -> None:
@@ -101,19 +142,3 @@ def read_onnx(path: Path) -> Function:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda arrays: dict(zip(names, session.run(None, dict(arrays)), strict=True))
-
-
-def import_onnx() -> Any:
-    """ONNX Runtime.
-
-    Raises:
-        ConfigError: it is not installed, or the converter is not.
-    """
-    try:
-        import onnxruntime
-        import tf2onnx  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"format=onnx needs packages that are not installed ({error}): pip install 'nnrec[onnx]'"
-        ) from error
-    return onnxruntime

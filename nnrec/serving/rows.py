@@ -34,16 +34,17 @@ class Rows:
     """
 
     def __init__(self, run: Run, n: int) -> None:
-        self.model: Any = run.model
+        model: Any = run.model
         self.sides, self.schema = run.sides, run.sides.encoder.schema
         self.encoder = RowEncoder(run.sides.encoder)
         self.lists = self.schema.item is not None
         if self.lists:
-            top = ImpressionTopN(run, n, False)
+            top = ImpressionTopN(run, n, False)  # which makes the model hold the items
             self.n, self.barred = top.n, barring(top.barred)
             self.item_ids, self.user_ids = Ids(run.items.ids), Ids(run.users.ids)
             self._keep_users(len(run.users))
-        self.model.keep_for_graph(kept)
+        model.keep_for_graph(kept)
+        self.model = model
 
     def _keep_users(self, number: int) -> None:
         """What goes with each user whom the run knows; the last row is of nobody."""

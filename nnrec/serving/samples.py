@@ -100,7 +100,7 @@ def random_rows(encoder: Encoder, columns: Sequence[str]) -> pd.DataFrame:
     """Raw rows of values that the encoder knows, of some that it does not, and of missing ones."""
     rng = np.random.default_rng(0)
     states = {transform.column: transform.state for transform in encoder.transforms}
-    frame = {}
+    frame: dict[str, Any] = {}
     for name in columns:
         if name in encoder.schema.numeric:
             state = states.get(name, np.zeros(0))
@@ -108,11 +108,11 @@ def random_rows(encoder: Encoder, columns: Sequence[str]) -> pd.DataFrame:
             frame[name] = np.where(rng.random(SAMPLE) < 0.1, np.nan, values * rng.choice([1, 1, 3], SAMPLE))
             continue
         known = encoder.levels[name].strings.to_numpy() if name in encoder.levels else np.zeros(0, str)
-        some = [*rng.choice(known, 50).tolist(), UNKNOWN] if len(known) else ["a", "b", "word", UNKNOWN]
+        some: Any = [*rng.choice(known, 50).tolist(), UNKNOWN] if len(known) else ["a", "b", "word", UNKNOWN]
         if name in encoder.schema.multi:
             frame[name] = [rng.choice(some, rng.integers(0, 5)).tolist() for _ in range(SAMPLE)]
         else:
-            frame[name] = pd.Series(rng.choice([*some, None], SAMPLE), dtype=object)
+            frame[name] = rng.choice(np.array([*some, None], object), SAMPLE)
     return pd.DataFrame(frame, index=range(SAMPLE))
 
 
