@@ -102,13 +102,14 @@ def transformed(transform: NumericTransform, values: Any) -> Any:
             x = tf.sign(x) * tf.math.log1p(tf.abs(x))
         elif step == "log_square":
             x = tf.where(x > 2, tf.floor(tf.math.log(tf.maximum(x, 2)) ** 2), x)
+    rounding = 1e-12 * tf.maximum(tf.abs(x), 1)  # NumPy's logarithms, with which it was fitted, differ by as little
     if transform.last == "buckets":
-        return tf.where(missing, 0, 1 + tf.searchsorted(state, x, side="right"))
+        return tf.where(missing, 0, 1 + tf.searchsorted(state, x + rounding, side="right"))
     if transform.last == "categories":
         if not len(transform.state):
             return tf.zeros_like(x, tf.int32)
-        place = tf.minimum(tf.searchsorted(state, x), len(transform.state) - 1)
-        return tf.where((tf.gather(state, place) == x) & ~missing, place + 1, 0)
+        place = tf.minimum(tf.searchsorted(state, x - rounding), len(transform.state) - 1)
+        return tf.where((tf.abs(tf.gather(state, place) - x) <= rounding) & ~missing, place + 1, 0)
     if transform.last == "standardise":
         x = (x - state[0]) / state[1]
     return tf.where(missing, 0.0, tf.cast(x, tf.float32))

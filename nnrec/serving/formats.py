@@ -132,13 +132,3 @@ def _scatter_nd(context: Any, node: Any, *_: Any) -> None:
     node.type = "ScatterND"
     ScatterND.version_11(context, node)
     node.set_attr("reduction", "add")
-
-
-def read_onnx(path: Path) -> Function:
-    """What `write_onnx` wrote, as a function of NumPy arrays."""
-    onnxruntime = import_onnx()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda arrays: dict(zip(names, session.run(None, dict(arrays)), strict=True))

@@ -35,6 +35,11 @@ class Lists:
     """
 
     def __init__(self, run: Run, n: int) -> None:
+        if isinstance(run.model, Baseline):
+            self.linear = Linear(run.model)
+        elif isinstance(run.model, Recommender):
+            run.model.row_sparse |= len(run.items) >= GATHER_FROM
+            run.model.keep_for_graph(kept)
         top = lists(run, n, False, None)
         self.n, self.num_users, self.num_items, self.model = top.n, len(run.users), len(run.items), run.model
         self.sessions, self.by_user = run.family == "sessions", run.model.served_by == "user"
@@ -47,11 +52,6 @@ class Lists:
         self.scale = None
         if "rating_scale" in run.model.capabilities:
             self.scale = tuple(float(bound) for bound in np.asarray(run.model.rating_scale))
-        if isinstance(run.model, Baseline):
-            self.linear = Linear(run.model)
-        elif isinstance(run.model, Recommender):
-            run.model.row_sparse |= self.num_items >= GATHER_FROM
-            run.model.keep_for_graph(kept)
 
     def by_index(self, exclude_seen: bool | None) -> Graph:
         """From indices to indices.
