@@ -30,14 +30,15 @@ def main() -> None:
     start()
     for folder in arguments.folders:
         about = json.loads((folder / "about.json").read_text())
-        function, inputs = opened(folder, about)
-        times = [median(function, inputs, size, arguments.requests) for size in (1, 64)]
-        shown = "  ".join(f"{size:>2}: {1e3 * seconds:6.2f} ms" for size, seconds in zip((1, 64), times, strict=True))
-        print(f"{about['model']:<10} {about['format']:<10} {shown}", flush=True)
+        function, samples = opened(folder, about)
+        for what, inputs in samples.items():
+            times = {size: median(function, inputs, size, arguments.requests) for size in (1, 64)}
+            shown = "  ".join(f"{size:>2}: {1e3 * seconds:6.2f} ms" for size, seconds in times.items())
+            print(f"{about['model']:<10} {about['format']:<10} {what:<9} {shown}", flush=True)
 
 
-def opened(folder: Path, about: dict[str, Any]) -> tuple[Any, dict[str, np.ndarray]]:
-    """The default graph as a function, and inputs for many rows."""
+def opened(folder: Path, about: dict[str, Any]) -> tuple[Any, dict[str, dict[str, np.ndarray]]]:
+    """The default graph as a function, and inputs for many rows, of users and of strangers where that differs."""
     from nnrec.api import load
     from nnrec.serving.samples import columns_as_inputs, list_samples, random_rows, used_columns
 
@@ -46,18 +47,19 @@ def opened(folder: Path, about: dict[str, Any]) -> tuple[Any, dict[str, np.ndarr
     if run.family == "impressions":
         encoder = run.sides.encoder
         frame = random_rows(encoder, used_columns(encoder))
-        inputs = encoder.encode_frame(frame) if onnx else columns_as_inputs(encoder, frame)
+        found = {"rows": encoder.encode_frame(frame) if onnx else columns_as_inputs(encoder, frame)}
     else:
-        sample = list_samples(run)[0]
-        inputs = dict(sample.indices if onnx else sample.inputs)
-        if onnx:
-            inputs["exclude_seen"] = np.array([run.family != "sessions"])
-    inputs = {key: array for key, array in inputs.items() if key in about["graphs"][name]["inputs"]}
+        found = {sample.what: dict(sample.indices if onnx else sample.inputs) for sample in list_samples(run)}
+    used = about["graphs"][name]["inputs"]
+    samples = {what: {key: array for key, array in own.items() if key in used} for what, own in found.items()}
+    if "exclude_seen" in used:
+        for own in samples.values():
+            own["exclude_seen"] = np.array([run.family != "sessions"])
     if onnx:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(folder / f"{name}.onnx")
-        return lambda arrays: session.run(None, arrays), inputs
+        return lambda arrays: session.run(None, arrays), samples
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder))
@@ -68,7 +70,7 @@ def opened(folder: Path, about: dict[str, Any]) -> tuple[Any, dict[str, np.ndarr
         return {key: tensor.numpy() for key, tensor in found.items()}
 
     call.loaded = loaded  # type: ignore[attr-defined]  # which holds the variables
-    return call, inputs
+    return call, samples
 
 
 def median(function: Any, inputs: dict[str, np.ndarray], size: int, requests: int) -> float:

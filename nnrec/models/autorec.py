@@ -206,13 +206,21 @@ class AutoRec(Recommender):
     def served(self, batch: Any) -> Any:
         if self.by == "user":
             return super().served(batch)
-        user, size = ops.maximum(batch["index"], 0), ops.shape(batch["index"])[0]
+        user = ops.maximum(batch["index"], 0)
         trained = (batch["index"] >= 0) & (ops.take(self.known, user) > 0)
         own = [ops.take(self.decoder, user, axis=0), ops.take(self.decoder_bias, user)[:, None]]
-        column, value, weight = (ops.reshape(batch[name], (size, -1)) for name in ("column", "value", "weight"))
+        own = ops.concatenate(own, axis=1)
+        queries = ops.cond(ops.all(trained), lambda: own, lambda: self._or_fitted(batch, own, trained))
+        return self.score(queries)
+
+    def _or_fitted(self, batch: Any, own: Any, trained: Any) -> Any:
+        """(B, d + 1) what users have of their own or, where they are not trained, what fits their history."""
+        shape = (ops.shape(own)[0], -1)
+        column, value, weight = (ops.reshape(batch[name], shape) for name in ("column", "value", "weight"))
         vectors = ops.take(ops.convert_to_tensor(self.encodings), column, axis=0)
+        weight = ops.where(trained[:, None], 0.0, weight)
         fitted = fold_in_rows(vectors, value - self.middle, weight, ops.convert_to_tensor(self.average), self.l2 / 2)
-        return self.score(ops.where(trained[:, None], ops.concatenate(own, axis=1), fitted))
+        return ops.where(trained[:, None], own, fitted)
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
         """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would tie the best."""

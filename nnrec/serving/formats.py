@@ -78,7 +78,7 @@ def _write_onnx(graph: Graph, path: Path) -> None:
         )
     names, specs = list(graph.inputs), list(graph.specs.values())
     positional = tf.function(lambda *tensors: function(**dict(zip(names, tensors, strict=True))), autograph=False)
-    rules: Any = {"ScatterNd": (_scatter_nd, [])}
+    rules: Any = {"ScatterNd": (_scatter_nd, []), "OneHot": (_one_hot, [])}
     tf2onnx.convert.from_function(positional, specs, opset=OPSET, custom_op_handlers=rules, output_path=str(path))
 
 
@@ -132,3 +132,19 @@ def _scatter_nd(context: Any, node: Any, *_: Any) -> None:
     node.type = "ScatterND"
     ScatterND.version_11(context, node)
     node.set_attr("reduction", "add")
+
+
+def _one_hot(context: Any, node: Any, *_: Any) -> None:
+    """TensorFlow makes zeros of an index below 0; ONNX counts it from the end."""
+    from onnx import TensorProto
+    from tf2onnx.onnx_opset.tensor import OneHot
+
+    def whole(tensor: str) -> str:
+        return context.make_node("Cast", [tensor], attr={"to": TensorProto.INT64}).output[0]
+
+    index, depth = whole(node.input[0]), whole(node.input[1])
+    zero = context.make_const(f"{node.name}_zero", np.array(0, np.int64)).output[0]
+    below = context.make_node("Less", [index, zero]).output[0]
+    beyond = context.make_node("Where", [below, depth, index], dtypes=[TensorProto.INT64]).output[0]
+    context.replace_input(node, node.input[0], beyond, 0)
+    OneHot.version_11(context, node)
