@@ -1,4 +1,4 @@
-"""What train.py, predict.py and compare.py have in common."""
+"""What train.py, predict.py, export.py and compare.py have in common."""
 
 from __future__ import annotations
 

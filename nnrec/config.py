@@ -20,7 +20,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     """The configuration that the command line would compose from these overrides.
 
     Args:
-        name: "train", "predict" or "compare".
+        name: "train", "predict", "export" or "compare".
         overrides: as on the command line, such as "model=autorec" or "trainer.epochs=5".
 
     Raises:
