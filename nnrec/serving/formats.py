@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nnrec.errors import ConfigError
+from nnrec.errors import ConfigError, NnrecError
 from nnrec.fused import unfused
 from nnrec.serving.graph import Graph
 
@@ -59,11 +59,18 @@ def write_onnx(graphs: Mapping[str, Graph], folder: Path) -> dict[str, Function]
         The files, read back, as functions of NumPy arrays.
 
     Raises:
-        ConfigError: the packages are missing, or the model is larger than a file can be.
+        ConfigError: the packages are missing, the model is larger than a file can be, or does something (or has a
+            precision) that the converter or ONNX Runtime do not know.
     """
-    for name, graph in graphs.items():
-        _write_onnx(graph, folder / f"{name}.onnx")
-    return {name: _read_onnx(folder / f"{name}.onnx") for name in graphs}
+    try:
+        for name, graph in graphs.items():
+            _write_onnx(graph, folder / f"{name}.onnx")
+        return {name: _read_onnx(folder / f"{name}.onnx") for name in graphs}
+    except NnrecError:
+        raise
+    except Exception as error:  # both raise whatever they like
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"ONNX does not hold this model: use format=savedmodel. ({reason})") from error
 
 
 def _write_onnx(graph: Graph, path: Path) -> None:

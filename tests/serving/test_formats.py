@@ -61,3 +61,10 @@ def test_what_computes_outside_a_graph_says_so(tmp_path):
     graph = Graph(inputs, {}, lambda place: {"found": tf.constant(np.asarray(place) + 1)}, "")
     with pytest.raises(formats.ConfigError, match="cannot be exported: .* define `served`"):
         formats.write_savedmodel({"some": graph}, tmp_path / "model")
+
+
+def test_what_onnx_does_not_know_says_so(tmp_path):
+    inputs = {"text": Port(tf.string, (None,), "")}
+    graph = Graph(inputs, {}, lambda text: {"found": tf.strings.to_hash_bucket_fast(text, 10)}, "")
+    with pytest.raises(formats.ConfigError, match="ONNX does not hold this model: use format=savedmodel"):
+        formats.write_onnx({"some": graph}, tmp_path)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+if os.environ.get("KERAS_BACKEND") == "jax":
+    pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
-
 import session_trials  # noqa: E402
 import trials  # noqa: E402
 from hydra.utils import get_class  # noqa: E402
