@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+if os.environ.get("KERAS_BACKEND") == "jax":
+    pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
 
 from nnrec.api import load  # noqa: E402

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+if os.environ.get("KERAS_BACKEND") == "jax":
+    pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
 
 import nnrec  # noqa: E402
