@@ -69,7 +69,7 @@ def _execute(config: Any, frame: Any, folder: RunFolder | None) -> RunFolder:
     check_seed(config.seed)
     ratings = load_data(config, frame)
     summary = summarise(ratings)
-    print_summary(summary)
+    print_summary(summary, console)
     start_backend(config)
     learning = plan(config, ratings)
     if folder is None:
