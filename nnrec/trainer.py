@@ -25,6 +25,7 @@ class Trainer:
     refit: bool = True
     precision: str = "float32"
     xla: bool = False
+    steps_per_execution: int = 1
     devices: int | str = "auto"
     shard_tables: bool = False
     checkpoint_seconds: float = 30.0
@@ -36,6 +37,10 @@ class Trainer:
             raise ConfigError(f"trainer.epochs must be at least 1. Received: {self.epochs}")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise ConfigError(f"trainer.batch_size must be auto or at least 1. Received: {self.batch_size}")
+        if not isinstance(self.steps_per_execution, int) or self.steps_per_execution < 1:
+            raise ConfigError(
+                f"trainer.steps_per_execution must be a whole number, 1 or more. Received: {self.steps_per_execution}"
+            )
         if not self.learning_rate > 0:
             raise ConfigError(f"trainer.learning_rate must be positive. Received: {self.learning_rate}")
 

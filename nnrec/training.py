@@ -48,7 +48,12 @@ def compile_model(model: Recommender, trainer: Trainer) -> None:
         raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")
     # On TensorFlow a dense step is quicker without XLA on CPU, and the row-sparse step compiles a part of itself.
     compiled = keras.backend.backend() == "jax" or (trainer.xla and not model.row_sparse)
-    model.compile(optimizer=optimizer, jit_compile=compiled)
+    if num_parts() > 1 and (trainer.xla or trainer.steps_per_execution > 1):
+        raise ConfigError(
+            "On several TensorFlow devices Keras neither compiles whole steps nor makes several in one go: leave "
+            "trainer.xla=false and trainer.steps_per_execution=1."
+        )
+    model.compile(optimizer=optimizer, jit_compile=compiled, steps_per_execution=trainer.steps_per_execution)
     model.optimizer.build(model.trainable_variables)
     if model.row_sparse:
         model.optimizer.build_rows(model.row_tables)
@@ -271,10 +276,11 @@ class _Watch(keras.callbacks.Callback):
 
     def __init__(self, stage: Stage, epoch: int, bar: ProgressBar) -> None:
         super().__init__()
-        self.stage, self.epoch, self.bar = stage, epoch, bar
+        self.stage, self.epoch, self.bar, self.done = stage, epoch, bar, 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.bar.advance()
+        self.bar.advance(batch + 1 - self.done)
+        self.done = batch + 1
         self.stage.check_interrupted()
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
