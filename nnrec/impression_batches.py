@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from nnrec.data.impressions import Rows
 from nnrec.data.stored import Array, StoredArray
 from nnrec.models.compiled import compiled
 from nnrec.randomness import row_keys
+from nnrec.shuffling import one_ahead, shuffled
 
 # Of rows that lie in files so many are in memory, in blocks of so many neighbours.
 BUFFER_ROWS = 2**20
@@ -121,13 +121,7 @@ class ImpressionBatches:
         if not self.stored:
             yield from (self._pool(epoch, number) for number in range(self._num_pools))
             return
-        with ThreadPoolExecutor(1) as reader:
-            waiting = reader.submit(self._read, epoch, 0)
-            for number in range(1, self._num_pools + 1):
-                pool = waiting.result()
-                if number < self._num_pools:
-                    waiting = reader.submit(self._read, epoch, number)
-                yield pool
+        yield from one_ahead(lambda number: self._read(epoch, number), self._num_pools)
 
     def _pool(self, epoch: int, number: int) -> _Pool:
         row, data = self.examples.which[self._shuffled(epoch, number)], self.examples.impressions
@@ -156,17 +150,7 @@ class ImpressionBatches:
 
     def _shuffled(self, epoch: int, pool: int) -> np.ndarray:
         """(P,) positions among the examples, the given part of an epoch in its order."""
-        number = len(self.examples)
-        if self._num_pools == 1:
-            return np.random.default_rng([self.seed, epoch]).permutation(number)
-        blocks = np.random.default_rng([self.seed, epoch]).permutation(-(-number // BLOCK_ROWS))
-        ends = np.cumsum(np.minimum((blocks + 1) * BLOCK_ROWS, number) - blocks * BLOCK_ROWS)
-        start, stop = pool * self._pool_rows, min((pool + 1) * self._pool_rows, number)
-        first, last = np.searchsorted(ends, [start, stop - 1], side="right")
-        at = [np.arange(b * BLOCK_ROWS, min((b + 1) * BLOCK_ROWS, number)) for b in blocks[first : last + 1]]
-        begins = int(ends[first - 1]) if first else 0
-        together = np.concatenate(at)[start - begins : stop - begins]
-        return np.random.default_rng([self.seed, epoch, pool]).permutation(together)
+        return shuffled(self.seed, epoch, pool, len(self.examples), self._pool_rows, BLOCK_ROWS)
 
     def _renumber(self, batch: Batch, seen: np.ndarray, number: int) -> None:
         assert self.scale is not None

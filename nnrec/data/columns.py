@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +11,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnrec.data.impressions import Bag, Impressions, Schema, fingerprint_of
 from nnrec.data.levels import Levels, as_text
 from nnrec.data.readers import as_seconds
-from nnrec.data.stored import Array, StoredArray
+from nnrec.data.stored import Array, StoredArray, made_once
 from nnrec.data.streams import Chunk
 from nnrec.errors import ConfigError, DataError
 
@@ -78,10 +75,8 @@ def collected(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Pa
     """
     if folder is None:
         return _assembled(*_gathered(chunks, meaning, source, None))
-    _remove_leftovers(folder)
-    place = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        place.mkdir(parents=True)
+
+    def make(place: Path) -> None:
         about, arrays, levels = _gathered(chunks, meaning, source, place)
         about["arrays"] = {name: [str(array.dtype), array.shape] for name, array in arrays.items()}
         for number, known in enumerate(levels.values()):
@@ -89,14 +84,8 @@ def collected(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Pa
             with pa.ipc.new_file(str(place / f"levels.{number}.arrow"), table.schema) as writer:
                 writer.write_table(table)
         (place / "about.json").write_text(json.dumps(about), encoding="utf-8")
-        if not folder.is_dir():  # another process may have been quicker
-            os.replace(place, folder)
-    except OSError as error:
-        raise DataError(
-            f"Cannot write to {place}: {error.strerror or error}. Choose another data.source.cache."
-        ) from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+
+    made_once(folder, make)
     return opened(folder)
 
 
@@ -115,13 +104,6 @@ def _gathered(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Pa
         arrays.pop("part"), digests.pop("part")
     note = f"Read {len(arrays['label']):,} rows from {source}."
     return {"schema": asdict(schema), "hash": fingerprint_of(digests, levels), "notes": [note]}, arrays, levels
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what a process that was killed had written of this folder."""
-    for place in folder.parent.glob(f".{folder.name}.*.tmp"):
-        if not psutil.pid_exists(int(place.name.split(".")[-2])):
-            shutil.rmtree(place, ignore_errors=True)
 
 
 def opened(folder: Path) -> Impressions:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import psutil
 
 from nnrec.errors import DataError
 
@@ -61,6 +66,10 @@ class StoredArray:
             result[order[start:stop]] = block[ascending[start:stop] - lowest]
         return result
 
+    def slice(self, start: int, stop: int) -> np.ndarray:
+        """Neighbouring rows: start ... stop - 1."""
+        return self._read(start, min(stop, len(self)))
+
     def _read(self, start: int, stop: int) -> np.ndarray:
         width = int(np.prod(self.shape[1:]))
         offset, count = start * width * self.dtype.itemsize, (stop - start) * width
@@ -68,3 +77,69 @@ class StoredArray:
 
 
 Array: TypeAlias = np.ndarray | StoredArray
+
+
+class ArrayFiles:
+    """Raw arrays that grow in a folder, a file `<name>.bin` each; a context manager.
+
+    Args:
+        folder: is there.
+        dtypes: name -> dtype.
+    """
+
+    def __init__(self, folder: Path, dtypes: Mapping[str, Any]) -> None:
+        self.folder, self.dtypes = folder, {name: np.dtype(dtype) for name, dtype in dtypes.items()}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> ArrayFiles:
+        self._files = {
+            name: self._stack.enter_context((self.folder / f"{name}.bin").open("wb")) for name in self.dtypes
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, name: str, array: np.ndarray) -> None:
+        self._files[name].write(np.ascontiguousarray(array, self.dtypes[name]).data)
+
+
+def stored_array(folder: Path, name: str, dtype: Any) -> StoredArray:
+    """A flat array that `ArrayFiles` wrote, as long as its file.
+
+    Raises:
+        DataError: the file is missing.
+    """
+    path = folder / f"{name}.bin"
+    return StoredArray(path, dtype, (path.stat().st_size // np.dtype(dtype).itemsize if path.is_file() else 0,))
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """The folder; where it is not there yet, `make` fills another one, which becomes it when it is complete.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    if folder.is_dir():
+        return folder
+    _remove_leftovers(folder)
+    place = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        place.mkdir(parents=True)
+        make(place)
+        if not folder.is_dir():  # another process may have been quicker
+            os.replace(place, folder)
+    except OSError as error:
+        raise DataError(
+            f"Cannot write to {place}: {error.strerror or error}. Choose another data.source.cache."
+        ) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return folder
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what a process that was killed had written of this folder."""
+    for place in folder.parent.glob(f".{folder.name}.*.tmp"):
+        if not psutil.pid_exists(int(place.name.split(".")[-2])):
+            shutil.rmtree(place, ignore_errors=True)
