@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -11,11 +11,16 @@ import pandas as pd
 from nnrec.coupling import in_parts
 from nnrec.data.ratings import Rows
 from nnrec.randomness import row_keys
+from nnrec.shuffling import num_pools, one_ahead, shuffled
 
 if TYPE_CHECKING:
     from nnrec.runs import StoredRows
 
 Batch = dict[str, np.ndarray]
+
+# Of rows that lie in files, those with so many entries are shuffled together, in blocks of neighbours with so many.
+POOL_ENTRIES = 2**22
+BLOCK_ENTRIES = 2**14
 
 
 class TrainingBatches(Protocol):
@@ -103,7 +108,7 @@ class RowBatches:
           columns, times this, has the sum over all columns as expectation.
 
     Args:
-        rows: the matrix.
+        rows: the matrix. Of one whose entries lie in files, an epoch is shuffled approximately (`nnrec.shuffling`).
         batch_size: rows per batch; the last batch is padded up to it.
         which: (m,) rows to run over; None = all.
         seed: shuffles the rows anew every epoch and keys their draws; None = in order, keys 0.
@@ -135,14 +140,18 @@ class RowBatches:
         self.num_negatives = 0
         if negatives is not None:
             self.num_negatives, power = negatives
-            odds = np.maximum(np.bincount(rows.take(self.which).ids, minlength=rows.num_columns), 1.0) ** power
+            odds = np.maximum(self._counts(), 1.0) ** power
             self.probability = odds / odds.sum()
             self._cumulative = np.cumsum(self.probability)
         self.scale = self._touched_scale() if touched else None
 
+    def _counts(self) -> np.ndarray:
+        """(num_columns,) int64, how many of the rows hold each column."""
+        return self.rows.counts(self.which)
+
     def _touched_scale(self) -> np.ndarray:
         """(num_columns,) float32: 1 / P(a batch touches the column), averaged over an epoch's batches."""
-        counts = np.bincount(self.rows.take(self.which).ids, minlength=self.rows.num_columns)
+        counts = self._counts()
         share = touch_chance(counts, len(self.which), self.batch_size)
         if self.num_negatives:
             share = 1 - (1 - share) * (1 - self.probability) ** self.num_negatives
@@ -170,16 +179,59 @@ class RowBatches:
         """(m,) the rows in the order of this epoch."""
         if self.seed is None:
             return self.which
-        return np.random.default_rng([self.seed, epoch]).permutation(self.which)
+        return np.concatenate([self._pool(epoch, number) for number in range(self._num_pools)])
+
+    @property
+    def _pool_rows(self) -> int:
+        """How many rows are shuffled together: all of those in memory, else a multiple of the batch size."""
+        if not self.rows.stored:
+            return max(len(self.which), 1)
+        return self.batch_size * max(int(POOL_ENTRIES / self._mean_length) // self.batch_size, 1)
+
+    @property
+    def _mean_length(self) -> float:
+        return max(self.rows.offsets[-1] / max(len(self.which), 1), 1.0)
+
+    @property
+    def _num_pools(self) -> int:
+        return max(num_pools(len(self.which), self._pool_rows), 1)
+
+    def _pool(self, epoch: int, number: int) -> np.ndarray:
+        """The rows of a pool in the order of this epoch."""
+        assert self.seed is not None
+        block = max(int(BLOCK_ENTRIES / self._mean_length), 1)
+        return self.which[shuffled(self.seed, epoch, number, len(self.which), self._pool_rows, block)]
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; the same every time it is asked for."""
-        order = self.order(epoch)
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            keys = np.zeros(len(chosen), np.uint32) if self.seed is None else row_keys(self.seed, epoch, chosen)
-            drawn = self._drawn(epoch, start) if self.num_negatives else None
-            yield self._batch(chosen, keys, drawn)
+        done = 0
+        for order, take in self._read(epoch):
+            for start in range(0, len(order), self.batch_size):
+                some = slice(start, start + self.batch_size)
+                chosen = order[some]
+                keys = np.zeros(len(chosen), np.uint32) if self.seed is None else row_keys(self.seed, epoch, chosen)
+                drawn = self._drawn(epoch, done + start) if self.num_negatives else None
+                yield self._batch(take(some), chosen, keys, drawn)
+            done += len(order)
+
+    def _read(self, epoch: int) -> Iterator[tuple[np.ndarray, Callable[[slice], Rows]]]:
+        """The parts of an epoch: rows in their order, and what takes some of these, by place."""
+        if self.seed is None or not self.rows.stored:
+            order = self.order(epoch)
+            yield order, lambda some: self.rows.take(order[some])
+            return
+        yield from one_ahead(lambda number: self._read_pool(epoch, number), self._num_pools)
+
+    def _read_pool(self, epoch: int, number: int) -> tuple[np.ndarray, Callable[[slice], Rows]]:
+        """A part in memory, read from one end to the other."""
+        order = self._pool(epoch, number)
+        ascending = np.argsort(order)
+        place = np.empty(len(order), np.int64)
+        place[ascending] = np.arange(len(order))
+        in_files = order[ascending]
+        blocks = np.split(in_files, np.flatnonzero(np.diff(in_files) > 1) + 1)
+        held = Rows.joined([self.rows.take(block) for block in blocks])
+        return order, lambda some: held.take(place[some])
 
     def _drawn(self, epoch: int, start: int) -> tuple[np.ndarray, np.ndarray]:
         """Distinct columns drawn for the batch that begins at this row of the epoch, and how often each came."""
@@ -188,8 +240,9 @@ class RowBatches:
         columns, times = np.unique(np.minimum(places, len(self._cumulative) - 1), return_counts=True)
         return columns.astype(np.int32), times
 
-    def _batch(self, chosen: np.ndarray, keys: np.ndarray, drawn: tuple[np.ndarray, np.ndarray] | None = None) -> Batch:
-        part = self.rows.take(chosen)
+    def _batch(
+        self, part: Rows, chosen: np.ndarray, keys: np.ndarray, drawn: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> Batch:
         size = bucket(max(len(part.ids), 1))
         weights = np.ones(len(part.ids), np.float32) if part.weights is None else part.weights
         batch = {

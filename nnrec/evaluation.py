@@ -13,6 +13,7 @@ import nnrec.metrics as metrics
 from nnrec.console import ProgressBar
 from nnrec.data.ratings import Ratings
 from nnrec.data.splits import HeldOut
+from nnrec.data.stored_ratings import sample
 from nnrec.errors import ConfigError, DataError
 from nnrec.measured import Measured
 from nnrec.metrics.rankings import RANKING
@@ -25,6 +26,8 @@ from nnrec.single_targets import SingleTargets
 Depth = Literal["accuracy", "ranking", "all"]
 # The columns of the item table that make up its content.
 CONTENT = ("genres", "title")
+# Of ratings in files, so many tell which items are similar.
+SAMPLE = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class Evaluation:
     def describe(self, model: Scorer, train: Ratings) -> Measured:
         """Measures the lists of everybody in `train` as a whole; nothing is held out."""
         nothing = train.take(np.zeros(0, np.int64))
-        measured = self._score(model, HeldOut(train, nothing), np.unique(train.user), ranked=True)
+        measured = self._score(model, HeldOut(train, nothing), np.flatnonzero(train.activity), ranked=True)
         measured.predictions = None
         self._whole_lists(measured, train)
         self._thresholds(model, measured)
@@ -185,7 +188,7 @@ class Evaluation:
         found = metrics.ranking_per_user(measured.lists, wanted.offsets, wanted.ids, self.cutoffs, names)
         hit, seen = metrics.hits(measured.lists, wanted.offsets, wanted.ids), held_out.history.rows("user")
         seen = seen.take(measured.users)
-        places = metrics.popularity_places(measured.lists, _counts(train), seen.offsets, seen.ids)
+        places = metrics.popularity_places(measured.lists, train.support, seen.offsets, seen.ids)
         for k in self.cutoffs:
             found[f"serendipity@{k}"] = metrics.serendipity(hit, wanted.lengths, k, places)
         measured.add(found)
@@ -196,7 +199,7 @@ class Evaluation:
             )
 
     def _whole_lists(self, measured: Measured, train: Ratings) -> None:
-        counts, num_users = _counts(train), len(np.unique(train.user))
+        counts, num_users = train.support, int(np.count_nonzero(train.activity))
         diversity = _vectors(self.diversity, train)(measured.lists, self.cutoffs)
         for k in self.cutoffs:
             lists = measured.lists[:, :k]
@@ -238,14 +241,10 @@ def _accuracy(measured: Measured, target: Ratings) -> None:
         measured.per_user[name] = np.bincount(row, weights=weight * amount, minlength=len(measured.users))
 
 
-def _counts(train: Ratings) -> np.ndarray:
-    return np.bincount(train.item, minlength=train.num_items)
-
-
 def _vectors(kind: str, train: Ratings) -> metrics.Diversity:
-    """What makes items similar: the columns of the training matrix, or their content."""
+    """What makes items similar: the columns of the training matrix (of ratings in files, of a sample), or content."""
     if kind == "training":
-        return metrics.Diversity.from_training(matrix(train))
+        return metrics.Diversity.from_training(matrix(sample(train, SAMPLE) if train.stored else train))
     from nnrec.models.content_knn import ContentKNN
 
     genres, title = (float(part in _content_parts(train)) for part in CONTENT)
@@ -283,13 +282,16 @@ def check_disjoint(held_out: HeldOut) -> None:
     Raises:
         DataError: a held-out entry is in the histories.
     """
-    history, target = (
-        part.user.astype(np.int64) * part.num_items + part.item for part in (held_out.history, held_out.target)
-    )
+    num_items = held_out.target.num_items
+    target = held_out.target.user.astype(np.int64) * num_items + held_out.target.item
     # Looking up the many in the few takes a tenth of the time of sorting both, and is done after every epoch.
     wanted = np.sort(target)
-    if np.any(wanted[np.searchsorted(wanted[:-1], history)] == history):
-        shown = np.isin(target, history)
+    for user, item in held_out.history.stretches("user", "item"):
+        history = user.astype(np.int64) * num_items + item
+        found = wanted[np.searchsorted(wanted[:-1], history)] == history
+        if not found.any():
+            continue
+        shown = np.isin(target, history[found])
         first = int(np.argmax(shown))
         users, items = held_out.target.users, held_out.target.items
         user, item = users.ids[held_out.target.user[first]], items.ids[held_out.target.item[first]]

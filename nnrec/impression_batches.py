@@ -13,7 +13,7 @@ from nnrec.data.impressions import Rows
 from nnrec.data.stored import Array, StoredArray
 from nnrec.models.compiled import compiled
 from nnrec.randomness import row_keys
-from nnrec.shuffling import one_ahead, shuffled
+from nnrec.shuffling import num_pools, one_ahead, shuffled
 
 # Of rows that lie in files so many are in memory, in blocks of so many neighbours.
 BUFFER_ROWS = 2**20
@@ -146,7 +146,7 @@ class ImpressionBatches:
 
     @property
     def _num_pools(self) -> int:
-        return -(-len(self.examples) // self._pool_rows)
+        return num_pools(len(self.examples), self._pool_rows)
 
     def _shuffled(self, epoch: int, pool: int) -> np.ndarray:
         """(P,) positions among the examples, the given part of an epoch in its order."""

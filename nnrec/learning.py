@@ -15,7 +15,7 @@ import pandas as pd
 from nnrec import distribution
 from nnrec.config import build
 from nnrec.data.ratings import Ratings
-from nnrec.data.splits import HeldOut
+from nnrec.data.splits import HeldOut, in_memory
 from nnrec.data.weighting import age_weighted
 from nnrec.impression_sides import Sides, histories_of
 from nnrec.measured import Measured
@@ -51,6 +51,8 @@ class Learning:
         self.config, self.trainer, self.evaluation = config, trainer, evaluation
         self.unweighed, self.split = split, weighed(config, split)
         self.model: Any = self._fresh_model(self.split)
+        if isinstance(self.model, Fitted) and getattr(split.train, "stored", False):
+            self.unweighed = self.split = in_memory(split)
         if trainer.monitor == "auto":
             self.trainer = replace(trainer, monitor=f"val_{evaluation.monitor(self.model)}")
             config.trainer.monitor = self.trainer.monitor

@@ -12,6 +12,7 @@ from nnrec import backend, data, distribution
 from nnrec.config import build, check_seed
 from nnrec.console import console, results_table, show_table
 from nnrec.course import Course, CourseEvaluation
+from nnrec.data.shards import Prepared
 from nnrec.data.summary import print_summary, summarise
 from nnrec.errors import ConfigError, DataError, Interrupted, RunError, TrainingError
 from nnrec.learning import Learning
@@ -123,23 +124,37 @@ def plan(config: Any, ratings: Any) -> Learning | Course:
             f"{type(evaluation).__name__} measures models of {evaluation.family}, and data={config.data.name} are "
             f"{ratings.family}. Choose evaluation={EVALUATIONS[ratings.family]}."
         )
-    if isinstance(evaluation, CourseEvaluation):
+    if isinstance(evaluation, CourseEvaluation) and ratings.given is None:
+        _refuse_given(config, ratings)
         course = Course(config, trainer, evaluation, ratings)
         console.print(f"Split: {course.definition}", soft_wrap=True)
         return course
-    split = _splitter(config, ratings)(ratings, config.seed)
+    split = splitter_of(config, ratings)(ratings, config.seed)
     console.print(f"Split: {split.definition}", soft_wrap=True)
     return Learning(config, trainer, evaluation, split)
 
 
-def _splitter(config: Any, data: data.Data) -> Any:
+def splitter_of(config: Any, data: data.Data) -> Any:
+    """What splits the data as the configuration says.
+
+    Raises:
+        ConfigError: it cannot split such data.
+    """
     splitter = build(config.split, "split")
     if getattr(splitter, "family", "ratings") != data.family:
         raise ConfigError(
             f"{type(splitter).__name__} does not split {data.family}, which data={config.data.name} are. Choose "
             f"split={SPLITS[data.family]}."
         )
+    if getattr(data, "given", None) is not None and not isinstance(splitter, Prepared):
+        raise ConfigError(
+            f"data={config.data.name} come split: choose split=prepared. Received: split={_named(config)}."
+        )
     return splitter
+
+
+def _named(config: Any) -> str:
+    return str(config.split.get("_target_", "")).rpartition(".")[2]
 
 
 def _model_class(config: Any, data: data.Data) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -81,7 +81,7 @@ class StoredRows:
     def take(self, rows: np.ndarray) -> Rows:
         """The given rows in the given order."""
         # Mapped anew each time: pages of an old map would stay and add up.
-        ids, values = self._map("ids"), self._map("values")
+        ids, values = (self._map(name).view(np.ndarray) for name in ("ids", "values"))
         part = Rows(self.offsets, ids, values, None, self.num_columns).take(rows)
         return replace(part, values=part.values.astype(np.float32) / 2) if values.dtype == np.int8 else part
 
@@ -91,6 +91,18 @@ class StoredRows:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise RunError(f"{path} is missing or damaged: {error}") from error
+
+
+def _in_halves(values: np.ndarray) -> bool:
+    """Whether all are whole or half numbers of at most 63.5, which take a byte each."""
+    doubled = values * 2
+    return bool(np.all((doubled == np.round(doubled)) & (np.abs(doubled) <= 127)))
+
+
+def _write_header(file: IO[bytes], dtype: Any, length: int) -> None:
+    """The header of a flat array in NumPy's file format."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (length,)})
 
 
 class RunFolder:
@@ -237,12 +249,22 @@ class RunFolder:
 
     def write_histories(self, histories: Rows) -> None:
         """Writes the users' ratings; halves and whole values up to 63 take one byte each."""
-        doubled = histories.values * 2
-        compact = bool(np.all((doubled == np.round(doubled)) & (np.abs(doubled) <= 127)))
-        values = doubled.astype(np.int8) if compact else histories.values
-        for name, array in (("offsets", histories.offsets), ("ids", histories.ids), ("values", values)):
-            with atomic(self["histories"] / f"{name}.npy") as path:
-                np.save(path, array, allow_pickle=False)
+        compact = all(_in_halves(part.values) for part in histories.parts())
+        with atomic(self["histories"] / "offsets.npy") as path:
+            np.save(path, histories.offsets, allow_pickle=False)
+        with (
+            atomic(self["histories"] / "ids.npy") as ids,
+            atomic(self["histories"] / "values.npy") as values,
+            ids.open("wb") as ids_file,
+            values.open("wb") as values_file,
+        ):
+            number = int(histories.offsets[-1])
+            _write_header(ids_file, np.int32, number)
+            _write_header(values_file, np.int8 if compact else np.float32, number)
+            for part in histories.parts():
+                ids_file.write(np.ascontiguousarray(part.ids, np.int32).data)
+                doubled = (part.values * 2).astype(np.int8) if compact else part.values
+                values_file.write(np.ascontiguousarray(doubled).data)
 
     def read_histories(self, num_items: int) -> StoredRows:
         """What `write_histories` wrote.

@@ -58,6 +58,8 @@ def _ratings(config: Mapping[str, Any], frame: Any) -> Ratings:
             "data.source must return Ratings or a data frame with columns user and item. "
             f"Received: {type(data).__name__}"
         )
+    if data.given is not None:
+        return data  # filtered and split before
     data, half_life_days = apply_filters(data, **filters), config.get("half_life_days")
     if half_life_days is None:
         return data

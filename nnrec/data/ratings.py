@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from nnrec.data.stored import Array, StoredArray
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
+
+if TYPE_CHECKING:
+    from nnrec.data.splits import Split
+
+# Of arrays in files, so many entries are read at a time.
+STRETCH = 2**20
+# More distinct values than this are no levels.
+MOST_LEVELS = 2**16
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
     """A sparse matrix in CSR form: one row per user (or per item), explicit zeros kept.
+
+    The entries may lie in files (`StoredArray`); the offsets are always in memory.
 
     Attributes:
         offsets: (num_rows + 1,) int64, where each row starts in the arrays below.
@@ -27,9 +39,9 @@ class Rows:
     """
 
     offsets: np.ndarray
-    ids: np.ndarray
-    values: np.ndarray
-    weights: np.ndarray | None
+    ids: Array
+    values: Array
+    weights: Array | None
     num_columns: int
 
     def __len__(self) -> int:
@@ -40,20 +52,56 @@ class Rows:
         """(num_rows,) int64, entries per row."""
         return np.diff(self.offsets)
 
+    @property
+    def stored(self) -> bool:
+        """Whether the entries lie in files."""
+        return isinstance(self.ids, StoredArray)
+
     def take(self, rows: np.ndarray) -> Rows:
-        """The given rows in the given order."""
+        """The given rows in the given order, in memory."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         entries = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        weights = None if self.weights is None else self.weights[entries]
-        return Rows(offsets, self.ids[entries], self.values[entries], weights, self.num_columns)
+        weights = None if self.weights is None else self.weights.take(entries)
+        return Rows(offsets, self.ids.take(entries), self.values.take(entries), weights, self.num_columns)
+
+    def parts(self, which: np.ndarray | None = None) -> Iterator[Rows]:
+        """The given rows (None = all) in memory, some at a time where they lie in files."""
+        if not self.stored:
+            yield self if which is None else self.take(which)
+            return
+        which = np.arange(len(self)) if which is None else which
+        ends = np.cumsum(self.lengths[which])
+        start = 0
+        while start < len(which):
+            read = int(ends[start - 1]) if start else 0
+            stop = max(int(np.searchsorted(ends, read + STRETCH, side="right")), start + 1)
+            yield self.take(which[start:stop])
+            start = stop
+
+    def counts(self, which: np.ndarray | None = None) -> np.ndarray:
+        """(num_columns,) int64, how many entries of the given rows (None = all) each column has."""
+        counts = np.zeros(self.num_columns, np.int64)
+        for part in self.parts(which):
+            counts += np.bincount(part.ids, minlength=self.num_columns)
+        return counts
+
+    @classmethod
+    def joined(cls, parts: list[Rows]) -> Rows:
+        """The rows of several matrices of one width, one after the other, in memory."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        ids, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "values"))
+        weights = [part.weights for part in parts if part.weights is not None]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return cls(offsets, ids, values, np.concatenate(weights) if weights else None, parts[0].num_columns)
 
 
 @dataclass(frozen=True, eq=False)
 class Ratings:
     """Rated (user, item) pairs, ordered by user, then time (or order of arrival).
 
-    Build one with `Ratings.build`, which sorts; the constructor trusts its arguments.
+    Build one with `Ratings.build`, which sorts; the constructor trusts its arguments. The arrays with an entry per
+    rating may lie in files (`nnrec.data.shards`); what is made of such ratings lies in files too.
 
     Attributes:
         users, items: vocabularies of all users and items, those without a rating included.
@@ -70,24 +118,26 @@ class Ratings:
         stopped: the items that a stoplist removed (see `nnrec.data.stoplist.catch`; their indices are those of before),
             or None without a stoplist.
         folder: where the publisher's files lie, for the publisher's own folds.
+        given: the split that these data came with, or None; then these are its training part.
         notes: what was read and what filters removed, a line each.
     """
 
     users: Vocabulary
     items: Vocabulary
-    user: np.ndarray
-    item: np.ndarray
-    value: np.ndarray
-    time: np.ndarray | None = None
+    user: Array
+    item: Array
+    value: Array
+    time: Array | None = None
     time_kind: Literal["timestamp", "order"] | None = None
-    weight: np.ndarray | None = None
-    event: np.ndarray | None = None
+    weight: Array | None = None
+    event: Array | None = None
     event_names: tuple[str, ...] = ()
     expected: np.ndarray | None = None
     item_table: pd.DataFrame | None = None
     user_table: pd.DataFrame | None = None
     stopped: pd.DataFrame | None = None
     folder: str | None = None
+    given: Split | None = None
     notes: tuple[str, ...] = field(default=())
 
     PER_ENTRY = ("user", "item", "value", "time", "weight", "event", "expected")
@@ -117,10 +167,56 @@ class Ratings:
     def num_items(self) -> int:
         return len(self.items)
 
+    @property
+    def stored(self) -> bool:
+        """Whether the ratings lie in files."""
+        return isinstance(self.item, StoredArray)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays with an entry per rating."""
+        return sum(len(self) * getattr(self, name).dtype.itemsize for name in self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """The arrays that there are, with an entry per rating."""
+        return [name for name in self.PER_ENTRY if getattr(self, name) is not None]
+
+    def stretches(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+        """These arrays, some neighbouring entries at a time; all at once where they are in memory."""
+        arrays = [getattr(self, name) for name in names]
+        if not self.stored:
+            yield tuple(arrays)
+            return
+        for start in range(0, len(self), STRETCH):
+            yield tuple(array.slice(start, start + STRETCH) for array in arrays)
+
     @cached_property
     def scale(self) -> tuple[float, float]:
         """Lowest and highest value."""
-        return float(self.value.min()), float(self.value.max())
+        bounds = [(value.min(), value.max()) for (value,) in self.stretches("value")]
+        return float(min(low for low, _ in bounds)), float(max(high for _, high in bounds))
+
+    @cached_property
+    def mean(self) -> float:
+        """The mean value, weights counted."""
+        if not self.stored:
+            return float(np.average(self.value, weights=self.weight))
+        total = count = 0.0
+        for arrays in self.stretches(*(["value"] if self.weight is None else ["value", "weight"])):
+            weight = np.ones(len(arrays[0])) if self.weight is None else arrays[1].astype(np.float64)
+            total, count = total + float(weight @ arrays[0]), count + float(weight.sum())
+        return total / count
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """The distinct values, ascending; of ratings in files no more than a few beyond `MOST_LEVELS`."""
+        found = np.zeros(0, np.float32)
+        for (value,) in self.stretches("value"):
+            found = np.union1d(found, value)
+            if self.stored and len(found) > MOST_LEVELS:
+                break
+        return found
 
     family = "ratings"
 
@@ -129,15 +225,40 @@ class Ratings:
         """What a model of such data has to know to be built."""
         return {"num_users": self.num_users, "num_items": self.num_items}
 
-    @property
+    @cached_property
     def support(self) -> np.ndarray:
         """(num_items,) int64, entries per item."""
-        return np.bincount(self.item, minlength=self.num_items)
+        return self._counts("item", self.num_items)
+
+    @cached_property
+    def activity(self) -> np.ndarray:
+        """(num_users,) int64, entries per user."""
+        return self._counts("user", self.num_users)
+
+    def _counts(self, name: str, number: int) -> np.ndarray:
+        counts = np.zeros(number, np.int64)
+        for (codes,) in self.stretches(name):
+            counts += np.bincount(codes, minlength=number)
+        return counts
 
     def take(self, kept: np.ndarray) -> Ratings:
-        """The entries at these positions (a boolean mask or indices); vocabularies stay whole."""
-        arrays = {name: getattr(self, name) for name in self.PER_ENTRY}
-        return replace(self, **{name: array[kept] for name, array in arrays.items() if array is not None})
+        """The entries at these positions (a boolean mask or indices), in memory; vocabularies stay whole."""
+        if self.stored and kept.dtype == bool:
+            kept = np.flatnonzero(kept)
+        taken = {name: getattr(self, name) for name in self.names}
+        return replace(
+            self, **{name: array.take(kept) if self.stored else array[kept] for name, array in taken.items()}
+        )
+
+    def at_least(self, value: float | None) -> Ratings:
+        """The entries with at least this value; all where it is None."""
+        if value is None or (self.stored and self.scale[0] >= value):
+            return self
+        if not self.stored:
+            return self.take(self.value >= value)
+        from nnrec.data.stored_ratings import at_least
+
+        return at_least(self, value)
 
     def noted(self, note: str) -> Ratings:
         """The same ratings with one more line in `notes`."""
@@ -145,19 +266,29 @@ class Ratings:
 
     def rows(self, by: Literal["user", "item"] = "user") -> Rows:
         """CSR rows: one per user (columns are items) or one per item (columns are users)."""
-        row, column = (self.user, self.item) if by == "user" else (self.item, self.user)
-        num_rows, num_columns = (self.num_users, self.num_items) if by == "user" else (self.num_items, self.num_users)
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=num_rows))])
-        order = slice(None) if by == "user" else np.argsort(row, kind="stable")
-        weight = None if self.weight is None else self.weight[order]
-        return Rows(offsets, column[order], self.value[order], weight, num_columns)
+        offsets = np.concatenate([[0], np.cumsum(self.activity if by == "user" else self.support)])
+        width = self.num_items if by == "user" else self.num_users
+        if by == "user":
+            return Rows(offsets, self.item, self.value, self.weight, width)
+        if self.stored:
+            from nnrec.data.stored_ratings import by_item
+
+            return by_item(self, offsets)
+        order = np.argsort(self.item, kind="stable")
+        return Rows(
+            offsets, self.user[order], self.value[order], None if self.weight is None else self.weight[order], width
+        )
 
     def fingerprint(self) -> str:
         """A hash of users, items and values: the same ratings give the same string."""
         digest = hashlib.sha256()
         for ids in (self.users.ids, self.items.ids):
             digest.update("\n".join(map(str, ids)).encode())
-        for array in (self.user, self.item, self.value, self.time, self.weight):
-            if array is not None:
-                digest.update(np.ascontiguousarray(array).tobytes())
+        for name in ("user", "item", "value", "time", "weight"):
+            if name in self.names:
+                for (array,) in self.stretches(name):
+                    digest.update(np.ascontiguousarray(array).tobytes())
+        if self.given is not None:
+            for part in (self.given.validation, self.given.test):
+                digest.update(part.target.fingerprint().encode())
         return digest.hexdigest()[:16]

@@ -6,6 +6,7 @@ the ratings. The same ratings and seed give the same split.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -204,15 +205,41 @@ def assemble(ratings: Ratings, part: np.ndarray, how: str, advice: str = MORE_DA
 
 def checked(split: Split, advice: str) -> Split:
     """The split with its sizes in the definition; raises DataError where a part is empty."""
-    sizes = {"train": split.train, "validation": split.validation.target, "test": split.test.target}
-    told = ", ".join(f"{name} {len(part):,}" for name, part in sizes.items())
-    if empty := [name for name, part in sizes.items() if not len(part)]:
+    parts = {"train": split.train, "validation": split.validation.target, "test": split.test.target}
+    sizes = {name: len(part) for name, part in parts.items()}
+    return replace(split, definition=with_sizes(split.definition, sizes, advice))
+
+
+def with_sizes(how: str, sizes: Mapping[str, int], advice: str = MORE_DATA) -> str:
+    """The definition of a split: what is held out, and the number of ratings in train, validation and test.
+
+    Raises:
+        DataError: a part is empty.
+    """
+    told = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+    if empty := [name for name, size in sizes.items() if not size]:
         raise DataError(f"The split leaves no ratings for {' and '.join(empty)} ({told}). {advice}")
-    return replace(split, definition=f"{split.definition} ({told} ratings).")
+    return f"{how} ({told} ratings)."
+
+
+def in_memory(split: Split) -> Split:
+    """The same split with all its ratings in memory."""
+    from nnrec.data.stored_ratings import loaded
+
+    train = loaded(split.train)
+
+    def held_out(part: HeldOut) -> HeldOut:
+        return replace(part, history=train) if part.history is split.train else part
+
+    return replace(split, train=train, validation=held_out(split.validation), test=held_out(split.test))
 
 
 def _joined(first: Ratings, *others: Ratings) -> Ratings:
     """The ratings of all parts in the order of `Ratings.build`."""
+    if first.stored:
+        from nnrec.data.stored_ratings import joined
+
+        return joined(first, *others)
     parts = (first, *others)
     present = [name for name in Ratings.PER_ENTRY if getattr(first, name) is not None]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in present}

@@ -21,6 +21,7 @@ TAIL_SHARES = (1, 10, 20)  # percent of items, most popular first
 MAX_DISTINCT = 12  # values listed one by one; more are gathered into bins
 NUM_BINS = 10
 MAX_COLUMNS = 20  # printed one by one
+SAMPLED_BLOCKS, SAMPLED_ROWS = 256, 2**14  # of ratings in files
 
 
 def summarise(data: Ratings | Sessions | Impressions) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def summarise(data: Ratings | Sessions | Impressions) -> dict[str, Any]:
 
     `long_tail` maps "top_<p>%" to the share of all ratings (events) that goes to that percentage of the items
     (rounded up), and "gini" to the Gini coefficient of ratings (events) per item, items without one included:
-    0 = all equally popular, towards 1 = all on one item. `stoplist` lists every item removed, as item_id,
+    0 = all equally popular, towards 1 = all on one item. Of ratings in files, medians and histograms of values and
+    weights, and the counts of events, are those of a sample. `stoplist` lists every item removed, as item_id,
     title and word, or is None without a stoplist.
     """
     if isinstance(data, Impressions):
@@ -41,22 +43,33 @@ def summarise(data: Ratings | Sessions | Impressions) -> dict[str, Any]:
 
 
 def _of_ratings(ratings: Ratings) -> dict[str, Any]:
-    per_item = np.bincount(ratings.item, minlength=ratings.num_items)
+    value, per_item = _sampled(ratings, "value"), ratings.support
+    low, high = ratings.scale
     return {
         "users": ratings.num_users,
         "items": ratings.num_items,
         "ratings": len(ratings),
         "density": len(ratings) / (ratings.num_users * ratings.num_items),
-        "ratings_per_user": _spread(np.bincount(ratings.user, minlength=ratings.num_users)),
+        "ratings_per_user": _spread(ratings.activity),
         "ratings_per_item": _spread(per_item),
         "long_tail": _long_tail(per_item),
-        "values": _spread(ratings.value) | {"histogram": _histogram(ratings.value)},
+        "values": _spread(value) | {"min": low, "max": high, "histogram": _histogram(value)},
         "time": _time(ratings),
-        "weights": None if ratings.weight is None else _spread(ratings.weight),
-        "events": None if ratings.event is None else _events(ratings.event, ratings.event_names),
+        "weights": None if ratings.weight is None else _spread(_sampled(ratings, "weight")),
+        "events": None if ratings.event is None else _events(_sampled(ratings, "event"), ratings.event_names),
         "notes": list(ratings.notes),
         "stoplist": None if ratings.stopped is None else records(ratings.stopped),
     }
+
+
+def _sampled(ratings: Ratings, name: str) -> np.ndarray:
+    """An array of ratings; of ratings in files a part of its entries, evenly spread."""
+    array = getattr(ratings, name)
+    if isinstance(array, np.ndarray):
+        return array
+    starts = np.unique(np.linspace(0, len(array), SAMPLED_BLOCKS, endpoint=False).astype(np.int64))
+    ends = np.minimum(starts + SAMPLED_ROWS, np.append(starts[1:], len(array)))
+    return np.concatenate([array.slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
 
 
 def _of_sessions(sessions: Sessions) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,14 +42,19 @@ class LeaveOneOut:
         if self.which == "last":
             _need_times(ratings, "split.which=random")
         place = _place_from_end(ratings.user, None if self.which == "last" else np.random.default_rng(seed))
-        enough = np.bincount(ratings.user, minlength=ratings.num_users)[ratings.user] >= 3
-        part = np.where(enough & (place == 0), TEST, np.where(enough & (place == 1), VALIDATION, TRAIN))
-        how = (
-            f"One random rating of every user for test and one for validation, seed {seed}"
-            if self.which == "random"
-            else "The last rating of every user for test, the one before for validation"
-        )
-        return assemble(ratings, part, how, "Users need three ratings or more.")
+        part = self.parts(place, ratings.activity[ratings.user])
+        return assemble(ratings, part, self.how(seed), "Users need three ratings or more.")
+
+    def parts(self, place: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """(n,) int8, the part of ratings at these places from their user's end (0 = last), who has so many."""
+        held_out = np.where(place == 0, TEST, np.where(place == 1, VALIDATION, TRAIN))
+        return np.where(count >= 3, held_out, TRAIN).astype(np.int8)
+
+    def how(self, seed: int) -> str:
+        """What is held out, in words."""
+        if self.which == "random":
+            return f"One random rating of every user for test and one for validation, seed {seed}"
+        return "The last rating of every user for test, the one before for validation"
 
 
 @dataclass(frozen=True)
@@ -63,15 +69,20 @@ class UserTimeSplit:
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
         _need_times(ratings, "split=random")
-        count = np.bincount(ratings.user, minlength=ratings.num_users)
+        part = self.parts(_place_from_end(ratings.user), ratings.activity[ratings.user])
+        return assemble(ratings, part, self.how(seed))
+
+    def parts(self, place: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """(n,) int8, the part of ratings at these places from their user's end (0 = last), who has so many."""
         test = np.minimum(_rounded(self.test * count), np.maximum(count - 1, 0))
         rest = count - test
         validation = np.minimum(_rounded(self.validation * rest), np.maximum(rest - 1, 0))
-        place = _place_from_end(ratings.user)
-        part = np.where(place < test[ratings.user], TEST, TRAIN)
-        part[(part == TRAIN) & (place < (test + validation)[ratings.user])] = VALIDATION
+        return np.where(place < test, TEST, np.where(place < test + validation, VALIDATION, TRAIN)).astype(np.int8)
+
+    def how(self, seed: int) -> str:
+        """What is held out, in words."""
         how = f"The last {percent(self.test)} of each user's ratings for test, {percent(self.validation)} of the rest "
-        return assemble(ratings, part, f"{how}(the latest) for validation")
+        return f"{how}(the latest) for validation"
 
 
 @dataclass(frozen=True)
@@ -88,12 +99,7 @@ class HeldOutUsers:
     fold_in: float = 0.8
 
     def __post_init__(self) -> None:
-        check_shares(test=self.test, validation=self.validation, fold_in=self.fold_in)
-        if self.test + self.validation >= 1:
-            raise ConfigError(
-                "split.test and split.validation are shares of the users and must add up to less than 1. "
-                f"Received: {self.test} and {self.validation}"
-            )
+        check_user_shares(self.test, self.validation, self.fold_in)
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
         rng = np.random.default_rng(seed)
@@ -104,26 +110,57 @@ class HeldOutUsers:
         role[drawn[:num_test]] = TEST
         role[drawn[num_test : num_test + num_validation]] = VALIDATION
 
-        part = role[ratings.user]
-        trained = np.bincount(ratings.item[part == TRAIN], minlength=ratings.num_items) > 0
-        usable = trained[ratings.item] | (part == TRAIN)
-        left = np.bincount(ratings.user[usable], minlength=ratings.num_users)
-        usable &= (left[ratings.user] >= 2) | (part == TRAIN)
-        kept, part = ratings.take(usable), part[usable]
-        left = np.bincount(kept.user, minlength=ratings.num_users)
-        num_target = left - np.clip(_rounded(self.fold_in * left), 1, np.maximum(left - 1, 1))
-        hidden = _place_from_end(kept.user, rng) < num_target[kept.user]
-        validation, test = (
-            HeldOut(kept.take((part == code) & ~hidden), kept.take((part == code) & hidden))
-            for code in (VALIDATION, TEST)
+        return hold_out(ratings, role, lambda kept: _place_from_end(kept.user, rng), self.fold_in, f"seed {seed}")
+
+
+def check_user_shares(test: float, validation: float, fold_in: float) -> None:
+    """Raises ConfigError where shares of the users, or the one of their ratings, are out of range."""
+    check_shares(test=test, validation=validation, fold_in=fold_in)
+    if test + validation >= 1:
+        raise ConfigError(
+            "split.test and split.validation are shares of the users and must add up to less than 1. "
+            f"Received: {test} and {validation}"
         )
-        users = [f"{len(np.unique(half.target.user)):,}" for half in (validation, test)]
-        how = (
-            f"{users[0]} users held out for validation and {users[1]} for test, {percent(self.fold_in)} of their "
-            f"ratings as history, the rest as target, seed {seed}; dropped {len(ratings) - len(kept):,} of their "
-            "ratings (items without a training rating)"
-        )
-        return checked(Split(kept.take(part == TRAIN), validation, test, how, new_users=True), MORE_DATA)
+
+
+def hold_out(
+    ratings: Ratings, role: np.ndarray, order: Callable[[Ratings], np.ndarray], fold_in: float, by: str
+) -> Split:
+    """The split that holds users out whole.
+
+    Args:
+        role: (num_users,) the part of each user.
+        order: (n,) the place of each of so many ratings among those of its user, from 0; the first ones are the target.
+        fold_in: share of a held-out user's ratings that is the history.
+        by: how it was drawn, for the definition.
+    """
+    part = role[ratings.user]
+    trained = np.bincount(ratings.item[part == TRAIN], minlength=ratings.num_items) > 0
+    usable = trained[ratings.item] | (part == TRAIN)
+    left = np.bincount(ratings.user[usable], minlength=ratings.num_users)
+    usable &= (left[ratings.user] >= 2) | (part == TRAIN)
+    kept, part = ratings.take(usable), part[usable]
+    hidden = order(kept) < num_targets(kept.activity, fold_in)[kept.user]
+    validation, test = (
+        HeldOut(kept.take((part == code) & ~hidden), kept.take((part == code) & hidden)) for code in (VALIDATION, TEST)
+    )
+    users = [int(np.count_nonzero(half.target.activity)) for half in (validation, test)]
+    how = held_out_in_words(users, fold_in, by, len(ratings) - len(kept))
+    return checked(Split(kept.take(part == TRAIN), validation, test, how, new_users=True), MORE_DATA)
+
+
+def num_targets(count: np.ndarray, fold_in: float) -> np.ndarray:
+    """(num_users,) int64, how many of so many ratings of held-out users are to be predicted."""
+    return count - np.clip(_rounded(fold_in * count), 1, np.maximum(count - 1, 1))
+
+
+def held_out_in_words(users: Sequence[int], fold_in: float, by: str, dropped: int) -> str:
+    """What is held out, of which numbers of validation and test users."""
+    return (
+        f"{users[0]:,} users held out for validation and {users[1]:,} for test, {percent(fold_in)} of their "
+        f"ratings as history, the rest as target, {by}; dropped {dropped:,} of their ratings (items without a "
+        "training rating)"
+    )
 
 
 def _place_from_end(user: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:

@@ -124,16 +124,16 @@ class Autoencoder(Recommender):
 
     def adapt(self, train: Ratings) -> None:
         self.num_rows = int(np.count_nonzero(self.training_rows(train).lengths))
-        liked = len(train) if self.relevant is None else np.count_nonzero(train.value >= self.relevant)
+        liked = len(train.at_least(self.relevant))
         self.mean_length = max(liked / max(self.num_rows, 1), 1.0)
-        if self.input_kind == "levels" and not np.isin(values := np.unique(train.value), self.levels).all():
+        if self.input_kind == "levels" and not np.isin(values := train.levels, self.levels).all():
             found = ", ".join(f"{value:g}" for value in values[:12])
             raise ConfigError(f"model.levels={list(self.levels)} must list all ratings that there are: {found}.")
 
     def training_rows(self, train: Ratings) -> Rows:
         """Users over the items they liked; over all they rated, where other ratings enter too."""
         if self.input_kind == "indicator" and self.relevant is not None:
-            train = train.take(train.value >= self.relevant)
+            train = train.at_least(self.relevant)
         return train.rows("user")
 
     def batches(self, rows: Rows, batch_size: int, **options: Any) -> RowBatches:

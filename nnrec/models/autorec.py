@@ -147,12 +147,10 @@ class AutoRec(Recommender):
         lengths = rows.lengths[rows.lengths > 0]
         self.num_rows = len(lengths)
         if self.masked:
-            mean = np.average(train.value, weights=train.weight)
-            self.middle.assign({"middle": (low + high) / 2, "mean": mean, "none": 0.0}[self.center])
+            self.middle.assign({"middle": (low + high) / 2, "mean": train.mean, "none": 0.0}[self.center])
         self.mean_length.assign(lengths.mean())
         self.rating_scale.assign(train.scale)
-        known = np.zeros(self.num_columns, np.float32)
-        known[rows.ids] = 1
+        known = (rows.counts() > 0).astype(np.float32)
         self.known.assign(known)
         # What was never seen has nothing to say: its prediction is the middle.
         self.decoder.assign(self.decoder * known[:, None])

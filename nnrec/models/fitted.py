@@ -57,6 +57,8 @@ class Fitted:
 
         limit = psutil.virtual_memory().available if self.memory_limit is None else self.memory_limit * 1e9
         needed = self.memory_needed(train)
+        if getattr(train, "stored", False):
+            needed += train.nbytes  # they are read into memory
         if needed > limit:
             source = "are free" if self.memory_limit is None else "are allowed (model.memory_limit)"
             raise ConfigError(

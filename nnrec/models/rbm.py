@@ -148,7 +148,7 @@ class RBM(SoftmaxScorer):
 
     def adapt(self, train: Ratings) -> None:
         if self.levels is None:
-            found = np.unique(train.value)
+            found = train.levels
             if len(found) == 1:
                 raise DataError(
                     f"All ratings are {found[0]:g}: from those alone an RBM would learn to predict just that. Choose a "
@@ -164,7 +164,7 @@ class RBM(SoftmaxScorer):
         self.num_rows = int(np.count_nonzero(rows.lengths))
         self.weighted = train.weight is not None
         self.rating_scale.assign(train.scale)
-        known = np.bincount(rows.ids, minlength=self.num_columns) > 0
+        known = rows.counts() > 0
         self.known.assign(known)
         self.visible_bias.assign(log_shares(rows, ops.convert_to_numpy(self.level_values)))
         # What was never seen has nothing to say.

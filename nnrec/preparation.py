@@ -1,0 +1,65 @@
+"""From a log to a folder of shards, in memory; `nnrec.spark.preparation` does the same on any number of machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nnrec import data
+from nnrec.config import check_seed
+from nnrec.console import console
+from nnrec.data.shards import check_free, write_shards
+from nnrec.errors import ConfigError
+
+
+def execute(config: Any) -> None:
+    """Reads, filters and splits ratings, and writes them as shards.
+
+    Args:
+        config: the configuration, composed from conf/prepare.yaml.
+
+    Raises:
+        NnrecError: whatever stands in the way, in words for the user.
+    """
+    from nnrec.data.summary import print_summary, summarise
+    from nnrec.pipeline import splitter_of
+
+    folder = check(config)
+    ratings = data.load(config.data)
+    print_summary(summarise(ratings), console)
+    split = splitter_of(config, ratings)(ratings, config.seed)
+    console.print(f"Split: {split.definition}", soft_wrap=True)
+    write_shards(split, folder, config.data.name)
+    tell(folder)
+
+
+def check(config: Any) -> Path:
+    """Makes sure, before anything is read, that such data can become shards; returns the folder.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    from omegaconf import OmegaConf
+
+    check_seed(config.seed)
+    if OmegaConf.is_missing(config, "output"):
+        raise ConfigError("Where to? Give an empty folder: output=shards/<name>.")
+    family = config.data.get("family", "ratings")
+    if family != "ratings":
+        raise ConfigError(
+            f"Shards hold ratings, and data={config.data.name} are {family}."
+            + (" Impressions need none: they stream from any files." if family == "impressions" else "")
+        )
+    if config.data.get("half_life_days") is not None:
+        raise ConfigError("Shards know no age weighting. Set data.half_life_days=null.")
+    folder = Path(str(config.output)).expanduser()
+    check_free(folder)
+    return folder
+
+
+def tell(folder: Path) -> None:
+    """Says what is there, and what comes next."""
+    console.print(f"Shards in {folder}", soft_wrap=True)
+    console.print(
+        f"Train:  python train.py model=mult_dae data=shards split=prepared data.source.path={folder}", soft_wrap=True
+    )
