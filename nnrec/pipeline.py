@@ -125,7 +125,6 @@ def plan(config: Any, ratings: Any) -> Learning | Course:
             f"{ratings.family}. Choose evaluation={EVALUATIONS[ratings.family]}."
         )
     if isinstance(evaluation, CourseEvaluation) and ratings.given is None:
-        _refuse_given(config, ratings)
         course = Course(config, trainer, evaluation, ratings)
         console.print(f"Split: {course.definition}", soft_wrap=True)
         return course
@@ -147,14 +146,8 @@ def splitter_of(config: Any, data: data.Data) -> Any:
             f"split={SPLITS[data.family]}."
         )
     if getattr(data, "given", None) is not None and not isinstance(splitter, Prepared):
-        raise ConfigError(
-            f"data={config.data.name} come split: choose split=prepared. Received: split={_named(config)}."
-        )
+        raise ConfigError(f"data={config.data.name} come split: choose split=prepared.")
     return splitter
-
-
-def _named(config: Any) -> str:
-    return str(config.split.get("_target_", "")).rpartition(".")[2]
 
 
 def _model_class(config: Any, data: data.Data) -> Any:

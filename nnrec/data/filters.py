@@ -51,6 +51,28 @@ def apply_filters(
             or without a text to match.
         ConfigError: an argument is out of range.
     """
+    check_filters(min_ratings_per_user, min_ratings_per_item, duplicates, min_value, outlier_users, outlier_items)
+    if stoplist is not None:
+        ratings = _drop_stopped(ratings, read_words(stoplist, "filters.stoplist"))
+    ratings = _drop_duplicates(ratings, duplicates)
+    if min_value is not None:
+        ratings = _drop_low(ratings, min_value)
+    if outlier_users is not None:
+        ratings = _drop_outliers(ratings, "user", outlier_users)
+    if outlier_items is not None:
+        ratings = _drop_outliers(ratings, "item", outlier_items)
+    return _drop_rare(ratings, min_ratings_per_user, min_ratings_per_item)
+
+
+def check_filters(
+    min_ratings_per_user: int,
+    min_ratings_per_item: int,
+    duplicates: str,
+    min_value: float | None,
+    outlier_users: float | None,
+    outlier_items: float | None,
+) -> None:
+    """Raises ConfigError where an argument of `apply_filters` is out of range."""
     if duplicates not in DUPLICATES:
         raise ConfigError(f"filters.duplicates must be one of {', '.join(DUPLICATES)}. Received: {duplicates}")
     minima = {"min_ratings_per_user": min_ratings_per_user, "min_ratings_per_item": min_ratings_per_item}
@@ -64,16 +86,6 @@ def apply_filters(
             raise ConfigError(
                 f"filters.{name} is a number of standard deviations, above 0, or null. Received: {limit!r}"
             )
-    if stoplist is not None:
-        ratings = _drop_stopped(ratings, read_words(stoplist, "filters.stoplist"))
-    ratings = _drop_duplicates(ratings, duplicates)
-    if min_value is not None:
-        ratings = _drop_low(ratings, min_value)
-    if outlier_users is not None:
-        ratings = _drop_outliers(ratings, "user", outlier_users)
-    if outlier_items is not None:
-        ratings = _drop_outliers(ratings, "item", outlier_items)
-    return _drop_rare(ratings, min_ratings_per_user, min_ratings_per_item)
 
 
 def _is_number(value: object) -> bool:
@@ -88,7 +100,7 @@ def _drop_stopped(ratings: Ratings, words: list[str]) -> Ratings:
         return result.noted(f"{named}: caught no item.")
     kept = np.ones(ratings.num_items, bool)
     kept[stopped["item"]] = False
-    result = _restrict(result, np.ones(ratings.num_users, bool), kept)
+    result = restricted(result, np.ones(ratings.num_users, bool), kept)
     if not len(result):
         raise DataError(f"filters.stoplist ({in_words(words)}) leaves none of the {len(ratings):,} ratings.")
     return result.noted(f"{named}: removed {len(stopped):,} items with {len(ratings) - len(result):,} ratings.")
@@ -121,18 +133,27 @@ def _drop_low(ratings: Ratings, minimum: float) -> Ratings:
 def _drop_outliers(ratings: Ratings, role: Literal["user", "item"], limit: float) -> Ratings:
     everybody = {"user": np.ones(ratings.num_users, bool), "item": np.ones(ratings.num_items, bool)}
     counts = np.bincount(getattr(ratings, role), minlength=len(everybody[role]))
+    kept, told = within(counts, limit)
+    left = restricted(ratings, **{f"{name}s": kept if name == role else mask for name, mask in everybody.items()})
+    if not len(left):
+        raise DataError(f"filters.outlier_{role}s={limit:g} leaves none of the {len(ratings):,} ratings: raise it.")
+    return left.noted(
+        f"Outlier {role}s: removed {(~kept).sum():,} of {(counts > 0).sum():,} {role}s with "
+        f"{len(ratings) - len(left):,} ratings; kept those with {told}."
+    )
+
+
+def within(counts: np.ndarray, limit: float) -> tuple[np.ndarray, str]:
+    """(n,) boolean, whose number of ratings lies within so many standard deviations of the mean, and this in words.
+
+    Who has none counts neither way.
+    """
     rated = counts[counts > 0]
     mean, spread = rated.mean(), rated.std()
     low, high = mean - limit * spread, mean + limit * spread
-    kept = (counts == 0) | ((counts >= low) & (counts <= high))
-    left = _restrict(ratings, **{f"{name}s": kept if name == role else mask for name, mask in everybody.items()})
-    if not len(left):
-        raise DataError(f"filters.outlier_{role}s={limit:g} leaves none of the {len(ratings):,} ratings: raise it.")
     bounds = f"{low:,.1f} to {high:,.1f}" if low > 0 else f"up to {high:,.1f}"
-    return left.noted(
-        f"Outlier {role}s: removed {(~kept).sum():,} of {len(rated):,} {role}s with {len(ratings) - len(left):,} "
-        f"ratings; kept those with {bounds} ratings (mean {mean:,.1f}, {limit:g} standard deviations of {spread:,.1f})."
-    )
+    told = f"{bounds} ratings (mean {mean:,.1f}, {limit:g} standard deviations of {spread:,.1f})"
+    return (counts == 0) | ((counts >= low) & (counts <= high)), told
 
 
 def _drop_rare(ratings: Ratings, per_user: int, per_item: int) -> Ratings:
@@ -160,10 +181,10 @@ def _drop_rare(ratings: Ratings, per_user: int, per_item: int) -> Ratings:
     if not fewer_users and not fewer_items:
         return ratings
     note = f"Left without a rating: removed {fewer_users:,} users and {fewer_items:,} items."
-    return _restrict(ratings, some_users, some_items).noted(note)
+    return restricted(ratings, some_users, some_items).noted(note)
 
 
-def _restrict(ratings: Ratings, users: np.ndarray, items: np.ndarray) -> Ratings:
+def restricted(ratings: Ratings, users: np.ndarray, items: np.ndarray) -> Ratings:
     """The ratings of some users and items (masks), with vocabularies and tables cut down to these."""
     ratings = ratings.take(users[ratings.user] & items[ratings.item])
     return replace(

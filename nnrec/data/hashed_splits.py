@@ -2,8 +2,8 @@
 
     z = (hash of the user id  XOR  rotated hash of the item id) + (seed + 1) * 0x9E3779B97F4A7C15  (mod 2^64)
 
-mixed by the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014); the upper
-53 bits are the draw, uniform in [0, 1). Ids are hashed as text (`nnrec.data.levels.hashed`).
+mixed by the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014); the
+upper 53 bits are the draw, uniform in [0, 1). Ids are hashed as text (`nnrec.data.levels.hashed`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError, DataError
 
 TIME_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_LATEST_SECOND = 10**11  # the year 5138: a larger number is not in seconds
+LATEST_SECOND = 10**11  # the year 5138: a larger number is not in seconds
 
 
 def read_table(
@@ -130,7 +130,7 @@ def assemble(
     weight = _numbers(frame["weight"], "weight", where, (0, np.inf)) if "weight" in frame else None
     event, names = _events(frame["event"], where) if "event" in frame else (None, ())
     if event_weights:
-        factor = _event_factors(event_weights, names, table.source)[event]
+        factor = event_factors(event_weights, names, table.source)[event]
         weight = factor if weight is None else weight * factor
     entries = {"user": user, "item": item, "value": value, "weight": weight, "event": event}
     kind = None
@@ -187,7 +187,7 @@ def _numbers(column: pd.Series, role: str, where: Callable[[int], str], bounds: 
         what = "empty or not a number (NaN)" if np.isnan(exact[row]) else f"{exact[row]}, which is not finite"
         raise DataError(f"{where(row)}: the {label} is {what}.")
     if bounds is not None:
-        low, high = _bounds(bounds)
+        low, high = bounds_of(bounds)
         outside = (exact < low) | (exact > high)
         if outside.any():
             row = int(np.argmax(outside))
@@ -196,7 +196,8 @@ def _numbers(column: pd.Series, role: str, where: Callable[[int], str], bounds: 
     return result
 
 
-def _bounds(bounds: Sequence[float]) -> tuple[float, float]:
+def bounds_of(bounds: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest rating allowed; raises ConfigError where they are no bounds."""
     if len(bounds) != 2 or not bounds[0] < bounds[1]:
         raise ConfigError(f"scale must be the lowest and the highest rating, such as [1, 5]. Received: {list(bounds)}")
     return float(bounds[0]), float(bounds[1])
@@ -209,8 +210,12 @@ def _events(column: pd.Series, where: Callable[[int], str]) -> tuple[np.ndarray,
     return codes.astype(np.int16), tuple(map(str, names.ids))
 
 
-def _event_factors(event_weights: Mapping[str, float], names: tuple[str, ...], source: str) -> np.ndarray:
-    """(num events,) float32, the weight of each event name."""
+def event_factors(event_weights: Mapping[str, float], names: tuple[str, ...], source: str) -> np.ndarray:
+    """(num events,) float32, the weight of each event name.
+
+    Raises:
+        ConfigError, DataError: the weights do not fit the names.
+    """
     if not names:
         raise ConfigError("event_weights needs the column that names the events: set event.")
     weights = {str(name): weight for name, weight in event_weights.items()}
@@ -255,8 +260,8 @@ def as_seconds(column: pd.Series, where: Callable[[int], str], unit: str, date_f
         column = numbers
     times = column.to_numpy()
     seconds = times / TIME_UNITS[unit] if TIME_UNITS[unit] > 1 else times
-    if not np.isfinite(seconds).all() or np.abs(seconds).max() > _LATEST_SECOND:
-        row = int(np.argmax(~np.isfinite(seconds) | (np.abs(seconds) > _LATEST_SECOND)))
+    if not np.isfinite(seconds).all() or np.abs(seconds).max() > LATEST_SECOND:
+        row = int(np.argmax(~np.isfinite(seconds) | (np.abs(seconds) > LATEST_SECOND)))
         raise DataError(
             f"{where(row)}: the time {times[row]} is not a moment in seconds since 1970. "
             "Set time_unit to ms, us or ns where times are finer than seconds."

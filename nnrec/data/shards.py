@@ -229,10 +229,9 @@ def read_shards(path: str | Path, cache: Cache = "auto") -> Ratings:
     else:
         validation, test = (HeldOut(train, part(name)) for name in ("validation", "test"))
     split = Split(train, validation, test, about["split"], about["new_users"])
-    apart = f"{len(validation.target):,} more ratings for validation and {len(test.target):,} for test"
-    return replace(
-        train, given=split, notes=(*about["notes"], f"The training part of {folder}; {apart}.", *train.notes)
-    )
+    apart = f"{len(validation.target):,} more ratings are for validation and {len(test.target):,} for test"
+    notes = (*about["notes"], f"This is the training part of {folder}; {apart}.", *train.notes)
+    return replace(train, given=split, notes=notes)
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError, DataError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+SHARED_MOMENTS = "Too many ratings share a moment; split=user_time splits each user's."
 MORE_DATA = "Raise split.validation and split.test, or use more data."
 
 
@@ -180,21 +181,37 @@ class TimeSplit:
         check_shares(test=self.test, validation=self.validation)
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
-        if ratings.time is None or ratings.time_kind != "timestamp":
-            found = "no times" if ratings.time is None else "only the order within each user"
-            other = "split=random" if ratings.time is None else "split=user_time (the last ratings of each user)"
+        self.check(ratings.time_kind)
+        time = np.sort(ratings.time)
+        test = int(time[first_of_last(self.test, len(time))])
+        rest = time[: np.searchsorted(time, test)]
+        validation = int(rest[first_of_last(self.validation, len(rest))]) if len(rest) else 0
+        part = np.where(ratings.time >= test, TEST, np.where(ratings.time >= validation, VALIDATION, TRAIN))
+        return assemble(ratings, part.astype(np.int8), self.how(test, validation), SHARED_MOMENTS)
+
+    @staticmethod
+    def check(time_kind: str | None) -> None:
+        """Raises DataError where there are no timestamps."""
+        if time_kind != "timestamp":
+            found = "no times" if time_kind is None else "only the order within each user"
+            other = "split=random" if time_kind is None else "split=user_time (the last ratings of each user)"
             raise DataError(
                 f"A split at one moment for all users needs timestamps; these data have {found}. Use {other}."
             )
-        part = np.zeros(len(ratings), np.int8)
-        moments = []
-        for code, share in ((TEST, self.test), (VALIDATION, self.validation)):
-            rest = np.sort(ratings.time[part == TRAIN])
-            moments.append(rest[min(len(rest) - round(share * len(rest)), len(rest) - 1)] if len(rest) else 0)
-            part[(part == TRAIN) & (ratings.time >= moments[-1])] = code
-        test, validation = (pd.Timestamp(int(moment), unit="s").strftime("%Y-%m-%d %H:%M:%S") for moment in moments)
-        how = f"Ratings from {test} on (about {percent(self.test)}) for test, from {validation} on for validation"
-        return assemble(ratings, part, how, "Too many ratings share a moment; split=user_time splits each user's.")
+
+    def how(self, test: int, validation: int) -> str:
+        """What is held out, in words.
+
+        Args:
+            test, validation: the moments at which these parts begin, in seconds since 1970.
+        """
+        shown = [pd.Timestamp(moment, unit="s").strftime("%Y-%m-%d %H:%M:%S") for moment in (test, validation)]
+        return f"Ratings from {shown[0]} on (about {percent(self.test)}) for test, from {shown[1]} on for validation"
+
+
+def first_of_last(share: float, number: int) -> int:
+    """Where the last share of so many sorted entries begins; the last entry is among it."""
+    return min(number - round(share * number), number - 1)
 
 
 def assemble(ratings: Ratings, part: np.ndarray, how: str, advice: str = MORE_DATA) -> Split:

@@ -40,7 +40,7 @@ class LeaveOneOut:
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
         if self.which == "last":
-            _need_times(ratings, "split.which=random")
+            need_times(ratings, "split.which=random")
         place = _place_from_end(ratings.user, None if self.which == "last" else np.random.default_rng(seed))
         part = self.parts(place, ratings.activity[ratings.user])
         return assemble(ratings, part, self.how(seed), "Users need three ratings or more.")
@@ -68,7 +68,7 @@ class UserTimeSplit:
         check_shares(test=self.test, validation=self.validation)
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
-        _need_times(ratings, "split=random")
+        need_times(ratings, "split=random")
         part = self.parts(_place_from_end(ratings.user), ratings.activity[ratings.user])
         return assemble(ratings, part, self.how(seed))
 
@@ -178,8 +178,9 @@ def _place_from_end(user: np.ndarray, rng: np.random.Generator | None = None) ->
     return shuffled
 
 
-def _need_times(ratings: Ratings, other: str) -> None:
-    if ratings.time is None:
+def need_times(ratings: Ratings, other: str) -> None:
+    """Raises DataError where there are no times, advising another split."""
+    if ratings.time is None and ratings.time_kind is None:
         raise DataError(f"A split by time needs times; these data have none. Use {other}.")
 
 

@@ -1,0 +1,50 @@
+"""What rows of ratings in Spark have in common with arrays in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from nnrec.spark.logs import ARRIVAL
+
+TYPES = {"bool": "boolean", "int8": "tinyint", "int32": "int", "int64": "bigint", "float64": "double"}
+
+
+def order(rows: DataFrame, descending: bool = False) -> list[Column]:
+    """What sorts the rows of a user: by time, then order of arrival."""
+    names = [*(["moment"] if "moment" in rows.columns else []), *ARRIVAL]
+    return [F.col(name).desc() if descending else F.col(name) for name in names]
+
+
+def counts_of(rows: DataFrame, role: str, number: int) -> np.ndarray:
+    """(number,) int64, how many rows each user (or item) has."""
+    found = rows.groupBy(role).count().toPandas()
+    counts = np.zeros(number, np.int64)
+    counts[found[role].to_numpy(np.int64)] = found["count"]
+    return counts
+
+
+def mapped(rows: DataFrame, role: str, array: np.ndarray) -> Column:
+    """The entry of an array, which all workers get, for each row's index."""
+    held = rows.sparkSession.sparkContext.broadcast(array)
+
+    def take(index: pd.Series) -> pd.Series:
+        return pd.Series(held.value[index.to_numpy()])
+
+    return F.pandas_udf(take, TYPES[array.dtype.name])(F.col(role))  # type: ignore[call-overload]
+
+
+def computed(function: Callable[..., np.ndarray], kind: str, *columns: str) -> Column:
+    """What a function of NumPy arrays makes of some columns, a batch of rows at a time."""
+
+    def work(*series: pd.Series) -> pd.Series:
+        return pd.Series(function(*(column.to_numpy() for column in series)))
+
+    work.__annotations__ = {"return": pd.Series} | {"series": pd.Series}
+    made: Any = F.pandas_udf(work, kind)  # type: ignore[call-overload]
+    return made(*map(F.col, columns))

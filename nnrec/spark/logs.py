@@ -1,0 +1,222 @@
+"""Raw logs as Spark data frames of the columns that `nnrec.data.readers` knows, told apart and checked alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from nnrec.data.readers import LATEST_SECOND, TIME_UNITS, bounds_of
+from nnrec.data.tables import LABELS, SEPARATORS, find_files, resolve
+from nnrec.errors import ConfigError, DataError
+
+# Order of arrival: the file, by name, the part of it that was read at once, the row within.
+ARRIVAL = ("file_number", "file_part", "file_row")
+_WHOLE = r"^(0|-?[1-9][0-9]{0,17})$"
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+
+
+def read_log(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, str]:
+    """The rows of CSV, TSV, JSON-lines or Parquet files.
+
+    Args:
+        source: arguments of `nnrec.data.readers.read_table`. The path may also be one that Spark alone knows, such as
+            hdfs://... or s3a://...
+
+    Returns:
+        Columns user, item (whole numbers or text), value (double) and, where they are asked for, moment (seconds since
+        1970, long or double), weight (double), event (text), and those of `ARRIVAL`; and what to call the log.
+
+    Raises:
+        DataError: the files or their rows cannot be used; the message says where.
+        ConfigError: settings that contradict each other.
+    """
+    roles = ("user", "item", "value", "time", "weight", "event")
+    wanted = {role: source.get(role) for role in roles}
+    columns = {role: column for role, column in wanted.items() if column is not None}
+    frame, kind, name = _opened(spark, source)
+    found = {role: resolve(column, _data_columns(frame), name) for role, column in columns.items()}
+    text = kind != "parquet"
+    files = spark.createDataFrame(_numbered(frame), "file string, file_number int")
+    frame = frame.select(
+        *(F.col(f"`{column}`").alias(role) for role, column in found.items()),
+        F.regexp_replace("_metadata.file_path", "^file:/+", "/").alias("file"),
+        F.col("_metadata.file_block_start").alias("file_part"),
+        F.monotonically_increasing_id().alias("file_row"),
+    ).join(F.broadcast(files), "file", "left")
+    frame = frame.persist()
+    try:
+        frame = _checked(frame, found, text, source)
+    except PySparkException as error:
+        raise DataError(f"{name} cannot be read: {_reason(error)}") from error
+    return frame, name
+
+
+def _opened(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, str, str]:
+    """The files as they are, their kind, and what to call them."""
+    path = str(source["path"])
+    if urlparse(path).scheme in ("", "file"):
+        local = find_files(path.removeprefix("file://"), "data.source.path")
+        places = [file.absolute().as_uri() for file in local]
+        name = local[0].name if len(local) == 1 else f"{len(local)} files of {path}"
+    else:
+        places, name = [path], path
+    ending = Path(places[0].removesuffix(".gz")).suffix
+    kinds = {".parquet": "parquet", ".pq": "parquet", ".json": "json", ".jsonl": "json"}
+    kind = kinds.get(ending, "csv")
+    try:
+        if kind == "parquet":
+            return spark.read.parquet(*places), kind, name
+        if kind == "json":
+            return spark.read.option("primitivesAsString", True).option("mode", "FAILFAST").json(places), kind, name
+        separator = source.get("separator") or _sniffed(spark, places[0], name)
+        options = {
+            "sep": separator,
+            "header": bool(source.get("header", True)),
+            "encoding": source.get("encoding", "utf-8"),
+            "quote": '"' if len(separator) == 1 else "",
+            "escape": '"' if len(separator) == 1 else "",
+            "mode": "FAILFAST",
+        }
+        return spark.read.options(**options).csv(places), kind, name
+    except AnalysisException as error:
+        raise DataError(f"{name} cannot be read: {_reason(error)}") from error
+
+
+def _sniffed(spark: SparkSession, place: str, name: str) -> str:
+    first = spark.read.text(place).first()
+    line = "" if first is None else str(first[0])
+    for separator in SEPARATORS:
+        if separator in line:
+            return separator
+    raise DataError(f"{name}, line 1: no separator found in {line[:80]!r}. Set separator, for example separator=';'.")
+
+
+def _data_columns(frame: DataFrame) -> list[str]:
+    return [name for name in frame.columns if name != "_metadata"]
+
+
+def _numbered(frame: DataFrame) -> pd.DataFrame:
+    """The files in the order of their names; local ones without a scheme, which Spark writes in several ways."""
+    files = sorted((re.sub("^file:/+", "/", uri) for uri in frame.inputFiles()), key=_path)
+    return pd.DataFrame({"file": files, "file_number": range(len(files))})
+
+
+def _path(uri: str) -> Path:
+    return Path(unquote(urlparse(uri).path))
+
+
+def _checked(frame: DataFrame, found: Mapping[str, str], text: bool, source: Mapping[str, Any]) -> DataFrame:
+    """The columns in their types; raises DataError for the first row that does not fit them."""
+    types = dict(frame.dtypes)
+    made: dict[str, Column] = {}
+    for role in ("user", "item", "event"):
+        if role in found:
+            made[role] = _id(frame, role, types[role], text)
+    made["value"] = _number(frame, "value", types) if "value" in found else F.lit(1.0)
+    if "weight" in found:
+        made["weight"] = _number(frame, "weight", types)
+    if "time" in found:
+        made["moment"] = _moment(frame, types["time"], str(source.get("time_unit", "s")))
+    raw = {"moment": "time"}
+    result = frame.select(
+        *(column.alias(role) for role, column in made.items()),
+        *(F.col(raw.get(role, role)).alias(f"raw_{role}") for role in made if raw.get(role, role) in found),
+        "file",
+        *ARRIVAL,
+    )
+    wrong = {role: F.col(role).isNull() for role in (*made, "file_number")}
+    for role in ("user", "item", "event"):
+        if role in made and dict(result.dtypes)[role] == "string":
+            wrong[role] = wrong[role] | (F.col(role) == "")
+    for role, bounds in (("value", source.get("scale")), ("weight", (0, float("inf")))):
+        if role in made:
+            wrong[role] = wrong[role] | F.isnan(role) | (F.abs(F.col(role).cast("float")) == float("inf"))
+            if bounds is not None:
+                low, high = bounds_of(bounds)
+                wrong[role] = wrong[role] | (F.col(role) < low) | (F.col(role) > high)
+    if "moment" in made:
+        wrong["moment"] = wrong["moment"] | F.isnan("moment") | (F.abs("moment") > LATEST_SECOND)
+    counts = result.agg(
+        F.count("*").alias("rows"), *(F.count_if(condition).alias(role) for role, condition in wrong.items())
+    ).first()
+    assert counts is not None
+    if not counts["rows"]:
+        raise DataError("data.source.path holds no row of data.")
+    for role, condition in wrong.items():
+        if counts[role]:
+            _refuse(result.filter(condition), role, counts[role])
+    return result.select(*made, *ARRIVAL)
+
+
+def _refuse(rows: DataFrame, role: str, number: int) -> None:
+    """Raises a DataError for a role of the first of these rows."""
+    first = rows.orderBy(*ARRIVAL).first()
+    assert first is not None
+    name = "time" if role == "moment" else role
+    received = first.asDict().get(f"raw_{name}")
+    file = _path(first["file"])
+    told = "is empty" if received is None or str(received).strip() == "" else f"{received!r} cannot be used"
+    row = ", ".join(f"{key.removeprefix('raw_')}={value}" for key, value in first.asDict().items() if key[:4] == "raw_")
+    raise DataError(f"{file}: the {LABELS.get(name, name)} {told} in {number:,} rows, the first of them: {row}.")
+
+
+def _id(frame: DataFrame, role: str, kind: str, text: bool) -> Column:
+    """An id as `nnrec.data.readers.dense` has it: a whole number, or text without blanks around it."""
+    column = F.col(role)
+    if kind in ("tinyint", "smallint", "int", "bigint"):
+        return column.cast("bigint")
+    if kind in ("float", "double"):
+        if not _all(frame, column % 1 == 0, column.isNotNull()):
+            raise DataError(f"The {LABELS.get(role, role)}s are fractions: give whole numbers or text.")
+        return column.cast("bigint")
+    stripped = F.regexp_replace(column.cast("string"), r"(?U)^\s+|\s+$", "")
+    if text and _all(frame, F.coalesce(stripped, F.lit("")).rlike(_WHOLE)):
+        return stripped.cast("bigint")
+    return stripped
+
+
+def _number(frame: DataFrame, role: str, types: Mapping[str, str]) -> Column:
+    return F.col(role).cast("string").try_cast("double") if types[role] == "string" else F.col(role).cast("double")
+
+
+def _moment(frame: DataFrame, kind: str, unit: str) -> Column:
+    """Seconds since 1970, as `nnrec.data.readers.as_seconds` has them."""
+    if unit not in TIME_UNITS:
+        raise ConfigError(f"time_unit must be one of {', '.join(TIME_UNITS)}. Received: {unit}")
+    column = F.col("time")
+    if kind in ("timestamp", "timestamp_ntz", "date"):
+        return _seconds_of(frame, column.cast("timestamp"))
+    if kind == "string":
+        if not _all(frame, column.rlike(_NUMBER), column.isNotNull()):
+            return _seconds_of(frame, F.try_to_timestamp(F.trim(column)))
+        whole = _all(frame, F.trim(column).rlike(r"^[+-]?\d+$"), column.isNotNull())
+        column = F.trim(column).cast("bigint" if whole else "double")
+    if TIME_UNITS[unit] > 1:
+        return column.cast("double") / F.lit(float(TIME_UNITS[unit]))
+    return column.cast("bigint") if kind not in ("float", "double", "string") else column
+
+
+def _seconds_of(frame: DataFrame, stamp: Column) -> Column:
+    micros = F.unix_micros(stamp)
+    if _all(frame, micros % 1_000_000 == 0, stamp.isNotNull()):
+        return F.floor(micros / 1_000_000).cast("bigint")
+    return micros / F.lit(1e6)
+
+
+def _all(frame: DataFrame, condition: Column, among: Column | None = None) -> bool:
+    """Whether a condition holds for all rows, or for all among some."""
+    rows = frame if among is None else frame.filter(among)
+    return rows.filter(~F.coalesce(condition, F.lit(False))).isEmpty()
+
+
+def _reason(error: PySparkException) -> str:
+    """What Spark says, in a line."""
+    return " ".join(str(error).split("JVM stacktrace")[0].split())[:400]

@@ -1,0 +1,49 @@
+"""The Spark session that the command line works in."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def spark_session(name: str) -> SparkSession:
+    """The session of this process: that of `spark-submit`, or a new one on all cores of this machine.
+
+    Raises:
+        ConfigError: PySpark or Java is missing.
+    """
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise ConfigError("Spark is not installed: pip install 'nnrec[spark]'.") from error
+    settings = {
+        # Dates are UTC, here as in the single-machine code.
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # Lines with too few or too many fields are errors, also where not all columns are read.
+        "spark.sql.csv.parser.columnPruning.enabled": "false",
+    }
+    # Workers on this machine are to find the same Python and the same nnrec; those of a cluster have their own.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    here = str(Path(__file__).resolve().parents[2])
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    builder = SparkSession.builder.appName(name)
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    try:
+        session = builder.config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower()).getOrCreate()
+    except Exception as error:
+        if "JAVA" not in str(error).upper():
+            raise
+        raise ConfigError("Spark needs Java 17 or later: install it, or set JAVA_HOME.") from error
+    session.sparkContext.setLogLevel("ERROR")
+    return session
