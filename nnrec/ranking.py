@@ -21,9 +21,13 @@ BLOCK_ENTRIES = 2**24
 
 def user_blocks(histories: Rows | StoredRows, num_items: int, which: np.ndarray | None = None) -> Iterator[Batch]:
     """Batches of users, so few at a time that their scores for all items stay small."""
-    people = len(histories) if which is None else len(which)
-    size = int(np.clip(BLOCK_ENTRIES // max(num_items, 1), 1, min(1024, bucket(people))))
+    size = block_size(len(histories) if which is None else len(which), num_items)
     return RowBatches(histories, size, which=which).epoch()
+
+
+def block_size(people: int, num_items: int) -> int:
+    """How many of so many people are scored at a time."""
+    return int(np.clip(BLOCK_ENTRIES // max(num_items, 1), 1, min(1024, bucket(people))))
 
 
 def top_items(

@@ -1,0 +1,117 @@
+"""Top-N lists for everybody in a run, as `predict.py` writes them, on any number of machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from nnrec.api import Run, load
+from nnrec.console import console
+from nnrec.data.shards import check_free
+from nnrec.errors import ConfigError
+from nnrec.people import TableFormat, read_ids
+from nnrec.ranking import block_size
+from nnrec.recommend import TopN, audience, barred_items, lists
+from nnrec.spark.session import spark_session
+
+# Settings of conf/predict.yaml that are for one machine, or few people.
+OTHERS = ("user", "histories", "requests", "context", "rows")
+WRITERS = {"parquet": "parquet", "csv": "csv", "jsonl": "json"}
+# Blocks of people that a worker ranks at a time: few, so that the work spreads, and enough to be worth the loading.
+BLOCKS = 16
+
+
+def execute(config: Any) -> None:
+    """Writes the lists that a prediction configuration asks for, into a folder.
+
+    Args:
+        config: the configuration, composed from conf/predict.yaml.
+
+    Raises:
+        NnrecError: whatever stands in the way, in words for the user.
+    """
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_missing(config, "run"):
+        raise ConfigError("Which run? Give the folder of a finished training: run=runs/<model>/<data>/<time>.")
+    for name in OTHERS:
+        if config[name] is not None:
+            raise ConfigError(f"Spark recommends to everybody in a run: {name}= is for predict.py.")
+    if config.output is None:
+        raise ConfigError("Where to? Give a folder: output=recommendations.")
+    kind = config.format or "parquet"
+    if kind not in WRITERS:
+        raise ConfigError(f"With Spark format must be one of {', '.join(WRITERS)}. Received: {kind}")
+    output = str(config.output)
+    if "://" not in output:
+        output = str(Path(output).expanduser().absolute())
+        check_free(Path(output))
+    run, table = load(config.run), TableFormat(**config.table)
+    barred = barred_items(run, config.stoplist, config.candidates, table, config.stopwords)
+    users = None if config.users is None else read_ids(config.users, "users", table)
+    spark = spark_session(f"nnrec recommend {run.folder.path}")
+    found = top_n(spark, run, config.top_n, config.exclude_seen, barred, users)
+    found.write.option("header", True).format(WRITERS[kind]).save(output)
+    console.print(f"Wrote the lists of the run's {lists(run, config.top_n, config.exclude_seen, barred).people} to {output}")
+
+
+def top_n(
+    spark: SparkSession,
+    run: Run,
+    n: int = 10,
+    exclude_seen: Any = "auto",
+    barred: np.ndarray | None = None,
+    users: list[Any] | None = None,
+) -> DataFrame:
+    """The lists of everybody in a run, as a data frame with the columns of `nnrec.recommend.TopN`.
+
+    Args:
+        run: its folder must be one that all workers see; each of them loads it once.
+        n, exclude_seen, barred: as of `nnrec.recommend.lists`.
+        users: raw ids; None = everybody.
+
+    Raises:
+        ConfigError, DataError, RunError: as `predict.py` does.
+    """
+    people: Any = audience(run, None, TableFormat())
+    people = people if users is None else people.select(users)
+    top = lists(run, n, exclude_seen, barred)
+    schema = from_arrow_schema(top.schema(people))
+    # Whole blocks, so that a worker multiplies the same matrices as one machine would.
+    step = BLOCKS * block_size(len(people), len(run.items))
+    starts = np.arange(0, len(people), step)
+    frame = spark.createDataFrame(pd.DataFrame({"start": starts}), "start bigint").repartition(len(starts), "start")
+    folder = str(run.folder.path.absolute())
+    held = spark.sparkContext.broadcast((people.which, barred))
+    return frame.mapInPandas(_ranker(folder, held, step, n, exclude_seen), schema)
+
+
+def _ranker(
+    folder: str, held: Any, step: int, n: int, exclude_seen: Any
+) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
+    def work(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        which, barred = held.value
+        run = _loaded(folder)
+        people: Any = audience(run, None, TableFormat())
+        top: TopN = lists(run, n, exclude_seen, barred)
+        for frame in frames:
+            for start in frame["start"].tolist():
+                some = replace(people, which=which[start : start + step])
+                for block in top.blocks(some):
+                    yield block.table.to_pandas()
+
+    return work
+
+
+@cache
+def _loaded(folder: str) -> Run:
+    """The run, once in each worker."""
+    return load(folder)
