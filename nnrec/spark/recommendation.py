@@ -60,7 +60,7 @@ def execute(config: Any) -> None:
     spark = spark_session(f"nnrec recommend {run.folder.path}")
     found = top_n(spark, run, config.top_n, config.exclude_seen, barred, users)
     found.write.option("header", True).format(WRITERS[kind]).save(output)
-    console.print(f"Wrote the lists of the run's {lists(run, config.top_n, config.exclude_seen, barred).people} to {output}")
+    console.print(f"Wrote the lists of everybody in {run.folder.path} to {output}", soft_wrap=True)
 
 
 def top_n(

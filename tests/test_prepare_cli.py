@@ -1,0 +1,73 @@
+"""prepare.py and train.py on what it wrote, end to end, in this process."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+
+import pytest
+from conftest import ROOT, TINY_DATA
+
+import nnrec
+from nnrec.errors import ConfigError
+
+
+def prepare(*arguments: object) -> None:
+    sys.argv = ["prepare.py", *map(str, arguments)]
+    runpy.run_path(str(ROOT / "prepare.py"), run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared") / "shards"
+    arguments = sys.argv
+    try:
+        prepare(*TINY_DATA, "split=hashed", "split.test=0.2", "seed=5", f"output={folder}")
+    finally:
+        sys.argv = arguments
+    return folder
+
+
+@pytest.mark.parametrize("model", ["mult_dae", "popularity"])
+def test_training_from_shards_in_files_is_training_from_the_log(shards, tmp_path, model):
+    common = (f"model={model}", "evaluation=top_n", "seed=5", "trainer.epochs=2")
+    plain = nnrec.train(*common, *TINY_DATA, "split=hashed", "split.test=0.2", f"run_dir={tmp_path / 'plain'}")
+    prepared = (
+        "data=shards",
+        "split=prepared",
+        f"data.source.path={shards}",
+        f"data.source.cache={tmp_path / 'cache'}",
+    )
+    found = nnrec.train(*common, *prepared, f"run_dir={tmp_path / 'found'}")
+    assert (tmp_path / "cache").is_dir()
+    for part in ("validation", "test"):
+        assert found.metrics[part] == plain.metrics[part]
+    assert found.metrics["data"]["split"] == plain.metrics["data"]["split"]
+    assert found.recommend().equals(plain.recommend())
+
+
+def test_what_prepare_says(tmp_path, capsys):
+    prepare(*TINY_DATA, "split=user_time", f"output={tmp_path / 'out'}")
+    said = capsys.readouterr().out
+    assert "60 users" in said and "The last 10% of each user's ratings for test" in said
+    assert f"data=shards split=prepared data.source.path={tmp_path / 'out'}" in said
+    about = json.loads((tmp_path / "out" / "about.json").read_text())
+    assert sum(sum(shards.values()) for shards in about["rows"].values()) == 800
+    for arguments, message in [
+        ((*TINY_DATA, f"output={tmp_path / 'out'}"), "already holds something. Choose another folder"),
+        ((*TINY_DATA,), "Where to?"),
+        ((*TINY_DATA, "data.half_life_days=3", "output=x"), "Shards know no age weighting"),
+        (("data=simulated_clicks", "output=x"), "Shards hold ratings, and data=simulated_clicks are sessions"),
+        (("data=simulated_impressions", "output=x"), "Impressions need none"),
+    ]:
+        with pytest.raises(SystemExit, match=message):
+            prepare(*arguments)
+
+
+@pytest.mark.parametrize("settings", [("split=random",), ("evaluation=course", "split=course")])
+def test_shards_keep_their_split(shards, tmp_path, settings):
+    with pytest.raises(ConfigError, match="data=shards come split: choose split=prepared"):
+        nnrec.train(
+            "model=popularity", "data=shards", f"data.source.path={shards}", *settings, f"run_dir={tmp_path}/run"
+        )
