@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nnrec.data import Data
+    from nnrec.data.ratings import Rows
     from nnrec.data.stoplist import Words
     from nnrec.live import LiveSession
     from nnrec.models.scorer import Scorer
     from nnrec.people import Ids
-    from nnrec.runs import StoredRows
 
 
 def train(*overrides: str, data: pd.DataFrame | Data | None = None) -> Run:
@@ -136,7 +136,7 @@ class Run:
         return Sides.read(self.folder)
 
     @cached_property
-    def histories(self) -> StoredRows:
+    def histories(self) -> Rows:
         """What each user had rated when the model was trained, read as it is asked for."""
         return self.folder.read_histories(len(self.items))
 

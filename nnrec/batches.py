@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,6 @@ from nnrec.coupling import in_parts
 from nnrec.data.ratings import Rows
 from nnrec.randomness import row_keys
 from nnrec.shuffling import num_pools, one_ahead, shuffled
-
-if TYPE_CHECKING:
-    from nnrec.runs import StoredRows
 
 Batch = dict[str, np.ndarray]
 
@@ -123,7 +120,7 @@ class RowBatches:
 
     def __init__(
         self,
-        rows: Rows | StoredRows,
+        rows: Rows,
         batch_size: int,
         *,
         which: np.ndarray | None = None,

@@ -22,7 +22,7 @@ from nnrec.recommend import Block, TopN
 if TYPE_CHECKING:
     from nnrec.api import Run
     from nnrec.data.impressions import Schema
-    from nnrec.runs import StoredRows
+    from nnrec.data.ratings import Rows
 
 # Rows of a file that are scored together.
 ROWS_AT_A_TIME = 2**14
@@ -51,7 +51,7 @@ class Requests:
     index: np.ndarray
     given: pd.DataFrame
     which: np.ndarray
-    histories: StoredRows | None
+    histories: Rows | None
     trained = True
 
     def __len__(self) -> int:

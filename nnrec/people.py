@@ -21,7 +21,6 @@ from nnrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from nnrec.api import Run
-    from nnrec.runs import StoredRows
 
 # Ids as a list, or a file of them.
 Ids = Iterable[Any] | str | Path
@@ -60,7 +59,7 @@ class People:
     """
 
     users: Vocabulary
-    histories: Rows | StoredRows
+    histories: Rows
     which: np.ndarray
     trained: bool
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,11 @@ from nnrec.batches import Batch, RowBatches, bucket
 from nnrec.data.ratings import Rows
 from nnrec.errors import TrainingError
 
-if TYPE_CHECKING:
-    from nnrec.runs import StoredRows
-
 # Scores held at a time: with this many floats a block takes 64 MiB.
 BLOCK_ENTRIES = 2**24
 
 
-def user_blocks(histories: Rows | StoredRows, num_items: int, which: np.ndarray | None = None) -> Iterator[Batch]:
+def user_blocks(histories: Rows, num_items: int, which: np.ndarray | None = None) -> Iterator[Batch]:
     """Batches of users, so few at a time that their scores for all items stay small."""
     size = block_size(len(histories) if which is None else len(which), num_items)
     return RowBatches(histories, size, which=which).epoch()

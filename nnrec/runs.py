@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
@@ -17,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from nnrec.data.ratings import Rows
+from nnrec.data.stored import StoredArray
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import RunError
+from nnrec.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from nnrec.data import Data
@@ -55,44 +55,6 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-class StoredRows:
-    """`Rows` that stay on disk: only what is taken is read, and only that is held in memory.
-
-    Args:
-        folder: holds offsets.npy, ids.npy and values.npy.
-        num_columns: width of the matrix.
-
-    Raises:
-        RunError: a file is missing or damaged.
-    """
-
-    def __init__(self, folder: Path, num_columns: int) -> None:
-        self.folder, self.num_columns = folder, num_columns
-        self.offsets = np.array(self._map("offsets"))
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """(num_rows,) int64, entries per row."""
-        return np.diff(self.offsets)
-
-    def take(self, rows: np.ndarray) -> Rows:
-        """The given rows in the given order."""
-        # Mapped anew each time: pages of an old map would stay and add up.
-        ids, values = (self._map(name).view(np.ndarray) for name in ("ids", "values"))
-        part = Rows(self.offsets, ids, values, None, self.num_columns).take(rows)
-        return replace(part, values=part.values.astype(np.float32) / 2) if values.dtype == np.int8 else part
-
-    def _map(self, name: str) -> np.ndarray:
-        path = self.folder / f"{name}.npy"
-        try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError, BadZipFile) as error:
-            raise RunError(f"{path} is missing or damaged: {error}") from error
-
-
 def _in_halves(values: np.ndarray) -> bool:
     """Whether all are whole or half numbers of at most 63.5, which take a byte each."""
     doubled = values * 2
@@ -103,6 +65,24 @@ def _write_header(file: IO[bytes], dtype: Any, length: int) -> None:
     """The header of a flat array in NumPy's file format."""
     descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (length,)})
+
+
+def _stored(path: Path) -> Any:
+    """A flat array in NumPy's file format, to be read from; float32 where whole numbers of a byte each are halves.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            if dtype.hasobject:
+                raise ValueError("it holds objects")
+            halves: dict[str, Any] = {"in_file": np.int8, "unit": 0.5} if dtype == np.int8 else {}
+            return StoredArray(path, np.float32 if halves else dtype, shape, file.tell(), **halves)
+    except (ValueError, OSError, DataError) as error:
+        raise RunError(f"{path} is missing or damaged: {error}") from error
 
 
 class RunFolder:
@@ -266,8 +246,8 @@ class RunFolder:
                 doubled = (part.values * 2).astype(np.int8) if compact else part.values
                 values_file.write(np.ascontiguousarray(doubled).data)
 
-    def read_histories(self, num_items: int) -> StoredRows:
-        """What `write_histories` wrote.
+    def read_histories(self, num_items: int) -> Rows:
+        """What `write_histories` wrote; it stays on disk, and what is taken is read.
 
         Raises:
             RunError: the run was made with `keep_histories=false`, or the files are damaged.
@@ -277,7 +257,8 @@ class RunFolder:
                 f"{self.path} keeps no histories (keep_histories=false): give those of the people you want "
                 "recommendations for with histories=<file>."
             )
-        return StoredRows(self["histories"], num_items)
+        offsets, ids, values = (_stored(self["histories"] / f"{name}.npy") for name in ("offsets", "ids", "values"))
+        return Rows(np.asarray(offsets), ids, values, None, num_items)
 
     def _existing(self, name: str) -> Path:
         if not self[name].is_file():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from nnrec.data.stored import Array, StoredArray
+from nnrec.data.stored import StoredArray
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
 
@@ -28,7 +28,8 @@ MOST_LEVELS = 2**16
 class Rows:
     """A sparse matrix in CSR form: one row per user (or per item), explicit zeros kept.
 
-    The entries may lie in files (`StoredArray`); the offsets are always in memory.
+    The entries may lie in files: their arrays are then `StoredArray`s, which take as NumPy's do and no more, and
+    `parts` goes through all of them. The offsets are always in memory.
 
     Attributes:
         offsets: (num_rows + 1,) int64, where each row starts in the arrays below.
@@ -39,9 +40,9 @@ class Rows:
     """
 
     offsets: np.ndarray
-    ids: Array
-    values: Array
-    weights: Array | None
+    ids: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray | None
     num_columns: int
 
     def __len__(self) -> int:
@@ -101,7 +102,8 @@ class Ratings:
     """Rated (user, item) pairs, ordered by user, then time (or order of arrival).
 
     Build one with `Ratings.build`, which sorts; the constructor trusts its arguments. The arrays with an entry per
-    rating may lie in files (`nnrec.data.shards`); what is made of such ratings lies in files too.
+    rating may lie in files (`nnrec.data.shards`): they are then `StoredArray`s, which take as NumPy's do and no more,
+    and `stretches` goes through all of them. What is made of such ratings lies in files too.
 
     Attributes:
         users, items: vocabularies of all users and items, those without a rating included.
@@ -124,13 +126,13 @@ class Ratings:
 
     users: Vocabulary
     items: Vocabulary
-    user: Array
-    item: Array
-    value: Array
-    time: Array | None = None
+    user: np.ndarray
+    item: np.ndarray
+    value: np.ndarray
+    time: np.ndarray | None = None
     time_kind: Literal["timestamp", "order"] | None = None
-    weight: Array | None = None
-    event: Array | None = None
+    weight: np.ndarray | None = None
+    event: np.ndarray | None = None
     event_names: tuple[str, ...] = ()
     expected: np.ndarray | None = None
     item_table: pd.DataFrame | None = None

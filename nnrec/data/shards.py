@@ -210,14 +210,14 @@ def read_shards(path: str | Path, cache: Cache = "auto") -> Ratings:
         if len(vocabulary) != about["users" if name == "users" else "items"]:
             raise DataError(f"{folder / name}.parquet holds {len(vocabulary):,} ids, about.json says {about[name]:,}.")
     tables = {f"{role}_table": folder / f"{role}_table.parquet" for role in ("user", "item")}
-    nothing = {name: np.zeros(0, DTYPES[name]) for name in about["columns"]}
+    nothing: dict[str, Any] = {name: np.zeros(0, DTYPES[name]) for name in about["columns"]}
+    nothing |= {name: pd.read_parquet(file) if file.is_file() else None for name, file in tables.items()}
     empty = Ratings(
         users=users,
         items=items,
         time_kind=about["time_kind"],
         event_names=tuple(about["event_names"]),
         **nothing,
-        **{name: pd.read_parquet(file) if file.is_file() else None for name, file in tables.items()},
     )
 
     def part(name: str) -> Ratings:
@@ -292,7 +292,8 @@ def _train(folder: Path, about: Mapping[str, Any], empty: Ratings, cache: Cache)
 def _in_memory(folder: Path, part: str, about: Mapping[str, Any], empty: Ratings) -> Ratings:
     shards = about["rows"].get(part, {})
     chunks = [{name: getattr(empty, name) for name in empty.names}, *_chunks(folder, part, about, shards)]
-    return replace(empty, **{name: np.concatenate([chunk[name] for chunk in chunks]) for name in empty.names})
+    arrays: dict[str, Any] = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in empty.names}
+    return replace(empty, **arrays)
 
 
 def _chunks(

@@ -182,6 +182,7 @@ class TimeSplit:
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
         self.check(ratings.time_kind)
+        assert ratings.time is not None
         time = np.sort(ratings.time)
         test = int(time[first_of_last(self.test, len(time))])
         rest = time[: np.searchsorted(time, test)]

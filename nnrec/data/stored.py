@@ -29,14 +29,26 @@ class StoredArray:
         path: the file.
         dtype: of the numbers.
         shape: rows first.
+        start: bytes of the file before the first number.
+        in_file: dtype of the numbers as they stand in the file, if it is another.
+        unit: what these are multiplied by.
 
     Raises:
         DataError: the file is missing, or not as long as the shape says.
     """
 
-    def __init__(self, path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dtype: Any,
+        shape: tuple[int, ...],
+        start: int = 0,
+        in_file: Any = None,
+        unit: float = 1,
+    ) -> None:
         self.path, self.dtype, self.shape = path, np.dtype(dtype), tuple(shape)
-        size = self.dtype.itemsize * int(np.prod(self.shape))
+        self._start, self._in_file, self._unit = start, np.dtype(in_file or dtype), unit
+        size = start + self._in_file.itemsize * int(np.prod(self.shape))
         if not path.is_file() or path.stat().st_size != size:
             raise DataError(f"{path} is missing or damaged: remove its folder, and it will be made again.")
 
@@ -72,8 +84,9 @@ class StoredArray:
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         width = int(np.prod(self.shape[1:]))
-        offset, count = start * width * self.dtype.itemsize, (stop - start) * width
-        return np.fromfile(self.path, self.dtype, count, offset=offset).reshape(stop - start, *self.shape[1:])
+        offset, count = self._start + start * width * self._in_file.itemsize, (stop - start) * width
+        found = np.fromfile(self.path, self._in_file, count, offset=offset).reshape(stop - start, *self.shape[1:])
+        return found if self._unit == 1 else found.astype(self.dtype) * self.dtype.type(self._unit)
 
 
 Array: TypeAlias = np.ndarray | StoredArray

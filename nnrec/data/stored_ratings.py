@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def opened(folder: Path, like: Ratings) -> Ratings:
         DataError: a file is missing or damaged.
     """
     length = len(stored_array(folder, "item", DTYPES["item"]))
-    return replace(like, **{name: StoredArray(folder / f"{name}.bin", DTYPES[name], (length,)) for name in like.names})
+    arrays: dict[str, Any] = {name: StoredArray(folder / f"{name}.bin", DTYPES[name], (length,)) for name in like.names}
+    return replace(like, **arrays)
 
 
 def folder_of(ratings: Ratings) -> Path:
@@ -42,7 +44,8 @@ def folder_of(ratings: Ratings) -> Path:
 
 def loaded(ratings: Ratings) -> Ratings:
     """The same ratings in memory."""
-    return replace(ratings, **{name: np.asarray(getattr(ratings, name)) for name in ratings.names})
+    arrays: dict[str, Any] = {name: np.asarray(getattr(ratings, name)) for name in ratings.names}
+    return replace(ratings, **arrays)
 
 
 def sample(ratings: Ratings, most: int) -> Ratings:
@@ -119,7 +122,9 @@ def by_item(ratings: Ratings, offsets: np.ndarray) -> Rows:
                 start = stop
 
     folder = made_once(folder_of(ratings) / "by_item", make)
-    arrays = {name: StoredArray(folder / f"{name}.bin", DTYPES[name], (len(ratings),)) for name in ("user", *names)}
+    arrays: dict[str, Any] = {
+        name: StoredArray(folder / f"{name}.bin", DTYPES[name], (len(ratings),)) for name in ("user", *names)
+    }
     return Rows(offsets, arrays["user"], arrays["value"], arrays.get("weight"), ratings.num_users)
 
 

@@ -177,10 +177,10 @@ def states(value: Any, levels: Any) -> Any:
 
 def log_shares(rows: Rows, levels: np.ndarray) -> np.ndarray:
     """(num_columns, K) float32: log of how often each column takes each value, shrunk to the overall shares."""
-    counts = np.zeros(rows.num_columns * len(levels), np.int64)
+    flat = np.zeros(rows.num_columns * len(levels), np.int64)
     for part in rows.parts():
         places = part.ids.astype(np.int64) * len(levels) + np.asarray(states(part.values, levels))
-        counts += np.bincount(places, minlength=len(counts))
-    counts = counts.reshape(rows.num_columns, len(levels))
+        flat += np.bincount(places, minlength=len(flat))
+    counts = flat.reshape(rows.num_columns, len(levels))
     overall = (counts.sum(axis=0) + 1.0) / (counts.sum() + len(levels))
     return np.log((counts + PRIOR * overall) / (counts.sum(axis=1, keepdims=True) + PRIOR)).astype(np.float32)

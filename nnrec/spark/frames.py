@@ -36,7 +36,7 @@ def mapped(rows: DataFrame, role: str, array: np.ndarray) -> Column:
     def take(index: pd.Series) -> pd.Series:
         return pd.Series(held.value[index.to_numpy()])
 
-    return F.pandas_udf(take, TYPES[array.dtype.name])(F.col(role))  # type: ignore[call-overload]
+    return F.pandas_udf(take, TYPES[array.dtype.name])(F.col(role))
 
 
 def computed(function: Callable[..., np.ndarray], kind: str, *columns: str) -> Column:
@@ -46,5 +46,5 @@ def computed(function: Callable[..., np.ndarray], kind: str, *columns: str) -> C
         return pd.Series(function(*(column.to_numpy() for column in series)))
 
     work.__annotations__ = {"return": pd.Series} | {"series": pd.Series}
-    made: Any = F.pandas_udf(work, kind)  # type: ignore[call-overload]
+    made: Any = F.pandas_udf(work, kind)
     return made(*map(F.col, columns))

@@ -114,7 +114,7 @@ def encoded(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, 
     for role, read in (("item", read_item_table), ("user", read_user_table)):
         table = source.get(f"{role}_table")
         if table and table.get("path") is not None:
-            ratings = with_table(ratings, read(**table), role)  # type: ignore[arg-type, operator]
+            ratings = with_table(ratings, read(**table), role)  # type: ignore[arg-type]
     kept = [column for column in (*COLUMNS, "moment", *ARRIVAL) if column in log.columns]
     return log.select(*kept).persist(StorageLevel.MEMORY_AND_DISK), ratings
 
