@@ -124,7 +124,9 @@ def plan(config: Any, ratings: Any) -> Learning | Course:
             f"{type(evaluation).__name__} measures models of {evaluation.family}, and data={config.data.name} are "
             f"{ratings.family}. Choose evaluation={EVALUATIONS[ratings.family]}."
         )
-    if isinstance(evaluation, CourseEvaluation) and ratings.given is None:
+    if isinstance(evaluation, CourseEvaluation):
+        if ratings.given is not None:
+            raise ConfigError(f"evaluation=course splits by itself, and data={config.data.name} come split.")
         course = Course(config, trainer, evaluation, ratings)
         console.print(f"Split: {course.definition}", soft_wrap=True)
         return course

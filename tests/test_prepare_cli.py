@@ -65,9 +65,15 @@ def test_what_prepare_says(tmp_path, capsys):
             prepare(*arguments)
 
 
-@pytest.mark.parametrize("settings", [("split=random",), ("evaluation=course", "split=course")])
-def test_shards_keep_their_split(shards, tmp_path, settings):
-    with pytest.raises(ConfigError, match="data=shards come split: choose split=prepared"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("split=random",), "data=shards come split: choose split=prepared"),
+        (("evaluation=course",), "evaluation=course splits by itself, and data=shards come split"),
+    ],
+)
+def test_shards_keep_their_split(shards, tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
         nnrec.train(
             "model=popularity", "data=shards", f"data.source.path={shards}", *settings, f"run_dir={tmp_path}/run"
         )

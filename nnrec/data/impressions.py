@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -263,6 +263,6 @@ def _count(codes, counts):
             counts[code] += 1
 
 
-def slices(length: int, step: int) -> list[np.ndarray]:
+def slices(length: int, step: int) -> Iterator[np.ndarray]:
     """0 ... length - 1 in runs of at most `step`."""
-    return [np.arange(start, min(start + step, length)) for start in range(0, length, step)]
+    return (np.arange(start, min(start + step, length)) for start in range(0, length, step))

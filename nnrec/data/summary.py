@@ -295,8 +295,9 @@ def _time(data: Ratings | Sessions | Impressions) -> dict[str, Any] | None:
         return None
     if data.time_kind == "order":
         return {"kind": "order"}
-    parts = [data.time.take(rows) for rows in slices(len(data.time), CHUNK_ROWS)]
-    first, last = int(min(part.min() for part in parts)), int(max(part.max() for part in parts))
+    parts = (data.time.take(rows) for rows in slices(len(data.time), CHUNK_ROWS))
+    edges = [(part.min(), part.max()) for part in parts]
+    first, last = int(min(low for low, _ in edges)), int(max(high for _, high in edges))
     return {"kind": "timestamp", "first": _date(first), "last": _date(last), "days": round((last - first) / 86_400, 1)}
 
 

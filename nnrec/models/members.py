@@ -92,7 +92,7 @@ def check_learnt_from(folder: RunFolder, split: Split) -> bool:
             f"  there: {definition}\n  here:  {split.definition}\nBlend runs of the same split and seed."
         )
     train = (split.merged() if refitted else split).train
-    if not np.array_equal(counts, np.bincount(train.item, minlength=train.num_items)):
+    if not np.array_equal(counts, train.support):
         raise ConfigError(
             f"The run {folder.path} learnt from other ratings than the split's training part. Train it anew on these "
             "data."

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -54,7 +55,7 @@ def read_log(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame,
     frame = frame.persist()
     try:
         frame = _checked(frame, found, text, source)
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise DataError(f"{name} cannot be read: {_reason(error)}") from error
     return frame, name
 
@@ -125,10 +126,9 @@ def _checked(frame: DataFrame, found: Mapping[str, str], text: bool, source: Map
         made["weight"] = _number(frame, "weight", types)
     if "time" in found:
         made["moment"] = _moment(frame, types["time"], str(source.get("time_unit", "s")))
-    raw = {"moment": "time"}
     result = frame.select(
         *(column.alias(role) for role, column in made.items()),
-        *(F.col(raw.get(role, role)).alias(f"raw_{role}") for role in made if raw.get(role, role) in found),
+        *(F.col(name).alias(f"raw_{name}") for name in found),
         "file",
         *ARRIVAL,
     )
@@ -195,10 +195,10 @@ def _moment(frame: DataFrame, kind: str, unit: str) -> Column:
     if kind in ("timestamp", "timestamp_ntz", "date"):
         return _seconds_of(frame, column.cast("timestamp"))
     if kind == "string":
-        if not _all(frame, column.rlike(_NUMBER), column.isNotNull()):
+        if _all(frame, ~column.rlike(_NUMBER), column.isNotNull()):
             return _seconds_of(frame, F.try_to_timestamp(F.trim(column)))
         whole = _all(frame, F.trim(column).rlike(r"^[+-]?\d+$"), column.isNotNull())
-        column = F.trim(column).cast("bigint" if whole else "double")
+        column = F.trim(column).try_cast("bigint" if whole else "double")
     if TIME_UNITS[unit] > 1:
         return column.cast("double") / F.lit(float(TIME_UNITS[unit]))
     return column.cast("bigint") if kind not in ("float", "double", "string") else column
@@ -217,6 +217,11 @@ def _all(frame: DataFrame, condition: Column, among: Column | None = None) -> bo
     return rows.filter(~F.coalesce(condition, F.lit(False))).isEmpty()
 
 
-def _reason(error: PySparkException) -> str:
+def _reason(error: PySparkException | Py4JJavaError) -> str:
     """What Spark says, in a line."""
-    return " ".join(str(error).split("JVM stacktrace")[0].split())[:400]
+    if not isinstance(error, Py4JJavaError):
+        return " ".join(str(error).split("JVM stacktrace")[0].split())[:400]
+    cause = error.java_exception
+    while cause.getCause() is not None:
+        cause = cause.getCause()
+    return " ".join(str(cause.getMessage()).split())[:400]

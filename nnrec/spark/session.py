@@ -45,5 +45,5 @@ def spark_session(name: str) -> SparkSession:
         if "JAVA" not in str(error).upper():
             raise
         raise ConfigError("Spark needs Java 17 or later: install it, or set JAVA_HOME.") from error
-    session.sparkContext.setLogLevel("ERROR")
+    session.sparkContext.setLogLevel("FATAL")  # errors are told in words
     return session
