@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -276,6 +276,18 @@ def _too_good(hit: np.ndarray, num_relevant: np.ndarray, num_candidates: np.ndar
     return bool(np.mean(first == num_relevant[some]) > 0.95)
 
 
+def _shown(held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Users and items of the histories; of ratings in files, only of those users who are measured."""
+    history = held_out.history
+    if not history.stored:
+        yield history.user, history.item
+        return
+    users, done = np.unique(held_out.target.user), 0
+    for rows in history.rows("user").parts(users):
+        yield np.repeat(users[done : done + len(rows)], rows.lengths), rows.ids
+        done += len(rows)
+
+
 def check_disjoint(held_out: HeldOut) -> None:
     """Makes sure that nothing is to be predicted that may be seen.
 
@@ -286,7 +298,7 @@ def check_disjoint(held_out: HeldOut) -> None:
     target = held_out.target.user.astype(np.int64) * num_items + held_out.target.item
     # Looking up the many in the few takes a tenth of the time of sorting both, and is done after every epoch.
     wanted = np.sort(target)
-    for user, item in held_out.history.stretches("user", "item"):
+    for user, item in _shown(held_out):
         history = user.astype(np.int64) * num_items + item
         found = wanted[np.searchsorted(wanted[:-1], history)] == history
         if not found.any():

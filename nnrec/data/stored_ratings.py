@@ -85,7 +85,7 @@ def joined(first: Ratings, *others: Ratings) -> Ratings:
         with ArrayFiles(place, {name: DTYPES[name] for name in first.names}) as files:
             for start, stop, entries in _user_ranges(first):
                 parts = [first.take(entries)]
-                parts += [part.take((part.user >= start) & (part.user < stop)) for part in others]
+                parts += [part.take(np.arange(*np.searchsorted(part.user, [start, stop]))) for part in others]
                 columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in first.names}
                 keys = (columns["user"],) if first.time is None else (columns["time"], columns["user"])
                 order = np.lexsort(keys)

@@ -17,7 +17,7 @@ from nnrec.data import ratings as ratings_module
 from nnrec.data import shards, stored_ratings
 from nnrec.data.ratings import Ratings
 from nnrec.data.shards import Prepared, read_shards, write_shard, write_shards
-from nnrec.data.splits import in_memory
+from nnrec.data.splits import HeldOut, in_memory
 from nnrec.data.stored_ratings import at_least, loaded, sample
 from nnrec.data.summary import summarise
 from nnrec.data.user_splits import HeldOutUsers, UserTimeSplit
@@ -139,6 +139,15 @@ def test_fingerprint_and_summary_do_not_depend_on_where_ratings_lie(folder, tmp_
     assert in_files.fingerprint() != replace(whole, given=None).fingerprint()
     assert summarise(replace(in_files, notes=())) == summarise(replace(whole, notes=()))
     assert in_files.notes[0] == "Read." and "more ratings are for validation" in in_files.notes[1]
+
+
+def test_what_is_shown_of_ratings_in_files_is_looked_at(folder, tmp_path):
+    split = Prepared()(stored(folder, tmp_path), 0)
+    shown = split.train.take(np.array([0, 300, 500]))
+    with pytest.raises(DataError, match=r"1 of 1 held-out ratings are in the histories"):
+        check_disjoint(HeldOut(split.train, shown.take(np.array([1]))))
+    with pytest.raises(DataError, match=r"3 of 3 held-out ratings are in the histories"):
+        check_disjoint(HeldOut(split.train, shown))
 
 
 def test_histories_are_written_from_files_as_from_memory(folder, tmp_path):
