@@ -27,7 +27,7 @@ Depth = Literal["accuracy", "ranking", "all"]
 # The columns of the item table that make up its content.
 CONTENT = ("genres", "title")
 # Of ratings in files, so many tell which items are similar.
-SAMPLE = 10_000_000
+SAMPLE = 4_000_000
 
 
 @dataclass(frozen=True)
