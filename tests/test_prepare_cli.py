@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import runpy
+import subprocess
 import sys
 
 import pytest
@@ -63,6 +65,15 @@ def test_what_prepare_says(tmp_path, capsys):
     ]:
         with pytest.raises(SystemExit, match=message):
             prepare(*arguments)
+
+
+def test_spark_says_what_it_lacks():
+    command = [sys.executable, "-m", "nnrec.spark"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 1 and "python -m nnrec.spark recommend run=" in told.stderr
+    if importlib.util.find_spec("pyspark") is None:
+        told = subprocess.run([*command, "prepare"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert told.stderr == "error: Spark is not installed: pip install 'nnrec[spark]'.\n"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from nnrec.cli import report_errors
 from nnrec.config import config_folder
+from nnrec.spark.session import check_installed
 
 COMMANDS = ("prepare", "recommend")
 
@@ -18,6 +19,7 @@ COMMANDS = ("prepare", "recommend")
 def prepare(config: DictConfig) -> None:
     """Does what conf/prepare.yaml and the command line say."""
     with report_errors():
+        check_installed()
         from nnrec.spark.preparation import execute
 
         execute(config)
@@ -26,6 +28,7 @@ def prepare(config: DictConfig) -> None:
 def recommend(config: DictConfig) -> None:
     """Does what conf/predict.yaml and the command line say."""
     with report_errors():
+        check_installed()
         from nnrec.spark.recommendation import execute
 
         execute(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import warnings
@@ -14,16 +15,20 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+def check_installed() -> None:
+    """Raises ConfigError where PySpark is missing."""
+    if importlib.util.find_spec("pyspark") is None:
+        raise ConfigError("Spark is not installed: pip install 'nnrec[spark]'.")
+
+
 def spark_session(name: str) -> SparkSession:
     """The session of this process: that of `spark-submit`, or a new one on all cores of this machine.
 
     Raises:
-        ConfigError: PySpark or Java is missing.
+        ConfigError: Java is missing.
     """
-    try:
-        from pyspark.sql import SparkSession
-    except ImportError as error:
-        raise ConfigError("Spark is not installed: pip install 'nnrec[spark]'.") from error
+    from pyspark.sql import SparkSession
+
     settings = {
         # Dates are UTC, here as in the single-machine code.
         "spark.sql.session.timeZone": "UTC",
