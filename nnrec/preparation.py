@@ -25,7 +25,9 @@ def execute(config: Any) -> None:
     from nnrec.pipeline import splitter_of
 
     folder = check(config)
-    ratings = data.load(config.data)
+    ratings: Any = data.load(config.data)
+    if ratings.given is not None:
+        raise ConfigError(f"data={config.data.name} are shards already: train from them with split=prepared.")
     print_summary(summarise(ratings), console)
     split = splitter_of(config, ratings)(ratings, config.seed)
     console.print(f"Split: {split.definition}", soft_wrap=True)

@@ -49,7 +49,7 @@ def test_training_from_shards_in_files_is_training_from_the_log(shards, tmp_path
     assert found.recommend().equals(plain.recommend())
 
 
-def test_what_prepare_says(tmp_path, capsys):
+def test_what_prepare_says(shards, tmp_path, capsys):
     prepare(*TINY_DATA, "split=user_time", f"output={tmp_path / 'out'}")
     said = capsys.readouterr().out
     assert "60 users" in said and "The last 10% of each user's ratings for test" in said
@@ -62,6 +62,7 @@ def test_what_prepare_says(tmp_path, capsys):
         ((*TINY_DATA, "data.half_life_days=3", "output=x"), "Shards know no age weighting"),
         (("data=simulated_clicks", "output=x"), "Shards hold ratings, and data=simulated_clicks are sessions"),
         (("data=simulated_impressions", "output=x"), "Impressions need none"),
+        (("data=shards", f"data.source.path={shards}", "output=x"), "data=shards are shards already"),
     ]:
         with pytest.raises(SystemExit, match=message):
             prepare(*arguments)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+# Into so many parts rows are sorted on one machine, unless somebody says otherwise; Spark's 200 are for many.
+LOCAL_PARTITIONS = 32
+
+
 def check_installed() -> None:
     """Raises ConfigError where PySpark is missing."""
     if importlib.util.find_spec("pyspark") is None:
@@ -50,5 +54,8 @@ def spark_session(name: str) -> SparkSession:
         if "JAVA" not in str(error).upper():
             raise
         raise ConfigError("Spark needs Java 17 or later: install it, or set JAVA_HOME.") from error
-    session.sparkContext.setLogLevel("FATAL")  # errors are told in words
+    context = session.sparkContext
+    context.setLogLevel("FATAL")  # errors are told in words
+    if context.master.startswith("local") and not context.getConf().contains("spark.sql.shuffle.partitions"):
+        session.conf.set("spark.sql.shuffle.partitions", LOCAL_PARTITIONS)
     return session
