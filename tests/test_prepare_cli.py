@@ -49,6 +49,29 @@ def test_training_from_shards_in_files_is_training_from_the_log(shards, tmp_path
     assert found.recommend().equals(plain.recommend())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model=autorec", "model.by=item"),
+        ("model=autorec", "model.arithmetic=sparse", "model.center=mean"),
+        ("model=rbm", "model.by=item"),
+        ("model=rbm", "model.by=user", "model.arithmetic=sparse"),
+        ("model=mult_dae", "evaluation=top_n", "evaluation.relevant=4", "model.sampled=5"),
+        ("model=mult_vae", "evaluation=top_n", "evaluation.relevant=4"),
+        ("model=ease", "evaluation=top_n", "evaluation.relevant=4"),
+        ("model=svdpp",),
+    ],
+)
+def test_models_learn_from_files_what_they_learn_from_memory(shards, tmp_path, settings):
+    metrics = []
+    for cache in ("null", tmp_path / "cache"):
+        source = ("data=shards", "split=prepared", f"data.source.path={shards}", f"data.source.cache={cache}")
+        run = nnrec.train(*settings, *source, "trainer.epochs=2", f"run_dir={tmp_path}/{len(metrics)}")
+        metrics.append(run.metrics)
+    assert all(metrics[0][part] == metrics[1][part] for part in ("validation", "test"))
+
+
 def test_what_prepare_says(shards, tmp_path, capsys):
     prepare(*TINY_DATA, "split=user_time", f"output={tmp_path / 'out'}")
     said = capsys.readouterr().out
