@@ -186,13 +186,17 @@ class Evaluation:
         wanted = relevant.rows("user").take(measured.users)
         names = [name for name in RANKING if name != ("recall" if self.truncated_recall else "recall_min")]
         found = metrics.ranking_per_user(measured.lists, wanted.offsets, wanted.ids, self.cutoffs, names)
-        hit, seen = metrics.hits(measured.lists, wanted.offsets, wanted.ids), held_out.history.rows("user")
-        seen = seen.take(measured.users)
-        places = metrics.popularity_places(measured.lists, train.support, seen.offsets, seen.ids)
+        hit, histories = metrics.hits(measured.lists, wanted.offsets, wanted.ids), held_out.history.rows("user")
+        found_at, done = [], 0
+        for seen in histories.parts(measured.users):
+            lists = measured.lists[done : done + len(seen)]
+            found_at.append(metrics.popularity_places(lists, train.support, seen.offsets, seen.ids))
+            done += len(seen)
+        places = np.concatenate(found_at)
         for k in self.cutoffs:
             found[f"serendipity@{k}"] = metrics.serendipity(hit, wanted.lengths, k, places)
         measured.add(found)
-        if _too_good(hit, wanted.lengths, target.num_items - seen.lengths):
+        if _too_good(hit, wanted.lengths, target.num_items - histories.lengths[measured.users]):
             measured.notes.append(
                 "Nearly every list begins with exactly the items that were held out. No honest model does that: has it "
                 "seen them?"
