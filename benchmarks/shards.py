@@ -86,7 +86,7 @@ def measure(folder: Path, cache: str, settings: list[str]) -> tuple[float, float
         if status:
             sys.exit(said)
         speed = json.loads((run / "metrics.json").read_text())["training"]["examples_per_second"]
-        return usage.ru_maxrss / 1e6, time.perf_counter() - started, speed
+        return usage.ru_maxrss * 1024 / 1e9, time.perf_counter() - started, speed
 
 
 def main() -> None:

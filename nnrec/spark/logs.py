@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +82,7 @@ def _opened(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, 
         options = {
             "sep": separator,
             "header": bool(source.get("header", True)),
-            "encoding": source.get("encoding", "utf-8"),
+            "encoding": _charset(str(source.get("encoding", "utf-8"))),
             "quote": '"' if len(separator) == 1 else "",
             "escape": '"' if len(separator) == 1 else "",
             "mode": "FAILFAST",
@@ -89,6 +90,19 @@ def _opened(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, 
         return spark.read.options(**options).csv(places), kind, name
     except AnalysisException as error:
         raise DataError(f"{name} cannot be read: {_reason(error)}") from error
+
+
+def _charset(encoding: str) -> str:
+    """What Java calls an encoding.
+
+    Raises:
+        ConfigError: there is no such encoding.
+    """
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError as error:
+        raise ConfigError(f"There is no encoding {encoding!r}. Common ones: utf-8, latin-1.") from error
+    return {"iso8859-1": "ISO-8859-1", "ascii": "US-ASCII"}.get(name, name.upper())
 
 
 def _sniffed(spark: SparkSession, place: str, name: str) -> str:

@@ -107,6 +107,14 @@ def test_kinds_of_files_and_ids(spark, tmp_path, kind, text):
     both(tmp_path, log(tmp_path / "log", kind, text), "split=hashed", *FILTERS)
 
 
+def test_another_encoding(spark, tmp_path):
+    file = tmp_path / "log.csv"
+    lines = [f"ü{n % 7},é{n % 5},{n % 5 + 1},{n},view" for n in range(60)]
+    file.write_text("\n".join(["who,what,stars,when,kind", *lines]), encoding="latin-1")
+    settings = ("data.source.encoding=latin-1", "data.source.event=null", "data.source.event_weights=null")
+    both(tmp_path, str(file), *settings, "split=hashed", "split.test=0.3", "split.validation=0.3")
+
+
 def test_json_lines_are_read_as_csv_is(spark, tmp_path):
     from nnrec.spark.preparation import execute
 
