@@ -252,6 +252,12 @@ class Ratings:
             self, **{name: array.take(kept) if self.stored else array[kept] for name, array in taken.items()}
         )
 
+    def count_at_least(self, value: float | None) -> int:
+        """How many entries have at least this value; all where it is None."""
+        if value is None:
+            return len(self)
+        return sum(int(np.count_nonzero(values >= value)) for (values,) in self.stretches("value"))
+
     def at_least(self, value: float | None) -> Ratings:
         """The entries with at least this value; all where it is None."""
         if value is None or (self.stored and self.scale[0] >= value):

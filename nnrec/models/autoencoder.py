@@ -124,7 +124,7 @@ class Autoencoder(Recommender):
 
     def adapt(self, train: Ratings) -> None:
         self.num_rows = int(np.count_nonzero(self.training_rows(train).lengths))
-        liked = len(train.at_least(self.relevant))
+        liked = train.count_at_least(self.relevant)
         self.mean_length = max(liked / max(self.num_rows, 1), 1.0)
         if self.input_kind == "levels" and not np.isin(values := train.levels, self.levels).all():
             found = ", ".join(f"{value:g}" for value in values[:12])

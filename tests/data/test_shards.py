@@ -109,6 +109,7 @@ def test_what_is_made_of_ratings_in_files(folder, tmp_path):
     train = stored(folder, tmp_path)
     whole = loaded(train)
     same(at_least(train, 4), whole.take(whole.value >= 4))
+    assert train.count_at_least(4) == np.count_nonzero(whole.value >= 4) and train.count_at_least(None) == len(whole)
     assert train.at_least(None) is train and train.at_least(1) is train
     same(train.take(np.array([570, 3, 5])), whole.take(np.array([570, 3, 5])))
     same(train.take(whole.value == 2), whole.take(whole.value == 2))
