@@ -11,8 +11,8 @@ of AutoRec (user-based, 50 hidden units, batches of 512) without a refit, in a p
 
 What bounds the work: a rating is 20 bytes (user, item, value, time), of which an epoch reads 8 (item, value) and
 validation and test as much again for the users they hold. In memory, the peak grows by these 20 bytes a rating and by
-what is made of them in passing (16 more for a permutation, 20 for a copy). In files it grows by what is kept for each
-user: ids, offsets and counts, some 100 bytes.
+what is made of them in passing, together some 70. In files it grows by what is kept for each user: ids, offsets, counts
+and the order of an epoch, some 120 bytes until the test, and by the figures of those who are tested.
 
 Shown are the peak of the resident set (VmHWM), the seconds of the whole command, and the users a second of the epoch.
 Further arguments, such as trainer.refit=true, go to train.py.
