@@ -121,7 +121,7 @@ class Run:
     @cached_property
     def model(self) -> Scorer:
         """The trained model."""
-        pipeline.start_backend(self.config)
+        pipeline.start_backend(self.config, to_train=False)
         sizes: dict[str, Any] = {"num_items": len(self.items)}
         sizes |= {"num_users": len(self.users)} if len(self.users) else {}
         if self.family == "impressions":

@@ -183,6 +183,11 @@ def check(devices: Any) -> None:
         raise ConfigError(f"trainer.devices must be auto, cpu, all, or a number of devices. Received: {devices!r}")
 
 
+def one_of(devices: Devices) -> Devices:
+    """The setting for a single one of these devices."""
+    return "cpu" if devices == "cpu" else "auto"
+
+
 def prepare(devices: Devices) -> None:
     """What has to be known before the backend is imported."""
     if devices == "cpu":

@@ -175,16 +175,16 @@ def _model_class(config: Any, data: data.Data) -> Any:
     return model
 
 
-def start_backend(config: Any) -> None:
-    """Prepares Keras as the configuration says."""
+def start_backend(config: Any, to_train: bool = True) -> None:
+    """Prepares Keras as the configuration says; what a model trained on several devices predicts, one can."""
     trainer = config.trainer
     backend.start(
-        trainer.devices,
+        trainer.devices if to_train else distribution.one_of(trainer.devices),
         trainer.precision,
         trainer.xla,
         config.verbose,
         config.model.get("_target_"),
-        trainer.shard_tables,
+        to_train and trainer.shard_tables,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from nnrec import backend
 from nnrec.config import build
 from nnrec.data.splits import Split
+from nnrec.distribution import one_of
 from nnrec.errors import ConfigError
 from nnrec.models.scorer import Scorer
 from nnrec.runs import RunFolder
@@ -41,7 +42,8 @@ def describe(folder: RunFolder) -> dict[str, Any]:
 
     folder.read_json("metrics.json")
     config: Any = OmegaConf.to_container(OmegaConf.load(folder["config.yaml"]), resolve=True)
-    start = {key: config["trainer"][key] for key in ("devices", "precision", "xla")}
+    start = {key: config["trainer"][key] for key in ("precision", "xla")}
+    start["devices"] = one_of(config["trainer"]["devices"])
     return {"path": str(folder.path), "model": config["model"], "seed": config["seed"]} | start
 
 
