@@ -125,7 +125,8 @@ class Recommender(Scorer, keras.Model):
         """A table as the batch addresses it: whole, or the touched rows only."""
         if "touched" not in batch:
             return ops.convert_to_tensor(table)
-        if (gathered := getattr(self._of_step, "gathered", None)) is not None:
+        gathered = getattr(self._of_step, "gathered", None)
+        if gathered is not None:
             return gathered[id(table)]
         names = zip(self.row_tables, self.lists_of_rows(), strict=True)
         return ops.take(table, batch[next(names.rows for other, names in names if other is table)], axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -208,3 +209,12 @@ def test_a_diverging_training_names_step_and_rows():
     model = fresh(("deepfm", {}), trainer=trainer)
     with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+ of epoch 1 \(rows of the data"):
         Stage("refit", trainer, model, rows(), seed=0, epochs=2).run()
+
+
+def test_tensorflow_reads_what_it_compiles(caplog):
+    """It warns, once, where it cannot, and the user can do nothing about it."""
+    model = fresh(("deepfm", {}))
+    logging.getLogger("tensorflow").addHandler(caplog.handler)
+    model.estimate(next(blocks(rows(), 8)))
+    logging.getLogger("tensorflow").removeHandler(caplog.handler)
+    assert "AutoGraph" not in caplog.text
