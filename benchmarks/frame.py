@@ -144,7 +144,7 @@ def fit_stage(make: Callable[[], Any], train: Any, epochs: int, **settings: Any)
     """Trains the model that `make` builds on ratings or sessions, as `train.py` does; `settings` are the trainer's."""
     from nnrec import backend
 
-    backend.start("cpu", settings.get("precision", "float32"))
+    backend.start("cpu", settings.get("precision", "float32"), settings.get("xla", False))
     import keras
 
     from nnrec.trainer import Trainer
