@@ -5,14 +5,14 @@ from omegaconf import DictConfig
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(config: DictConfig) -> None:
-    """Composes the configuration from conf/ and the command line, and runs it."""
+def main(config: DictConfig) -> str:
+    """Composes the configuration from conf/ and the command line, and runs it; returns the run folder."""
     from nnrec.cli import report_errors
 
     with report_errors():
         from nnrec.pipeline import execute
 
-        execute(config)
+        return str(execute(config).path)
 
 
 if __name__ == "__main__":

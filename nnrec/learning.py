@@ -17,12 +17,13 @@ from nnrec.config import build
 from nnrec.data.ratings import Ratings
 from nnrec.data.splits import HeldOut, in_memory
 from nnrec.data.weighting import age_weighted
+from nnrec.errors import ConfigError
 from nnrec.impression_sides import Sides, histories_of
 from nnrec.measured import Measured
 from nnrec.models.fitted import Fitted
 from nnrec.models.scorer import Scorer
 from nnrec.runs import RunFolder
-from nnrec.trainer import Progress, Trainer
+from nnrec.trainer import Progress, Report, Trainer
 
 if TYPE_CHECKING:
     from nnrec.tensorboard import EventWriter
@@ -61,12 +62,8 @@ class Learning:
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
         """Trains, tests and writes the finished run's files; returns its figures."""
-        from nnrec.tensorboard import EventWriter
-
-        checkpoint = folder.read_arrays("checkpoint.npz") if folder["checkpoint.npz"].is_file() else None
-        done = 0 if checkpoint is None else json.loads(str(checkpoint["about"]))["logged"]
-        with EventWriter(folder["tensorboard"], first_step=done + 1 if done else 0) as events:
-            events.hparams(_hyper_parameters(self.config))
+        checkpoint, curves = self._begun(folder)
+        with curves as events:
             selection = self._select(folder, events, checkpoint)
             split, seconds, epochs = self.split, selection["seconds"], len(selection["history"])
             if self.trainer.refit:
@@ -77,9 +74,7 @@ class Learning:
                 refit = self._learn("refit", split.train, folder, events, checkpoint, selection=selection)
                 seconds, epochs = seconds + refit.seconds, epochs + refit.epoch
             test = self._test(folder, split)
-            for part, values in (("validation", selection["validation"]), ("test", test.figures)):
-                for name, value in values.items():
-                    events.scalar(f"{part}/{name}", value, epochs)
+            _log(events, epochs, validation=selection["validation"], test=test.figures)
         figures = {
             "validation": selection["validation"],
             "test": test.figures,
@@ -100,11 +95,45 @@ class Learning:
         folder["checkpoint.npz"].unlink(missing_ok=True)
         return figures
 
-    def _select(self, folder: RunFolder, events: EventWriter, checkpoint: Mapping | None) -> dict[str, Any]:
+    def try_out(self, folder: RunFolder, report: Report | None = None) -> dict[str, Any]:
+        """Trains and validates, for a sweep: nothing is refitted, and the test part is not looked at.
+
+        Args:
+            folder: keeps the history and the curves; what is left of an interrupted try is taken up.
+            report: may end the training after any epoch.
+
+        Returns:
+            What selection.json holds, and as "value" the monitored figure of the best epoch.
+        """
+        checkpoint, curves = self._begun(folder)
+        with curves as events:
+            selection = self._select(folder, events, checkpoint, report)
+            _log(events, len(selection["history"]), validation=selection["validation"])
+        folder["checkpoint.npz"].unlink(missing_ok=True)
+        monitor, history = self.trainer.monitor, selection["history"]
+        best = history[selection["best_epoch"] - 1] if history else {}
+        found = {f"val_{name}": value for name, value in selection["validation"].items()} | best
+        if monitor not in found:
+            raise ConfigError(f"trainer.monitor={monitor} is not measured. Choose one of: {', '.join(found)}.")
+        return selection | {"value": float(found[monitor])}
+
+    def _begun(self, folder: RunFolder) -> tuple[Mapping | None, EventWriter]:
+        """The checkpoint to go on from, if there is one, and where the curves go, which begin with the settings."""
+        from nnrec.tensorboard import EventWriter
+
+        checkpoint = folder.read_arrays("checkpoint.npz") if folder["checkpoint.npz"].is_file() else None
+        done = 0 if checkpoint is None else json.loads(str(checkpoint["about"]))["logged"]
+        events = EventWriter(folder["tensorboard"], first_step=done + 1 if done else 0)
+        events.hparams(_hyper_parameters(self.config))
+        return checkpoint, events
+
+    def _select(
+        self, folder: RunFolder, events: EventWriter, checkpoint: Mapping | None, report: Report | None = None
+    ) -> dict[str, Any]:
         """The history, best epoch and validation figures; taken from the folder where they are there."""
         if folder["selection.json"].is_file() and self.trainer.refit:
             return folder.read_json("selection.json")
-        progress = self._learn("select", self.split.train, folder, events, checkpoint)
+        progress = self._learn("select", self.split.train, folder, events, checkpoint, report=report)
         blind = not (isinstance(self.model, Fitted) and self.model.saw_validation)
         selection = asdict(progress) | {"validation": self._validate(self.model, "ranking") if blind else {}}
         selection["notes"] = list(self.model.notes)
@@ -128,6 +157,7 @@ class Learning:
         events: EventWriter,
         checkpoint: Mapping | None,
         selection: dict[str, Any] | None = None,
+        report: Report | None = None,
     ) -> Progress:
         """Trains the model on `train`: watching the validation part, or as long as the selection was best."""
         if isinstance(self.model, Fitted):
@@ -135,7 +165,7 @@ class Learning:
             self.model.fit(train)
             chosen = {} if selection else self.model.calibrate(train, self.split.validation, self.evaluation)
             return Progress(seconds=time.perf_counter() - started, chosen=chosen)
-        plan: dict[str, Any] = {"epochs": self.trainer.epochs, "validate": self._validate}
+        plan: dict[str, Any] = {"epochs": self.trainer.epochs, "validate": self._validate, "report": report}
         if selection is not None:
             rates = [row["learning_rate"] for row in selection["history"]]
             plan = {"epochs": selection["best_epoch"], "rates": rates, "logged": len(rates)}
@@ -239,6 +269,13 @@ def weighed(config: Any, split: AnySplit) -> AnySplit:
         return HeldOut(train if known else age_weighted(part.history, half_life, now), part.target)
 
     return replace(split, train=train, validation=aged(split.validation), test=aged(split.test))
+
+
+def _log(events: EventWriter, epoch: int, **parts: Mapping[str, float]) -> None:
+    """The figures of each part, at the end of a run."""
+    for part, values in parts.items():
+        for name, value in values.items():
+            events.scalar(f"{part}/{name}", value, epoch)
 
 
 def _hyper_parameters(config: Any) -> dict[str, Any]:

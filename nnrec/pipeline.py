@@ -19,6 +19,7 @@ from nnrec.learning import Learning
 from nnrec.models.scorer import Scorer
 from nnrec.report import write_report
 from nnrec.runs import RunFolder
+from nnrec.trainer import Report
 
 # What an epoch goes through, and what is ranked, by the family of the data.
 WORDS = {"ratings": ("rows", "users"), "sessions": ("events", "sessions"), "impressions": ("rows", "rows")}
@@ -47,6 +48,8 @@ def execute(config: Any, frame: pd.DataFrame | data.Data | None = None) -> RunFo
     """
     from omegaconf import OmegaConf
 
+    if config.get("sweep") is not None:
+        raise ConfigError("A sweep takes many runs: say python train.py -m ... sweep=...")
     folder = None
     if config.resume:
         folder = RunFolder.open(config.resume)
@@ -61,6 +64,28 @@ def execute(config: Any, frame: pd.DataFrame | data.Data | None = None) -> RunFo
     else:
         folder.remove_leftovers()
     return _execute(config, frame, folder)
+
+
+def try_out(config: Any, folder: RunFolder, report: Report | None = None) -> dict[str, Any]:
+    """Trains and validates as a configuration says, for a sweep; see `Learning.try_out`."""
+    learning = prepare(config)
+    return learning.try_out(folder, report)
+
+
+def prepare(config: Any) -> Learning:
+    """What is about to learn, with nothing trained yet.
+
+    Raises:
+        ConfigError: nothing in the configuration is chosen on validation data.
+        NnrecError: whatever else stands in the way.
+    """
+    check_seed(config.seed)
+    ratings = load_data(config, None)
+    start_backend(config)
+    learning = plan(config, ratings)
+    if isinstance(learning, Course):
+        raise ConfigError("evaluation=course chooses nothing on validation data, which a sweep needs.")
+    return learning
 
 
 def _execute(config: Any, frame: Any, folder: RunFolder | None) -> RunFolder:

@@ -13,7 +13,7 @@ from nnrec.errors import RunError
 from nnrec.runs import RunFolder
 
 # Settings that say where a run is kept and what it shows, not what it does.
-NOT_PART = ("run_dir", "resume", "data_root", "verbose", "keep_histories")
+NOT_PART = ("run_dir", "resume", "data_root", "verbose", "keep_histories", "sweep")
 
 
 class Repeat(NamedTuple):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from nnrec.errors import ConfigError
 from nnrec.schedules import Constant, Schedule
+
+# Told the epoch (from 1) and the monitored figure after it, answers whether to train on.
+Report: TypeAlias = Callable[[int, float], bool]
 
 
 @dataclass(frozen=True)

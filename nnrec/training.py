@@ -25,7 +25,7 @@ from nnrec.models.base import Recommender
 from nnrec.parts import part_of
 from nnrec.runs import RunFolder
 from nnrec.tensorboard import EventWriter
-from nnrec.trainer import Progress, Trainer
+from nnrec.trainer import Progress, Report, Trainer
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "log_loss", "calibration_error")
 
@@ -82,6 +82,7 @@ class Stage:
         rates: the learning rate of each epoch; None = as the schedule says.
         folder, events: where checkpoints and TensorBoard's figures go; None = nowhere.
         logged: epochs that earlier stages have logged.
+        report: told the monitored figure after each epoch, it may end the training; None = nobody asks.
     """
 
     def __init__(
@@ -99,8 +100,9 @@ class Stage:
         folder: RunFolder | None = None,
         events: EventWriter | None = None,
         logged: int = 0,
+        report: Report | None = None,
     ) -> None:
-        self.logged = logged
+        self.logged, self.report = logged, report
         self.name, self.trainer, self.model, self.epochs = name, trainer, model, epochs
         self.validate, self.diagnose, self.rates = validate, diagnose, rates
         self.folder, self.events = folder, events
@@ -130,6 +132,8 @@ class Stage:
                 if time.monotonic() - self._saved_at >= self.trainer.checkpoint_seconds:
                     self.save()
                 self.check_interrupted()
+                if self.report is not None and not self.report(progress.epoch, row[self.trainer.monitor]):
+                    break
         self.save()
         if self.best is not None:
             self.model.set_weights(self.best)

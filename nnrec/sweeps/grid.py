@@ -1,0 +1,23 @@
+"""The end of a plain grid, `train.py -m model=autorec,rbm`: its runs in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnrec.comparison import Comparison
+from nnrec.console import console
+from nnrec.errors import ConfigError
+from nnrec.results import Result
+from nnrec.runs import RunFolder
+from nnrec.scoreboard import show
+
+
+def show_runs(paths: Sequence[str | None]) -> None:
+    """Prints the table of these runs; where they cannot be compared, why."""
+    results = [Result(RunFolder.open(path)) for path in paths if path]
+    if len(results) < 2:
+        return
+    try:
+        show(Comparison.of(results))
+    except ConfigError as error:
+        console.print(str(error), markup=False, soft_wrap=True)

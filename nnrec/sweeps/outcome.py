@@ -1,0 +1,202 @@
+"""What a finished sweep leaves: a table, a page with plots, and the best settings as a file for conf/experiment."""
+
+from __future__ import annotations
+
+import platform
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from nnrec.console import console
+from nnrec.report.page import Cell, Facts, Plot, Section, Table, render
+from nnrec.results import Result, flat
+from nnrec.runs import RunFolder, atomic
+from nnrec.sweeps import plots
+from nnrec.sweeps.space import Space
+from nnrec.sweeps.table import WORDS, short_names, show_best, written
+
+if TYPE_CHECKING:
+    from nnrec.sweeps.search import Search
+
+
+def show(study: optuna.Study, monitor: str, space: Space) -> None:
+    """Prints the best trials, and what pruning came to."""
+    show_best(ranked(study), monitor, space)
+    trials = study.get_trials(deepcopy=False)
+    counts = {state: sum(trial.state == state for trial in trials) for state in WORDS}
+    console.print(
+        f"{counts[TrialState.COMPLETE]} trials to their end, {counts[TrialState.PRUNED]} pruned, "
+        f"{counts[TrialState.FAIL]} failed; {sum(_epochs(trial) for trial in trials):,} epochs."
+    )
+
+
+def ranked(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that came to their end, best first."""
+    ended = study.get_trials(states=[TrialState.COMPLETE])
+    return sorted(ended, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
+
+
+def write(search: Search, best: FrozenTrial, run: RunFolder) -> None:
+    """Writes trials.csv, sweep.html and <model>_<data>.yaml into the sweep's folder, and says where."""
+    result, folder = Result(run), search.folder
+    with atomic(folder["trials.csv"]) as path:
+        _frame(search.study, search.space).to_csv(path, index=False)
+    name = f"{result.name}_{result.config['data']['name']}.yaml"
+    folder.write_text(name, experiment(search, best, result))
+    folder.write_text("sweep.html", _page(search, best, result))
+    for label, place in (
+        ("Trials", folder["trials.csv"]),
+        ("Look", folder["sweep.html"]),
+        ("Watch", f"tensorboard --logdir {folder['trials']}"),
+        ("Best run", run.path),
+        ("Settings", f"{folder[name]} (for conf/experiment)"),
+    ):
+        console.print(f"{label + ':':12}{place}", markup=False, soft_wrap=True)
+
+
+def experiment(search: Search, best: FrozenTrial, result: Result) -> str:
+    """A file for conf/experiment: the winner's settings of model and trainer where they differ from the defaults."""
+    from omegaconf import OmegaConf
+
+    study, data = search.study, result.config["data"]["name"]
+    trials = study.get_trials(deepcopy=False)
+    given = [
+        line for line in search.space.fixed if line.partition("=")[0].partition(".")[0] not in ("model", "trainer")
+    ]
+    if not any(line.startswith("data=") for line in given):
+        given.insert(0, f"data={data}")
+    if not any(line.startswith("seed=") for line in given):
+        given.append(f"seed={result.repeat.seed}")
+    figures = "   ".join(f"{name} {value:.4f}" for name, value in list(result.test.items())[:6])
+    seconds = sum(trial.user_attrs.get("seconds") or 0 for trial in trials)
+    lines = [
+        f"{result.name} on {data}. In conf/experiment, taken up by itself by: python train.py model={result.name} "
+        f"data={data}",
+        "",
+        f"Command:  python train.py model={result.name} {' '.join(given)}",
+        f"Split:    {result.figures['data']['split']}",
+        f"Result:   test {figures}",
+        f"          (validation {search.monitor} {best.value:.4f}, which chose trial {best.number} of {len(trials)})",
+        f"Hardware: {_hardware()}",
+        f"Time:     {result.training['seconds']:.0f} s, after {seconds:.0f} s of trials, on {date.today().isoformat()}",
+        "",
+        f"Found by: {search.command}",
+        *(f"  {key}: {text}" for key, text in search.space.told.items()),
+    ]
+    header = "\n".join(f"# {line}".rstrip() for line in lines)
+    return f"# @package _global_\n{header}\n{OmegaConf.to_yaml(_differing(search, result))}"
+
+
+def _differing(search: Search, result: Result) -> dict[str, Any]:
+    """The settings of model and trainer that are not their groups' defaults."""
+    groups = ("model", "trainer", "data", "split", "evaluation")
+    chosen = [line for line in search.space.fixed if line.partition("=")[0].partition("@")[0] in groups]
+    plain = search.compose_plain([*chosen, "~experiment"])
+    found: dict[str, Any] = {}
+    for group in ("model", "trainer"):
+        usual = flat(plain[group])
+        own = {
+            key: value
+            for key, value in flat(result.config[group]).items()
+            if usual.get(key, ...) != value and (group, key) != ("trainer", "monitor")
+        }
+        for key, value in own.items():
+            place = found.setdefault(group, {})
+            *above, last = key.split(".")
+            for part in above:
+                place = place.setdefault(part, {})
+            place[last] = value
+    return found
+
+
+def _frame(study: optuna.Study, space: Space) -> pd.DataFrame:
+    """A row per trial: state, value, epochs, seconds, settings, all figures on validation data."""
+    rows = []
+    for trial in study.get_trials(deepcopy=False):
+        told = trial.user_attrs
+        row = {"trial": trial.number, "state": trial.state.name.lower(), "value": told.get("value")}
+        row |= {key: told.get(key) for key in ("best_epoch", "epochs", "seconds", "error")}
+        row |= {key: trial.params.get(key) for key in space.dimensions}
+        rows.append(row | {f"val_{name}": value for name, value in (told.get("figures") or {}).items()})
+    return pd.DataFrame(rows)
+
+
+def _page(search: Search, best: FrozenTrial, result: Result) -> str:
+    study, monitor, keys = search.study, search.monitor, list(search.space.dimensions)
+    trials, metric = study.get_trials(deepcopy=False), search.monitor.removeprefix("val_")
+    ended = ranked(study)
+    sections = []
+    if len(ended) > 1:
+        caption = f"A line for each trial that came to its end; the better its {monitor}, the stronger it is drawn."
+        drawn = [Plot(plots.parallel(study, search.space, ended, monitor), caption, caption)]
+        sections.append(Section("settings", "What the good trials have in common", [], drawn))
+    shares = importances(study)
+    if shares:
+        caption = f"Share of the variance of {monitor} among trials that each setting explains (fANOVA)."
+        drawn = [Plot(plots.bars(shares), caption, caption)]
+        sections.append(Section("importance", "Which settings matter", [], drawn))
+    curves = f"{monitor} after each epoch; trials that were pruned end early."
+    progress = f"{monitor} of each trial, and the best so far."
+    drawn = [Plot(plots.progress(study, monitor), progress, progress)]
+    if any(len(trial.intermediate_values) > 1 for trial in trials):
+        drawn.append(Plot(plots.curves(trials, best.number, monitor), curves, curves))
+    sections.append(Section("trials", "How the search went", [], [*drawn, _table(trials, keys, monitor, best)]))
+    facts = [
+        ("command", search.command),
+        *((key, str(dimension)) for key, dimension in search.space.dimensions.items()),
+    ]
+    sections.append(Section("space", "What was searched", [], [Facts(facts)]))
+    tiles = [
+        (f"validation {metric}", f"{best.value:.4f}", f"trial {best.number}"),
+        (f"test {metric}", f"{result.test[metric]:.4f}" if metric in result.test else "", "trained anew, tested once"),
+        ("trials", str(len(trials)), f"{sum(trial.state == TrialState.PRUNED for trial in trials)} pruned"),
+        ("epochs", f"{sum(map(_epochs, trials)):,}", ""),
+    ]
+    title = f"Sweep of {result.name} on {result.config['data']['name']}"
+    return render(title, result.figures["data"]["split"], tiles, sections)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """The share of each setting in the variance of the figure; none where there are too few trials to tell."""
+    try:
+        return dict(optuna.importance.get_param_importances(study))
+    except (ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or all the same
+        return {}
+
+
+def _table(trials: list[FrozenTrial], keys: list[str], monitor: str, best: FrozenTrial) -> Table:
+    rows = []
+    for trial in trials:
+        value = trial.user_attrs.get("value")
+        cells = [
+            Cell(str(trial.number), trial.number),
+            Cell(written(value), value, trial.number == best.number),
+            Cell(WORDS.get(trial.state, "running")),
+            Cell(str(_epochs(trial)), _epochs(trial)),
+        ]
+        for key in keys:
+            setting = trial.params.get(key)
+            cells.append(Cell(written(setting), setting if isinstance(setting, (int, float)) else None))
+        rows.append(cells)
+    return Table("Every trial", ["trial", monitor, "state", "epochs", *short_names(keys)], rows)
+
+
+def _epochs(trial: FrozenTrial) -> int:
+    return trial.user_attrs.get("epochs") or len(trial.intermediate_values)
+
+
+def _hardware() -> str:
+    """The processor, and the libraries that matter."""
+    from nnrec.sweeps.search import cores
+
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        name = (names or [name])[0]
+    return f"{cores()} cores of {name}; TensorFlow {version('tensorflow')}, Keras {version('keras')}"

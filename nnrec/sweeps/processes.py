@@ -1,0 +1,118 @@
+"""The processes that trials run in, and the lock that keeps two sweeps out of one folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from nnrec.errors import RunError
+
+# How long the trials of a killed sweep may take to notice that it has gone.
+SECONDS_TO_WAIT = 20.0
+
+
+class Trainee:
+    """A process that runs one trial and tells how it goes; see `nnrec.sweeps.trial`.
+
+    Args:
+        config: the trial's, as YAML.
+        folder: the trial's; None = nothing is trained, and the monitored figure's name is told.
+        log: what the process prints goes there.
+        threads: how many it may use.
+        shares: whether other trials use the same devices meanwhile.
+        lock: a file descriptor that is to stay open as long as the process lives.
+    """
+
+    def __init__(self, config: str, folder: Path | None, log: Path, threads: int, shares: bool, lock: int) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "nnrec.sweeps.trial"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                env=_environment(threads, shares),
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl-C is for the sweep, which then ends its trials
+            )
+        self.log = log
+        self._tell({"config": config, "folder": None if folder is None else str(folder)})
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What the process says, to its end. The last one has "done" or "error"."""
+        assert self._process.stdout is not None
+        ended = False
+        for line in self._process.stdout:
+            message = json.loads(line)
+            ended = "done" in message or "error" in message
+            yield message
+        code = self._process.wait()
+        if not ended:
+            why = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            yield {"error": f"The process {why}: see {self.log}"}
+
+    def answer(self, go_on: bool) -> None:
+        """Says whether to train on, after an epoch."""
+        self._tell(go_on)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def _tell(self, what: Any) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended: `messages` says how
+            self._process.stdin.write(json.dumps(what) + "\n")
+            self._process.stdin.flush()
+
+
+def _environment(threads: int, shares: bool) -> dict[str, str]:
+    """This process's, with as many threads as a trial may use."""
+    names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
+    found = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    found |= {f"{name}_NUM_THREADS": str(threads) for name in names}
+    found |= {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
+    if threads == 1:  # JAX on a CPU has no other switch
+        found["XLA_FLAGS"] = f"{found.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    if shares:  # one GPU's memory
+        found |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    return found
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Keeps a folder for one sweep and its trials; gives the lock's file descriptor.
+
+    Raises:
+        RunError: another sweep has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(f"Cannot make the folder {folder}: {error.strerror}. Choose another sweep.folder.") from error
+    try:
+        until = time.monotonic() + SECONDS_TO_WAIT
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise RunError(
+                        f"Another sweep, or a trial of one that was killed, is at work in {folder}. Wait for its end, "
+                        "or choose another sweep.folder."
+                    ) from None
+                time.sleep(0.2)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,300 @@
+"""A search from its configuration to its end: trials side by side, their table, the winner trained and tested."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from nnrec.config import check_seed
+from nnrec.console import ProgressBar, console
+from nnrec.errors import ConfigError, Interrupted, RunError, TrainingError
+from nnrec.metrics.legend import better
+from nnrec.results import NOT_PART, flat
+from nnrec.runs import RunFolder
+from nnrec.sweeps import outcome, studies
+from nnrec.sweeps.processes import Trainee, locked
+from nnrec.sweeps.space import Space
+from nnrec.sweeps.table import Rows
+
+# Where so many trials have ended and all have failed, something is wrong with all of them.
+HOPELESS = 3
+
+
+class Search:
+    """A sweep; see `nnrec.sweeps.search` for the arguments.
+
+    This process chooses, stores and stops; each trial trains in a process of its own. The folder:
+
+        sweep.json         what is searched: a second start goes on only with the same
+        study.db           Optuna's study (sweep.storage)
+        trials/000/        config.yaml, history.csv, selection.json, tensorboard/, log.txt of each trial
+        best_007/          the run folder of the winner, trial 7
+        trials.csv, sweep.html, <model>_<data>.yaml    see `nnrec.sweeps.outcome`
+    """
+
+    def __init__(self, loader: Any, config: Any, overrides: Sequence[str]) -> None:
+        if config.hydra.job.config_name != "train":
+            raise ConfigError("Sweeps are for train.py: python train.py -m ... sweep=...")
+        self.loader, self.master, self.settings = loader, config, config.sweep
+        studies.check(self.settings)
+        check_seed(config.seed)
+        own = [line for line in overrides if _group(line) not in ("sweep", "run_dir", "resume")]
+        self.space = Space.of(self.settings.space, own, loader)
+        self.folder = RunFolder(Path(self.settings.folder))
+        self.base = self._compose({})
+        self._compose(self.space.lowest())
+        self.command = " ".join(["python train.py -m", *map(shlex.quote, overrides)])
+        self.grid = self.space.grid(self.settings.grid_points) if self.settings.sampler == "grid" else []
+        self.trials: int = min(self.settings.trials, len(self.grid) or self.settings.trials)
+        self.threads: int = self.settings.threads or max(1, cores() // self.settings.workers)
+        # One thread at a time speaks with the study, Hydra and the screen.
+        self.lock, self.stopping = threading.RLock(), False
+        self.at_work: list[Trainee] = []
+
+    def run(self) -> None:
+        """Searches, or goes on searching, and trains what was best.
+
+        Raises:
+            NnrecError: whatever stands in the way.
+        """
+        with locked(self.folder.path) as self.lock_file:
+            self.folder.remove_leftovers()
+            try:
+                self.monitor = self._settle()
+                self.study = self._open()
+                console.print(f"Sweep folder: {self.folder.path}", soft_wrap=True)
+                self._search()
+                best = self._best()
+                outcome.show(self.study, self.monitor, self.space)
+                run = self._train(best)
+            except (KeyboardInterrupt, Interrupted):
+                raise Interrupted(
+                    f"Interrupted. The same command goes on from here if it says sweep.folder={self.folder.path}"
+                ) from None
+            outcome.write(self, best, run)
+
+    def _compose(self, values: Mapping[str, Any]) -> Any:
+        """The configuration of a trial.
+
+        Raises:
+            ConfigError: a key of the space is none of the configuration's.
+        """
+        from omegaconf import OmegaConf
+
+        return OmegaConf.create(self.compose_plain(self.space.overrides(values)))
+
+    def compose_plain(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """What the command line would make of these, as plain dicts.
+
+        Raises:
+            ConfigError: an override does not fit.
+        """
+        from hydra.errors import HydraException
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            plain: Any = OmegaConf.to_container(self.loader.load_sweep_config(self.master, list(overrides)))
+            del plain["hydra"]
+            found: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(f"sweep: {error}") from error
+        return found
+
+    def _settle(self) -> str:
+        """Writes down what is searched, or makes sure that the folder is of the same search; the monitored figure.
+
+        Raises:
+            ConfigError: the folder is of another search.
+        """
+        from omegaconf import OmegaConf
+
+        plain: Any = OmegaConf.to_container(self.base)
+        settings = flat({key: value for key, value in plain.items() if key not in NOT_PART})
+        wanted = {f"{key} (searched)": text for key, text in self.space.told.items()}
+        wanted |= {key: str(value) for key, value in settings.items() if key not in self.space.dimensions}
+        if not self.folder["sweep.json"].is_file():
+            monitor = self._monitor()
+            self.folder.write_json("sweep.json", {"monitor": monitor, "of": wanted})
+            return monitor
+        there = self.folder.read_json("sweep.json")
+        for key in dict.fromkeys([*wanted, *there["of"]]):
+            if wanted.get(key) != there["of"].get(key):
+                raise ConfigError(
+                    f"The sweep in {self.folder.path} has {key}: {there['of'].get(key)}, and {wanted.get(key)} is "
+                    "asked for. Choose another sweep.folder."
+                )
+        return str(there["monitor"])
+
+    def _monitor(self) -> str:
+        """What trials are compared by; a process finds out what `auto` means for this model."""
+        from omegaconf import OmegaConf
+
+        if self.base.trainer.monitor != "auto":
+            return str(self.base.trainer.monitor)
+        with console.status("Looking at data and model"):
+            for message in self._start(OmegaConf.to_yaml(self.base), None, self.folder["log.txt"]).messages():
+                if "error" in message:
+                    raise ConfigError(message["error"])
+        return str(message["done"]["monitor"])
+
+    def _start(self, config: str, folder: Path | None, log: Path) -> Trainee:
+        trainee = Trainee(config, folder, log, self.threads, self.settings.workers > 1, self.lock_file)
+        self.at_work.append(trainee)
+        return trainee
+
+    def _open(self) -> optuna.Study:
+        """The study, with the trials that are known beforehand."""
+        direction = "minimize" if better(self.monitor.removeprefix("val_").partition("@")[0]) == "lower" else "maximize"
+        study = studies.open_study(self.settings, self.folder.path, direction, self.base.trainer.epochs)
+        if self.settings.sampler == "grid":
+            known = self.grid[: self.trials]
+            if self.trials < len(self.grid):
+                console.print(f"Of the grid's {len(self.grid)} points, sweep.trials={self.trials} are tried.")
+        else:  # the settings as they stand are the first trial
+            known = [self.space.present(self.base, self.loader)] if not study.trials else []
+        for values in filter(None, known):
+            study.enqueue_trial(values, skip_if_exists=True)
+        return study
+
+    def _search(self) -> None:
+        """Runs the trials that are missing.
+
+        Raises:
+            TrainingError: none works.
+            Interrupted: Ctrl-C.
+        """
+        here = str(self.folder.path.resolve())
+        running = self.study.get_trials(states=[TrialState.RUNNING])
+        alone = self.settings.storage in ("sqlite", "journal")
+        # Those of this folder that were cut short; another machine's are its own.
+        self.unfinished = [trial.number for trial in running if alone or trial.user_attrs.get("folder") == here]
+        ended = self._ended()
+        self.rows = Rows(self.space, self.monitor, self.study.direction.name == "MINIMIZE")
+        if ended or self.unfinished:
+            told = f"{len(ended)} trials of {self.trials} are there"
+            console.print(told + (f", {len(self.unfinished)} are taken up again." if self.unfinished else "."))
+        for trial in ended:
+            self.rows.add(trial)
+        with ProgressBar("trials", self.trials) as self.bar, ThreadPoolExecutor(self.settings.workers) as pool:
+            self.bar.advance(len(ended))
+            work = [pool.submit(self._work) for _ in range(self.settings.workers)]
+            try:
+                for worker in work:
+                    worker.result()
+            finally:  # on Ctrl-C too, and where one worker found that nothing works
+                self.stopping = True
+                for trainee in self.at_work:
+                    trainee.kill()
+
+    def _ended(self) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+    def _work(self) -> None:
+        """One trial after the other."""
+        while not self.stopping and (trial := self._next()) is not None:
+            self._try(trial)
+
+    def _next(self) -> optuna.Trial | None:
+        """The next trial, its values chosen; None where all have begun."""
+        with self.lock:
+            trials = self.study.get_trials(deepcopy=False)
+            if self.unfinished:
+                number = self.unfinished.pop(0)
+                trial = optuna.Trial(self.study, trials[number]._trial_id)
+            else:
+                begun = sum(trial.state != TrialState.WAITING for trial in trials)
+                if begun >= self.trials:
+                    return None
+                number = begun
+                self.study.sampler = studies.sampler(self.settings, self.base.seed, number)
+                trial = self.study.ask()
+            studies.suggest(trial, self.space.dimensions)
+            trial.set_user_attr("folder", str(self.folder.path.resolve()))
+            return trial
+
+    def _try(self, trial: optuna.Trial) -> None:
+        """Runs a trial to its end, and tells the study."""
+        from omegaconf import OmegaConf
+
+        folder = RunFolder(self.folder["trials"] / f"{trial.number:03d}")
+        with self.lock:
+            config = self._compose(trial.params)
+            config.run_dir = str(folder.path)
+            if not folder["checkpoint.npz"].is_file():
+                shutil.rmtree(folder.path, ignore_errors=True)
+            folder.remove_leftovers()
+            folder.write_text("config.yaml", OmegaConf.to_yaml(config))
+            if self.stopping:
+                return
+            trainee = self._start(OmegaConf.to_yaml(config), folder.path, folder["log.txt"])
+            known = set(self.study.trials[trial.number].intermediate_values)
+        message: dict[str, Any] = {}
+        for message in trainee.messages():
+            if "epoch" in message:
+                with self.lock:
+                    if message["epoch"] not in known:  # before it was cut short
+                        trial.report(message["value"], message["epoch"])
+                    trainee.answer(not trial.should_prune())
+        with self.lock:
+            self.at_work.remove(trainee)
+            if not self.stopping:
+                self._end(trial, message)
+
+    def _end(self, trial: optuna.Trial, message: Mapping[str, Any]) -> None:
+        """Tells the study, and the screen, what came of a trial."""
+        for key, value in message.get("done", {"error": message.get("error")}).items():
+            trial.set_user_attr(key, value)
+        if "done" not in message:
+            self.study.tell(trial, state=TrialState.FAIL)
+        elif message["done"]["stopped"]:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self.study.tell(trial, message["done"]["value"])
+        ended = self._ended()
+        self.rows.add(self.study.trials[trial.number])
+        self.bar.advance()
+        if len(ended) >= min(HOPELESS, self.trials) and all(one.state == TrialState.FAIL for one in ended):
+            self.stopping = True
+            raise TrainingError(
+                f"The first {len(ended)} trials have all failed, this one with: {message['error']} "
+                f"(more in {self.folder['trials']})"
+            )
+
+    def _best(self) -> optuna.trial.FrozenTrial:
+        try:
+            return self.study.best_trial
+        except ValueError:
+            raise RunError("No trial came to its end: there is no best one. Raise sweep.trials.") from None
+
+    def _train(self, best: optuna.trial.FrozenTrial) -> RunFolder:
+        """Trains and tests the winner, as an ordinary run."""
+        from nnrec.pipeline import execute
+
+        config, run = self._compose(best.params), RunFolder(self.folder[f"best_{best.number:03d}"])
+        config.run_dir = str(run.path)
+        console.rule(f"The best, trial {best.number}", style="dim")
+        if run["metrics.json"].is_file():
+            return run
+        if run["config.yaml"].is_file():
+            config.resume = str(run.path)
+        return execute(config)
+
+
+def _group(line: str) -> str:
+    """The group, or the outermost key, that an override is about."""
+    return line.lstrip("+~").partition("=")[0].partition("@")[0].partition(".")[0].partition("/")[0]
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

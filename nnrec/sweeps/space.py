@@ -1,0 +1,158 @@
+"""What a sweep searches: settings by key, in the grammar that Hydra has for sweeps."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from nnrec.errors import ConfigError
+
+# Trials that differ in these could not be compared, or would write into each other's folders.
+FIXED = ("seed", "data", "split", "evaluation", "model", "trainer", "experiment", "sweep", "run_dir", "resume")
+FIXED_GROUPS = ("data", "split", "evaluation", "sweep", "hydra")
+
+
+@dataclass(frozen=True)
+class Space:
+    """Settings to choose, and settings that stay as they are.
+
+    Attributes:
+        dimensions: by key. Choices are texts, as they would stand on the command line.
+        told: how each was written.
+        fixed: the rest of the command line.
+    """
+
+    dimensions: dict[str, BaseDistribution]
+    told: dict[str, str]
+    fixed: list[str]
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any], overrides: Sequence[str], loader: Any) -> Space:
+        """The space of a file in conf/sweep, changed by the command line.
+
+        Args:
+            told: "choice(...)", "interval(...)", ... by key.
+            overrides: the command line. A key that it gives values to choose among is searched; one that it gives
+                a value is not.
+            loader: Hydra's.
+
+        Raises:
+            ConfigError: nothing to search, a text that Hydra does not understand, or a key that has to stay the same.
+        """
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        parser = OverridesParser.create(config_loader=loader)
+        found: dict[str, BaseDistribution] = {}
+        texts: dict[str, str] = {}
+        fixed = []
+        try:
+            for line in [*(f"{key}={text}" for key, text in told.items()), *overrides]:
+                override = parser.parse_override(line)
+                key = override.get_key_element()
+                found.pop(key.lstrip("+"), None)
+                if override.is_sweep_override():
+                    found[key], texts[key] = _distribution(key, override), line.partition("=")[2]
+                elif line in overrides:
+                    fixed.append(line)
+                else:
+                    raise ConfigError(
+                        f"sweep.space: {line} leaves nothing to choose. Write choice(a,b) or interval(low,high)."
+                    )
+        except HydraException as error:
+            raise ConfigError(f"sweep.space: {error}") from error
+        for key in found:
+            name = key.lstrip("+").partition("@")[0]
+            if name in FIXED or name.partition(".")[0].partition("/")[0] in FIXED_GROUPS or name == "trainer.monitor":
+                raise ConfigError(
+                    f"sweep.space: {key} has to be the same in all trials: their figures would not compare."
+                )
+        if not found:
+            raise ConfigError(
+                "There is nothing to search. Give a space on the command line, such as "
+                "'trainer.learning_rate=tag(log,interval(1e-4,1e-2))', or choose one in conf/sweep."
+            )
+        return cls(found, {key: texts[key] for key in found}, fixed)
+
+    def overrides(self, values: Mapping[str, Any]) -> list[str]:
+        """The command line of a trial with these values."""
+        return [*self.fixed, *(f"{key}={value}" for key, value in values.items())]
+
+    def present(self, config: Any, loader: Any) -> dict[str, Any]:
+        """The values that a configuration has, of those keys for which the space holds them."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from omegaconf import OmegaConf
+
+        parser, found = OverridesParser.create(config_loader=loader), dict[str, Any]()
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        for key, dimension in self.dimensions.items():
+            value: Any = plain
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if isinstance(dimension, CategoricalDistribution):
+                for text in dimension.choices:
+                    if parser.parse_override(f"{key}={text}").value() == value:
+                        found[key] = text
+            elif isinstance(value, (int, float)) and dimension._contains(dimension.to_internal_repr(value)):
+                found[key] = value
+        return found
+
+    def lowest(self) -> dict[str, Any]:
+        """Some point of the space."""
+        return {
+            key: dimension.choices[0] if isinstance(dimension, CategoricalDistribution) else dimension.low
+            for key, dimension in self.dimensions.items()
+        }
+
+    def grid(self, points: int) -> list[dict[str, Any]]:
+        """Every combination of values, with so many from each interval."""
+        values = [_spread(dimension, points) for dimension in self.dimensions.values()]
+        return [dict(zip(self.dimensions, combination, strict=True)) for combination in itertools.product(*values)]
+
+
+def _distribution(key: str, override: Any) -> BaseDistribution:
+    """What Optuna calls what Hydra has parsed."""
+    from hydra.core.override_parser.types import IntervalSweep, RangeSweep
+
+    value = override.value()
+    log = "log" in value.tags
+    try:
+        if isinstance(value, IntervalSweep):
+            low, high = value.start, value.end
+            if isinstance(low, int) and isinstance(high, int):
+                return IntDistribution(low, high, log=log)
+            return FloatDistribution(low, high, log=log)
+        if isinstance(value, RangeSweep) and not value.shuffle:
+            steps = list(value.range())
+            if len(steps) > 1 and steps[1] > steps[0]:
+                if all(isinstance(step, int) for step in steps):
+                    return IntDistribution(steps[0], steps[-1], step=steps[1] - steps[0])
+                return FloatDistribution(steps[0], steps[-1], step=float(value.step))
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    except ValueError as error:
+        raise ConfigError(f"sweep.space: {key}: {error}") from error
+
+
+def _spread(dimension: Any, points: int) -> list[Any]:
+    """Values from end to end of a dimension; all of one that has only some."""
+    if isinstance(dimension, CategoricalDistribution):
+        return list(dimension.choices)
+    if dimension.step is not None and not dimension.log and isinstance(dimension, FloatDistribution):
+        count = round((dimension.high - dimension.low) / dimension.step) + 1
+        return [dimension.low + dimension.step * number for number in range(count)]
+    if isinstance(dimension, IntDistribution) and dimension.step > 1:
+        return list(range(dimension.low, dimension.high + 1, dimension.step))
+    if dimension.log:
+        spread = np.exp(np.linspace(math.log(dimension.low), math.log(dimension.high), points))
+        spread[[0, -1]] = dimension.low, dimension.high
+    else:
+        spread = np.linspace(dimension.low, dimension.high, points)
+    if isinstance(dimension, IntDistribution):
+        return list(dict.fromkeys(int(round(value)) for value in spread))
+    return [float(f"{value:.6g}") for value in spread]

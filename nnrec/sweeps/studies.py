@@ -1,0 +1,98 @@
+"""Optuna's part in a sweep: where trials are stored, how the next one is chosen, which ones are stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from nnrec.errors import ConfigError
+
+SAMPLERS = ("tpe", "random", "grid", "cmaes")
+PRUNERS = ("none", "median", "hyperband")
+
+
+def check(settings: Any) -> None:
+    """Makes sure that the settings of a sweep have values that mean something.
+
+    Raises:
+        ConfigError: one has not.
+    """
+    for key, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
+        if settings[key] not in known:
+            raise ConfigError(f"sweep.{key} must be one of {', '.join(known)}. Received: {settings[key]!r}")
+    least = {"trials": 1, "workers": 1, "grid_points": 2, "startup_trials": 0, "warmup_epochs": 0, "threads": 1}
+    for key, minimum in least.items():
+        value = settings[key]
+        if not (value is None and key == "threads") and (not isinstance(value, int) or value < minimum):
+            raise ConfigError(f"sweep.{key} must be a whole number, {minimum} or more. Received: {value!r}")
+
+
+def open_study(settings: Any, folder: Path, direction: str, epochs: int) -> optuna.Study:
+    """The study with this name in the storage, made where there is none.
+
+    Raises:
+        ConfigError: the storage cannot be opened.
+    """
+    try:
+        if settings.storage == "journal":
+            from optuna.storages import JournalStorage
+            from optuna.storages.journal import JournalFileBackend
+
+            storage: Any = JournalStorage(JournalFileBackend(str(folder / "study.log")))
+        else:
+            sqlite = f"sqlite:///{(folder / 'study.db').resolve()}"
+            storage = optuna.storages.get_storage(sqlite if settings.storage == "sqlite" else settings.storage)
+        return optuna.create_study(
+            study_name=settings.study,
+            storage=storage,
+            direction=direction,
+            pruner=_pruner(settings, epochs),
+            load_if_exists=True,
+        )
+    except Exception as error:  # whatever a database and its driver may raise
+        raise ConfigError(
+            f"sweep.storage={settings.storage} cannot be used ({type(error).__name__}: {error}). Choose sqlite, "
+            "journal, or a URL such as postgresql://user@host/database, whose driver is installed."
+        ) from error
+
+
+def sampler(settings: Any, seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """What chooses the trial with this number: its draws depend on nothing but seed, number and earlier trials.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    if settings.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=drawn)
+    if settings.sampler == "cmaes":
+        try:
+            import cmaes  # noqa: F401
+        except ImportError as error:
+            raise ConfigError("sweep.sampler=cmaes needs a package of its own: pip install cmaes.") from error
+        return optuna.samplers.CmaEsSampler(seed=drawn, warn_independent_sampling=False)
+    return optuna.samplers.RandomSampler(seed=drawn)
+
+
+def _pruner(settings: Any, epochs: int) -> optuna.pruners.BasePruner:
+    if settings.pruner == "median":
+        return optuna.pruners.MedianPruner(settings.startup_trials, settings.warmup_epochs)
+    if settings.pruner == "hyperband":
+        return optuna.pruners.HyperbandPruner(max(1, min(settings.warmup_epochs, epochs)), max(1, epochs))
+    return optuna.pruners.NopPruner()
+
+
+def suggest(trial: optuna.Trial, dimensions: Mapping[str, BaseDistribution]) -> None:
+    """Gives a trial a value in each dimension; those that it has stay."""
+    for key, dimension in dimensions.items():
+        if isinstance(dimension, CategoricalDistribution):
+            trial.suggest_categorical(key, dimension.choices)
+        elif isinstance(dimension, IntDistribution):
+            trial.suggest_int(key, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
+        elif isinstance(dimension, FloatDistribution):
+            trial.suggest_float(key, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
