@@ -20,20 +20,17 @@ from nnrec.errors import RunError
 SECONDS_TO_WAIT = 20.0
 
 
-class Trainee:
-    """A process that runs one trial and tells how it goes; see `nnrec.sweeps.trial`.
+class Worker:
+    """A process that runs trials one after the other, and tells how they go; see `nnrec.sweeps.trial`.
 
     Args:
-        config: the trial's, as YAML.
-        folder: the trial's; None = nothing is trained, and the monitored figure's name is told.
-        log: what the process prints goes there.
+        log: what it prints goes there; what a trial prints, to the trial's own.
         threads: how many it may use.
-        shares: whether other trials use the same devices meanwhile.
+        shares: whether other workers use the same devices.
         lock: a file descriptor that is to stay open as long as the process lives.
     """
 
-    def __init__(self, config: str, folder: Path | None, log: Path, threads: int, shares: bool, lock: int) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, log: Path, threads: int, shares: bool, lock: int) -> None:
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "nnrec.sweeps.trial"],
@@ -45,32 +42,39 @@ class Trainee:
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C is for the sweep, which then ends its trials
             )
-        self.log = log
-        self._tell({"config": config, "folder": None if folder is None else str(folder)})
+        self.log, self.alive = log, True
 
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """What the process says, to its end. The last one has "done" or "error"."""
+    def run(self, config: str, folder: Path | None, log: Path) -> Iterator[dict[str, Any]]:
+        """What a trial says, to its end; the last message has "done" or "error".
+
+        Args:
+            config: the trial's, as YAML.
+            folder: the trial's; None = nothing is trained, and the name of the monitored figure is told.
+            log: what it prints goes there.
+        """
         assert self._process.stdout is not None
-        ended = False
+        self._tell({"config": config, "folder": None if folder is None else str(folder), "log": str(log)})
         for line in self._process.stdout:
             message = json.loads(line)
-            ended = "done" in message or "error" in message
             yield message
-        code = self._process.wait()
-        if not ended:
-            why = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            yield {"error": f"The process {why}: see {self.log}"}
+            if "done" in message or "error" in message:
+                return
+        self.alive = False
+        yield {"error": f"The worker ended with status {self._process.wait()}: see {self.log}"}
 
     def answer(self, go_on: bool) -> None:
         """Says whether to train on, after an epoch."""
         self._tell(go_on)
 
     def kill(self) -> None:
-        self._process.kill()
+        """Ends it, and the trial that it runs."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def _tell(self, what: Any) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended: `messages` says how
+        with suppress(BrokenPipeError):  # it has ended: `run` says how
             self._process.stdin.write(json.dumps(what) + "\n")
             self._process.stdin.flush()
 

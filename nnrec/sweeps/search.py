@@ -21,7 +21,7 @@ from nnrec.metrics.legend import better
 from nnrec.results import NOT_PART, flat
 from nnrec.runs import RunFolder
 from nnrec.sweeps import outcome, studies
-from nnrec.sweeps.processes import Trainee, locked
+from nnrec.sweeps.processes import Worker, locked
 from nnrec.sweeps.space import Space
 from nnrec.sweeps.table import Rows
 
@@ -58,7 +58,7 @@ class Search:
         self.threads: int = self.settings.threads or max(1, cores() // self.settings.workers)
         # One thread at a time speaks with the study, Hydra and the screen.
         self.lock, self.stopping = threading.RLock(), False
-        self.at_work: list[Trainee] = []
+        self.workers: dict[int, Worker] = {}
 
     def run(self) -> None:
         """Searches, or goes on searching, and trains what was best.
@@ -80,6 +80,8 @@ class Search:
                 raise Interrupted(
                     f"Interrupted. The same command goes on from here if it says sweep.folder={self.folder.path}"
                 ) from None
+            finally:
+                self._dismiss()
             outcome.write(self, best, run)
 
     def _compose(self, values: Mapping[str, Any]) -> Any:
@@ -142,15 +144,17 @@ class Search:
         if self.base.trainer.monitor != "auto":
             return str(self.base.trainer.monitor)
         with console.status("Looking at data and model"):
-            for message in self._start(OmegaConf.to_yaml(self.base), None, self.folder["log.txt"]).messages():
-                if "error" in message:
-                    raise ConfigError(message["error"])
+            *_, message = self._worker(0).run(OmegaConf.to_yaml(self.base), None, self.folder["log.txt"])
+        if "error" in message:
+            raise ConfigError(message["error"])
         return str(message["done"]["monitor"])
 
-    def _start(self, config: str, folder: Path | None, log: Path) -> Trainee:
-        trainee = Trainee(config, folder, log, self.threads, self.settings.workers > 1, self.lock_file)
-        self.at_work.append(trainee)
-        return trainee
+    def _worker(self, number: int) -> Worker:
+        """The worker with this number, started where there is none, or none any more."""
+        if number not in self.workers or not self.workers[number].alive:
+            several = self.settings.workers > 1
+            self.workers[number] = Worker(self.folder["log.txt"], self.threads, several, self.lock_file)
+        return self.workers[number]
 
     def _open(self) -> optuna.Study:
         """The study, with the trials that are known beforehand."""
@@ -187,22 +191,26 @@ class Search:
             self.rows.add(trial)
         with ProgressBar("trials", self.trials) as self.bar, ThreadPoolExecutor(self.settings.workers) as pool:
             self.bar.advance(len(ended))
-            work = [pool.submit(self._work) for _ in range(self.settings.workers)]
+            work = [pool.submit(self._work, number) for number in range(self.settings.workers)]
             try:
                 for worker in work:
                     worker.result()
             finally:  # on Ctrl-C too, and where one worker found that nothing works
                 self.stopping = True
-                for trainee in self.at_work:
-                    trainee.kill()
+                self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Ends all workers, and the trials that they run."""
+        for worker in self.workers.values():
+            worker.kill()
 
     def _ended(self) -> list[optuna.trial.FrozenTrial]:
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
-    def _work(self) -> None:
-        """One trial after the other."""
+    def _work(self, number: int) -> None:
+        """One trial after the other, on the worker with this number."""
         while not self.stopping and (trial := self._next()) is not None:
-            self._try(trial)
+            self._try(trial, number)
 
     def _next(self) -> optuna.Trial | None:
         """The next trial, its values chosen; None where all have begun."""
@@ -222,7 +230,7 @@ class Search:
             trial.set_user_attr("folder", str(self.folder.path.resolve()))
             return trial
 
-    def _try(self, trial: optuna.Trial) -> None:
+    def _try(self, trial: optuna.Trial, number: int) -> None:
         """Runs a trial to its end, and tells the study."""
         from omegaconf import OmegaConf
 
@@ -236,17 +244,16 @@ class Search:
             folder.write_text("config.yaml", OmegaConf.to_yaml(config))
             if self.stopping:
                 return
-            trainee = self._start(OmegaConf.to_yaml(config), folder.path, folder["log.txt"])
+            worker = self._worker(number)
             known = set(self.study.trials[trial.number].intermediate_values)
         message: dict[str, Any] = {}
-        for message in trainee.messages():
+        for message in worker.run(OmegaConf.to_yaml(config), folder.path, folder["log.txt"]):
             if "epoch" in message:
                 with self.lock:
                     if message["epoch"] not in known:  # before it was cut short
                         trial.report(message["value"], message["epoch"])
-                    trainee.answer(not trial.should_prune())
+                    worker.answer(not trial.should_prune())
         with self.lock:
-            self.at_work.remove(trainee)
             if not self.stopping:
                 self._end(trial, message)
 

@@ -1,7 +1,8 @@
-"""A trial in a process of its own, `python -m nnrec.sweeps.trial`: nothing of one reaches another.
+"""The process of a worker, `python -m nnrec.sweeps.trial`: each trial runs in a fork of it, so that nothing leaks.
 
-It speaks with the sweep in lines of JSON: is told what to train on standard input, tells the monitored figure after
-each epoch on standard output, and is answered there whether to go on. What it prints goes to standard error.
+What all trials import is imported once, before the first fork; the backend has done nothing by then, and devices,
+precision and seeds are set in the fork. It speaks with the sweep in lines of JSON: is told on standard input what to
+train, tells the monitored figure after each epoch on standard output, and is answered whether to go on.
 """
 
 from __future__ import annotations
@@ -9,20 +10,64 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, TextIO
+import traceback
+from contextlib import suppress
+from typing import Any, NoReturn, TextIO
 
 
 def main() -> None:
-    """Does what the first line of standard input asks for, and says what came of it."""
-    # Whatever prints to standard output, in Python or below, is not part of the talk.
+    """Runs one trial after the other, until the sweep has no more or has gone."""
     told = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+    os.dup2(2, 1)  # what prints is no part of the talk
+    imported = False
+    while line := sys.stdin.readline():
+        task = json.loads(line)
+        imported = imported or _import(task)
+        number = os.fork()
+        if not number:
+            _run(task, told)
+        code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+        if code:
+            why = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+            _say(told, error=f"The trial {why}: see {task['log']}")
+
+
+def _import(task: dict[str, Any]) -> bool:
+    """Imports what its model needs; what is wrong with that is told by the trial."""
+    from importlib import import_module
+
+    from omegaconf import OmegaConf
+
+    from nnrec import backend, pipeline  # noqa: F401
+
+    backend.quiet()
+    with suppress(Exception):
+        import_module(OmegaConf.create(task["config"]).model["_target_"].rpartition(".")[0])
+        if "keras" in sys.modules:
+            import_module("nnrec.training")
+    return True
+
+
+def _run(task: dict[str, Any], told: TextIO) -> NoReturn:
+    """Does what is asked for, says what came of it, and ends this process."""
     from nnrec.errors import NnrecError
 
+    with open(task["log"], "ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    status = 0
     try:
-        _say(told, done=_do(json.loads(sys.stdin.readline()), told))
+        done = _do(task, told)
+        sys.stdout.flush()
+        _say(told, done=done)
     except NnrecError as error:
         _say(told, error=str(error))
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
@@ -42,7 +87,7 @@ def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
         _say(told, epoch=epoch, value=value)
         answer = sys.stdin.readline()
         if not answer:  # the sweep has gone
-            os._exit(1)
+            os._exit(0)
         stopped = not json.loads(answer)
         return not stopped
 
@@ -53,7 +98,8 @@ def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
 
 
 def _say(told: TextIO, **what: Any) -> None:
-    print(json.dumps(what), file=told, flush=True)
+    with suppress(BrokenPipeError):  # the sweep has gone
+        print(json.dumps(what), file=told, flush=True)
 
 
 if __name__ == "__main__":

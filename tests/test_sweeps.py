@@ -1,0 +1,264 @@
+"""Sweeps: spaces, draws, and the real command line with trials in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, TINY_DATA
+
+pytest.importorskip("optuna")
+
+import optuna
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+import nnrec
+from nnrec import pipeline
+from nnrec.config import compose, config_folder
+from nnrec.errors import ConfigError
+from nnrec.runs import RunFolder
+from nnrec.sweeps import studies
+from nnrec.sweeps.space import Space
+
+LOADER = ConfigLoaderImpl(create_config_search_path(str(config_folder())))
+FOLDER_OF_SWEEPS = config_folder() / "sweep"
+SETTINGS = OmegaConf.load(FOLDER_OF_SWEEPS / "default.yaml")
+
+
+def space(told: dict[str, str], *overrides: str) -> Space:
+    return Space.of(told, overrides, LOADER)
+
+
+def sweep(*arguments: object, wait: bool = True) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "-m", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    if wait:
+        process.screen = process.communicate(timeout=300)[0]
+    return process
+
+
+def test_a_space_is_written_as_hydra_writes_sweeps():
+    found = space(
+        {
+            "a": "interval(1,2)",
+            "b": "tag(log,interval(0.1,10))",
+            "c": "int(interval(1,9))",
+            "d": "choice([8],[16,8])",
+            "e": "range(0.0,0.55,0.1)",
+            "f": "range(2,9,3)",
+        }
+    )
+    assert found.dimensions == {
+        "a": FloatDistribution(1, 2),
+        "b": FloatDistribution(0.1, 10, log=True),
+        "c": IntDistribution(1, 9),
+        "d": CategoricalDistribution(["[8]", "[16,8]"]),
+        "e": FloatDistribution(0, 0.5, step=0.1),
+        "f": IntDistribution(2, 8, step=3),
+    }
+
+
+def test_the_command_line_widens_replaces_and_narrows_a_space():
+    found = space(
+        {"model.l2": "interval(1,2)", "model.by": "choice(user,item)"}, "model.l2=7", "seed=3", "trainer.xla=true,false"
+    )
+    assert list(found.dimensions) == ["model.by", "trainer.xla"]
+    assert found.overrides({"model.by": "user"}) == ["model.l2=7", "seed=3", "model.by=user"]
+    assert space({"model.l2": "interval(1,2)"}, "model.l2=interval(3,4)").dimensions["model.l2"] == FloatDistribution(
+        3, 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({}, "nothing to search"),
+        ({"model.l2": "3"}, r"model\.l2=3 leaves nothing to choose"),
+        ({"model.l2": "interval(1"}, "sweep.space"),
+        ({"model.l2": "interval(2,1)"}, r"model\.l2"),
+        ({"model.l2": "tag(log,interval(0,1))"}, r"model\.l2"),
+        ({"seed": "choice(1,2)"}, "seed has to be the same in all trials"),
+        ({"split.fold": "choice(1,2)"}, "has to be the same"),
+        ({"data": "choice(a,b)"}, "has to be the same"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused(told, message):
+    with pytest.raises(ConfigError, match=message):
+        space(told)
+
+
+def test_a_grid_goes_from_end_to_end_of_each_dimension():
+    points = space({"a": "tag(log,interval(1,100))", "b": "choice(x,y)", "c": "range(1,4)"}).grid(3)
+    # 1, 10 and 100 by two choices by the whole numbers 1, 2 and 3
+    assert len(points) == 18
+    assert sorted({point["a"] for point in points}) == pytest.approx([1, 10, 100])
+    assert {(point["b"], point["c"]) for point in points} == {(b, c) for b in "xy" for c in (1, 2, 3)}
+
+
+def test_the_settings_as_they_stand_are_a_point_where_the_space_holds_them():
+    config = compose("train", ["model=autorec", "model.l2=30", "model.hidden_units=[300]", "model.input_dropout=0.95"])
+    found = space(
+        {
+            "model.l2": "tag(log,interval(1,100))",
+            "model.hidden_units": "choice([100],[300])",
+            "model.input_dropout": "interval(0,0.9)",
+        }
+    )
+    assert found.present(config, LOADER) == {"model.l2": 30, "model.hidden_units": "[300]"}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER_OF_SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_sweep_fits_its_model(path: Path):
+    if path.stem == "default":
+        return
+    config = compose("train", [f"model={path.stem}", f"sweep={path.stem}"])
+    studies.check(config.sweep)
+    found = space(config.sweep.space)
+    composed = compose("train", [f"model={path.stem}", *found.overrides(found.lowest())])
+    assert OmegaConf.select(composed, next(iter(found.dimensions))) is not None
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "cmaes"])
+def test_a_sweep_that_is_resumed_draws_what_it_would_have_drawn(name, tmp_path):
+    if name == "cmaes":
+        pytest.importorskip("cmaes")
+    settings = OmegaConf.merge(SETTINGS, {"sampler": name, "study": "s", "storage": "sqlite"})
+    dimensions = {"a": FloatDistribution(0, 1), "b": FloatDistribution(1, 10, log=True), "c": IntDistribution(1, 9)}
+
+    def tried(folder: Path, *pieces: int) -> list[dict[str, float]]:
+        folder.mkdir()
+        for until in pieces:
+            study = studies.open_study(settings, folder, "minimize", 10)  # as after a kill
+            for number in range(len(study.trials), until):
+                study.sampler = studies.sampler(settings, 7, number)
+                trial = study.ask()
+                studies.suggest(trial, dimensions)
+                study.tell(trial, (trial.params["a"] - 0.3) ** 2 + trial.params["c"])
+        return [trial.params for trial in study.trials]
+
+    whole = tried(tmp_path / "whole", 16)
+    assert tried(tmp_path / "pieces", 5, 13, 16) == whole
+    assert len({tuple(params.items()) for params in whole}) == 16
+
+
+def test_a_setting_that_means_nothing_is_refused():
+    for wrong, message in (({"sampler": "tep"}, "sampler must be one of tpe"), ({"workers": 0}, "workers must be")):
+        with pytest.raises(ConfigError, match=message):
+            studies.check(OmegaConf.merge(SETTINGS, wrong))
+    with pytest.raises(ConfigError, match=r"python train\.py -m"):
+        nnrec.train("model=bias", "sweep=default")
+
+
+def test_a_trial_does_not_look_at_the_test_part(tmp_path, monkeypatch):
+    config = compose("train", ["model=bias", *TINY_DATA])
+    learning = pipeline.prepare(config)
+    measured = []
+
+    def measure(model, train, held_out, depth=None):
+        measured.append(held_out)
+        return learning_evaluation(model, train, held_out, depth)
+
+    learning_evaluation = learning.evaluation
+    monkeypatch.setattr(learning, "evaluation", measure)
+    found = learning.try_out(RunFolder(tmp_path / "trial"))
+    assert found["value"] == found["validation"]["rmse"]
+    assert measured and all(part is learning.split.validation for part in measured)
+    assert not (tmp_path / "trial" / "metrics.json").exists()
+
+
+BIAS = (
+    "model=bias",
+    "sweep=default",
+    *TINY_DATA,
+    "trainer.monitor=val_rmse",
+    "model.l2_user=tag(log,interval(0.1,100))",
+)
+
+
+def test_a_killed_sweep_goes_on_to_the_same_end(tmp_path):
+    folder = tmp_path / "sweep"
+    wanted = (*BIAS, "model.l2_item=interval(0,50)", "sweep.trials=6", f"sweep.folder={folder}")
+    first = sweep(*wanted, wait=False)
+    until = time.monotonic() + 60
+    while not (folder / "trials" / "002").is_dir() and time.monotonic() < until:
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert len(optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}").trials) < 6
+
+    second = sweep(*wanted, "sweep.workers=2")
+    assert second.returncode == 0, second.screen
+    trials = pd.read_csv(folder / "trials.csv")
+    assert trials["trial"].tolist() == list(range(6)) and set(trials["state"]) == {"complete"}
+    best = trials.sort_values("value").iloc[0]
+    assert (trials["model.l2_user"][0], trials["model.l2_item"][0]) == (5, 5)  # the settings as they stood
+    run = json.loads((folder / f"best_{best['trial']:03d}" / "metrics.json").read_text())
+    assert run["validation"]["rmse"] == pytest.approx(best["value"]) and "rmse" in run["test"]
+    written = OmegaConf.load(folder / "bias_simulated_ratings.yaml")
+    assert written.model.get("l2_user", 5) == pytest.approx(best["model.l2_user"])
+    page = (folder / "sweep.html").read_text()
+    assert 'id="parallel-' in page and "Every trial" in page
+
+    # What has ended is not done again, and another search is refused.
+    before = (folder / "best_000").stat().st_mtime_ns if (folder / "best_000").is_dir() else None
+    other = sweep(*wanted, "model.l2_item=interval(0,60)")
+    assert other.returncode == 1 and "Choose another sweep.folder" in other.screen
+    assert before is None or (folder / "best_000").stat().st_mtime_ns == before
+
+
+def test_a_sweep_in_which_nothing_works_says_why(tmp_path):
+    wanted = ("model.l2_item=choice(a,b)", "sweep.trials=9", f"sweep.folder={tmp_path / 'sweep'}")
+    done = sweep(*BIAS, *wanted)
+    assert done.returncode == 1
+    assert "The first 3 trials have all failed" in done.screen and "Traceback" not in done.screen
+
+
+def test_without_optuna_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'nnrec\[sweep\]'"):
+        nnrec.sweeps.search(None, None, [])
+
+
+@pytest.mark.slow
+def test_a_trial_gives_the_same_alone_and_after_another(tmp_path):
+    # Precision, devices and seeds of the trials before it would show.
+    same = ("model=autorec", "sweep=default", *TINY_DATA, "trainer.epochs=2", "sweep.sampler=grid")
+    values = []
+    for name, precisions in (("alone", "choice(float32)"), ("after", "choice(mixed_bfloat16,float32)")):
+        folder = tmp_path / name
+        done = sweep(*same, f"trainer.precision={precisions}", f"sweep.folder={folder}")
+        assert done.returncode == 0, done.screen
+        trials = pd.read_csv(folder / "trials.csv").set_index("trainer.precision")["value"]
+        values.append(trials["float32"])
+    assert values[0] == values[1] != trials["mixed_bfloat16"]
+
+
+@pytest.mark.slow
+def test_a_pruned_trial_ends_early_and_as_pruned(tmp_path):
+    folder = tmp_path / "sweep"
+    done = sweep(
+        "model=autorec", "sweep=default", *TINY_DATA, "trainer.epochs=6", "sweep.trials=3", "sweep.sampler=grid",
+        "sweep.startup_trials=1", "sweep.warmup_epochs=1", "trainer.learning_rate=choice(1e-2,1e-7)",
+        f"sweep.folder={folder}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.screen
+    trials = pd.read_csv(folder / "trials.csv")
+    assert trials["state"].tolist() == ["complete", "pruned"]
+    assert trials["epochs"].tolist() == [6, 2]
+    assert os.listdir(folder / "trials" / "001" / "tensorboard")
