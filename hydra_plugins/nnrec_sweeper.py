@@ -21,6 +21,6 @@ class NnrecSweeper(BasicSweeper):
                 batches = super().sweep(arguments)
                 show_runs([job.return_value for batch in batches for job in batch])
                 return batches
-            from nnrec.sweeps import search
+            from nnrec.sweeps import sweep
 
-            return search(self.hydra_context.config_loader, self.config, arguments)
+            return sweep(self.hydra_context.config_loader, self.config, arguments)

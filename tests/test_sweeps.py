@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import nnrec
+import nnrec.sweeps
 from nnrec import pipeline
 from nnrec.config import compose, config_folder
 from nnrec.errors import ConfigError
@@ -39,18 +41,19 @@ def space(told: dict[str, str], *overrides: str) -> Space:
     return Space.of(told, overrides, LOADER)
 
 
-def sweep(*arguments: object, wait: bool = True) -> subprocess.Popen:
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), "-m", *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
-    if wait:
-        process.screen = process.communicate(timeout=300)[0]
-    return process
+def start(*arguments: object) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+
+def sweep(capfd, *arguments: object) -> str:
+    """What train.py -m prints in this process, or the error that it stops with."""
+    sys.argv = ["train.py", "-m", *map(str, arguments)]
+    try:
+        runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+    except SystemExit as stop:
+        return str(stop.code)
+    return capfd.readouterr().out
 
 
 def test_a_space_is_written_as_hydra_writes_sweeps():
@@ -138,7 +141,7 @@ def test_each_sweep_fits_its_model(path: Path):
 def test_a_sweep_that_is_resumed_draws_what_it_would_have_drawn(name, tmp_path):
     if name == "cmaes":
         pytest.importorskip("cmaes")
-    settings = OmegaConf.merge(SETTINGS, {"sampler": name, "study": "s", "storage": "sqlite"})
+    settings = OmegaConf.merge(SETTINGS, {"sampler": name, "study": "s", "storage": "journal"})
     dimensions = {"a": FloatDistribution(0, 1), "b": FloatDistribution(1, 10, log=True), "c": IntDistribution(1, 9)}
 
     def tried(folder: Path, *pieces: int) -> list[dict[str, float]]:
@@ -191,48 +194,44 @@ BIAS = (
 )
 
 
-def test_a_killed_sweep_goes_on_to_the_same_end(tmp_path):
+def test_a_killed_sweep_goes_on_to_its_end(tmp_path, capfd):
     folder = tmp_path / "sweep"
-    wanted = (*BIAS, "model.l2_item=interval(0,50)", "sweep.trials=6", f"sweep.folder={folder}")
-    first = sweep(*wanted, wait=False)
+    wanted = (*BIAS, "model.l2_item=interval(0,50)", "sweep.trials=4", f"sweep.folder={folder}")
+    first = start(*wanted)
     until = time.monotonic() + 60
-    while not (folder / "trials" / "002").is_dir() and time.monotonic() < until:
-        time.sleep(0.02)
+    while not (folder / "trials" / "001").is_dir() and time.monotonic() < until:
+        time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert len(optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}").trials) < 6
+    stored = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}").trials
+    assert 1 <= len(stored) < 4
 
-    second = sweep(*wanted, "sweep.workers=2")
-    assert second.returncode == 0, second.screen
+    screen = sweep(capfd, *wanted, "sweep.workers=2")
     trials = pd.read_csv(folder / "trials.csv")
-    assert trials["trial"].tolist() == list(range(6)) and set(trials["state"]) == {"complete"}
-    best = trials.sort_values("value").iloc[0]
+    assert trials["trial"].tolist() == [0, 1, 2, 3] and set(trials["state"]) == {"complete"}, screen
     assert (trials["model.l2_user"][0], trials["model.l2_item"][0]) == (5, 5)  # the settings as they stood
+    assert trials["model.l2_user"][: len(stored)].tolist() == [trial.params["model.l2_user"] for trial in stored]
+    best = trials.sort_values("value").iloc[0]
     run = json.loads((folder / f"best_{best['trial']:03d}" / "metrics.json").read_text())
     assert run["validation"]["rmse"] == pytest.approx(best["value"]) and "rmse" in run["test"]
-    written = OmegaConf.load(folder / "bias_simulated_ratings.yaml")
-    assert written.model.get("l2_user", 5) == pytest.approx(best["model.l2_user"])
+    found = OmegaConf.load(folder / "bias_simulated_ratings.yaml").get("model") or {}
+    assert found.get("l2_user", 5) == pytest.approx(best["model.l2_user"])
     page = (folder / "sweep.html").read_text()
     assert 'id="parallel-' in page and "Every trial" in page
 
-    # What has ended is not done again, and another search is refused.
-    before = (folder / "best_000").stat().st_mtime_ns if (folder / "best_000").is_dir() else None
-    other = sweep(*wanted, "model.l2_item=interval(0,60)")
-    assert other.returncode == 1 and "Choose another sweep.folder" in other.screen
-    assert before is None or (folder / "best_000").stat().st_mtime_ns == before
+    assert "Choose another sweep.folder" in sweep(capfd, *wanted, "model.l2_item=interval(0,60)")
 
 
-def test_a_sweep_in_which_nothing_works_says_why(tmp_path):
+def test_a_sweep_in_which_nothing_works_says_why(tmp_path, capfd):
     wanted = ("model.l2_item=choice(a,b)", "sweep.trials=9", f"sweep.folder={tmp_path / 'sweep'}")
-    done = sweep(*BIAS, *wanted)
-    assert done.returncode == 1
-    assert "The first 3 trials have all failed" in done.screen and "Traceback" not in done.screen
+    said = sweep(capfd, *BIAS, *wanted)
+    assert "The first 3 trials have all failed" in said and "Traceback" not in said
 
 
 def test_without_optuna_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"pip install 'nnrec\[sweep\]'"):
-        nnrec.sweeps.search(None, None, [])
+        nnrec.sweeps.sweep(None, None, [])
 
 
 @pytest.mark.slow
@@ -242,8 +241,7 @@ def test_a_trial_gives_the_same_alone_and_after_another(tmp_path):
     values = []
     for name, precisions in (("alone", "choice(float32)"), ("after", "choice(mixed_bfloat16,float32)")):
         folder = tmp_path / name
-        done = sweep(*same, f"trainer.precision={precisions}", f"sweep.folder={folder}")
-        assert done.returncode == 0, done.screen
+        assert start(*same, f"trainer.precision={precisions}", f"sweep.folder={folder}").wait() == 0
         trials = pd.read_csv(folder / "trials.csv").set_index("trainer.precision")["value"]
         values.append(trials["float32"])
     assert values[0] == values[1] != trials["mixed_bfloat16"]
@@ -252,12 +250,12 @@ def test_a_trial_gives_the_same_alone_and_after_another(tmp_path):
 @pytest.mark.slow
 def test_a_pruned_trial_ends_early_and_as_pruned(tmp_path):
     folder = tmp_path / "sweep"
-    done = sweep(
+    done = start(
         "model=autorec", "sweep=default", *TINY_DATA, "trainer.epochs=6", "sweep.trials=3", "sweep.sampler=grid",
-        "sweep.startup_trials=1", "sweep.warmup_epochs=1", "trainer.learning_rate=choice(1e-2,1e-7)",
+        "sweep.startup_trials=1", "sweep.warmup_epochs=2", "trainer.learning_rate=choice(1e-2,1e-7)",
         f"sweep.folder={folder}",
     )  # fmt: skip
-    assert done.returncode == 0, done.screen
+    assert done.wait() == 0
     trials = pd.read_csv(folder / "trials.csv")
     assert trials["state"].tolist() == ["complete", "pruned"]
     assert trials["epochs"].tolist() == [6, 2]

@@ -8,7 +8,7 @@ from typing import Any
 from nnrec.errors import ConfigError
 
 
-def search(loader: Any, config: Any, overrides: Sequence[str]) -> None:
+def sweep(loader: Any, config: Any, overrides: Sequence[str]) -> None:
     """Searches the space of `config.sweep`, and trains and tests what was best in it.
 
     Args:

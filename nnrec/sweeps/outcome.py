@@ -23,6 +23,9 @@ from nnrec.sweeps.table import WORDS, short_names, show_best, written
 if TYPE_CHECKING:
     from nnrec.sweeps.search import Search
 
+# From fewer trials than these nothing can be told about importance.
+LEAST = 10
+
 
 def show(study: optuna.Study, monitor: str, space: Space) -> None:
     """Prints the best trials, and what pruning came to."""
@@ -137,7 +140,7 @@ def _page(search: Search, best: FrozenTrial, result: Result) -> str:
         sections.append(Section("settings", "What the good trials have in common", [], drawn))
     shares = importances(study)
     if shares:
-        caption = f"Share of the variance of {monitor} among trials that each setting explains (fANOVA)."
+        caption = f"Share of the variance of {monitor} among trials that each setting explains (PED-ANOVA, Watanabe et al. 2023)."
         drawn = [Plot(plots.bars(shares), caption, caption)]
         sections.append(Section("importance", "Which settings matter", [], drawn))
     curves = f"{monitor} after each epoch; trials that were pruned end early."
@@ -163,10 +166,9 @@ def _page(search: Search, best: FrozenTrial, result: Result) -> str:
 
 def importances(study: optuna.Study) -> dict[str, float]:
     """The share of each setting in the variance of the figure; none where there are too few trials to tell."""
-    try:
-        return dict(optuna.importance.get_param_importances(study))
-    except (ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or all the same
+    if len({trial.value for trial in ranked(study)}) < LEAST:
         return {}
+    return dict(optuna.importance.get_param_importances(study))
 
 
 def _table(trials: list[FrozenTrial], keys: list[str], monitor: str, best: FrozenTrial) -> Table:

@@ -30,7 +30,7 @@ HOPELESS = 3
 
 
 class Search:
-    """A sweep; see `nnrec.sweeps.search` for the arguments.
+    """A sweep; see `nnrec.sweeps.sweep` for the arguments.
 
     This process chooses, stores and stops; each trial trains in a process of its own. The folder:
 
@@ -245,14 +245,15 @@ class Search:
             if self.stopping:
                 return
             worker = self._worker(number)
-            known = set(self.study.trials[trial.number].intermediate_values)
+            known = max(self.study.trials[trial.number].intermediate_values, default=0)
         message: dict[str, Any] = {}
         for message in worker.run(OmegaConf.to_yaml(config), folder.path, folder["log.txt"]):
             if "epoch" in message:
                 with self.lock:
-                    if message["epoch"] not in known:  # before it was cut short
+                    again = message["epoch"] <= known  # the study was told before the trial was cut short
+                    if not again:
                         trial.report(message["value"], message["epoch"])
-                    worker.answer(not trial.should_prune())
+                    worker.answer(again or not trial.should_prune())
         with self.lock:
             if not self.stopping:
                 self._end(trial, message)
