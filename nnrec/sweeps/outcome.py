@@ -140,7 +140,7 @@ def _page(search: Search, best: FrozenTrial, result: Result) -> str:
         sections.append(Section("settings", "What the good trials have in common", [], drawn))
     shares = importances(study)
     if shares:
-        caption = f"Share of the variance of {monitor} among trials that each setting explains (PED-ANOVA, Watanabe et al. 2023)."
+        caption = f"How much each setting has to do with good trials, by {monitor} (PED-ANOVA, Watanabe et al. 2023)."
         drawn = [Plot(plots.bars(shares), caption, caption)]
         sections.append(Section("importance", "Which settings matter", [], drawn))
     curves = f"{monitor} after each epoch; trials that were pruned end early."
