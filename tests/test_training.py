@@ -268,3 +268,15 @@ def test_row_sparse_models_need_an_optimizer_that_follows_rows():
         compile_model(model, Trainer(optimizer="rmsprop"))
     with pytest.raises(ConfigError, match=r"use trainer\.precision=mixed_bfloat16"):
         compile_model(model, Trainer(precision="mixed_float16"))
+
+
+def test_several_steps_in_one_go_are_the_same_steps():
+    """Eight rows in batches of three: two steps in one go, and one that is left."""
+    one, several = (stage(quick(batch_size=3, epochs=2, steps_per_execution=number)) for number in (1, 2))
+    for made in (one, several):
+        assert len(made.batches) == 3
+        made.run()
+    for weight, other in zip(one.model.get_weights(), several.model.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-6)
+    losses = [[row["loss"] for row in made.progress.history] for made in (one, several)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)

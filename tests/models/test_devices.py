@@ -16,7 +16,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("first_losses.py")
 STEPS = 20
 # What couples the rows of a batch, or moves rows of tables: batch statistics, mean activations, shared negatives.
-FEW = ("autorec-item", "dsstne-levels", "gru4rec-default")
+FEW = ("dsstne-levels", "gru4rec-default")
 ALL = ()
 
 

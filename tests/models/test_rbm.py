@@ -317,7 +317,7 @@ def test_the_number_of_steps_follows_the_epoch_without_retracing(monkeypatch):
         return {name: array - before[name] for name, array in arrays_of(model).items()}
 
     class Silent:
-        def advance(self):
+        def advance(self, steps):
             pass
 
     changes = {}
