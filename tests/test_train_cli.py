@@ -432,3 +432,4 @@ def test_a_sweep_keeps_each_run(tmp_path):
     runs = sorted(tmp_path.glob("runs/autorec/simulated_ratings/*/metrics.json"))
     assert [json.loads(path.read_text())["training"]["epochs"] for path in runs] == [1, 2]
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert "test: sorted by" in out and out.index("test: sorted by") > out.rindex("Done.")

@@ -7,10 +7,11 @@ import shlex
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.trial import TrialState
 
@@ -161,9 +162,13 @@ class Search:
         direction = "minimize" if better(self.monitor.removeprefix("val_").partition("@")[0]) == "lower" else "maximize"
         study = studies.open_study(self.settings, self.folder.path, direction, self.base.trainer.epochs)
         if self.settings.sampler == "grid":
-            known = self.grid[: self.trials]
-            if self.trials < len(self.grid):
-                console.print(f"Of the grid's {len(self.grid)} points, sweep.trials={self.trials} are tried.")
+            known = self.grid
+            if self.trials < len(known):
+                console.print(
+                    f"Of the grid's {len(known)} points, sweep.trials={self.trials} are tried, drawn at random."
+                )
+                order = np.random.default_rng(self.base.seed).permutation(len(known))
+                known = [known[place] for place in order[: self.trials]]
         else:  # the settings as they stand are the first trial
             known = [self.space.present(self.base, self.loader)] if not study.trials else []
         for values in filter(None, known):
@@ -193,8 +198,8 @@ class Search:
             self.bar.advance(len(ended))
             work = [pool.submit(self._work, number) for number in range(self.settings.workers)]
             try:
-                for worker in work:
-                    worker.result()
+                for done in wait(work, return_when=FIRST_EXCEPTION).done:
+                    done.result()
             finally:  # on Ctrl-C too, and where one worker found that nothing works
                 self.stopping = True
                 self._dismiss()
