@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
+import shlex
+from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -66,49 +69,59 @@ def experiment(search: Search, best: FrozenTrial, result: Result) -> str:
     """A file for conf/experiment: the winner's settings of model and trainer where they differ from the defaults."""
     from omegaconf import OmegaConf
 
-    study, data = search.study, result.config["data"]["name"]
-    trials = study.get_trials(deepcopy=False)
-    given = [
-        line for line in search.space.fixed if line.partition("=")[0].partition(".")[0] not in ("model", "trainer")
-    ]
-    if not any(line.startswith("data=") for line in given):
-        given.insert(0, f"data={data}")
-    if not any(line.startswith("seed=") for line in given):
-        given.append(f"seed={result.repeat.seed}")
+    data, trials = result.config["data"]["name"], search.study.get_trials(deepcopy=False)
+    choices = _choices(search, best)
+    given = [line for line in choices if _key(line) not in ("model", "data", "seed")]
+    values = [line for line in search.space.fixed if "." in _key(line)]
+    given += [line for line in values if not _key(line).startswith(("model.", "trainer."))]
+    command = [f"model={result.name}", f"data={data}", *given, f"seed={result.repeat.seed}"]
     figures = "   ".join(f"{name} {value:.4f}" for name, value in list(result.test.items())[:6])
     seconds = sum(trial.user_attrs.get("seconds") or 0 for trial in trials)
+    spent = f"{result.training['seconds']:.0f} s, after {seconds:.0f} s of trials"
     lines = [
-        f"{result.name} on {data}. In conf/experiment, taken up by itself by: python train.py model={result.name} "
-        f"data={data}",
+        f"{result.name} on {data}. In conf/experiment, taken up by itself by: {_command(command[:2])}",
         "",
-        f"Command:  python train.py model={result.name} {' '.join(given)}",
+        f"Command:  {_command(command)}",
         f"Split:    {result.figures['data']['split']}",
         f"Result:   test {figures}",
         f"          (validation {search.monitor} {best.value:.4f}, which chose trial {best.number} of {len(trials)})",
         f"Hardware: {_hardware()}",
-        f"Time:     {result.training['seconds']:.0f} s, after {seconds:.0f} s of trials, on {date.today().isoformat()}",
+        f"Time:     {spent}, on {date.today().isoformat()}",
         "",
         f"Found by: {search.command}",
         *(f"  {key}: {text}" for key, text in search.space.told.items()),
     ]
-    header = "\n".join(f"# {line}".rstrip() for line in lines)
-    return f"# @package _global_\n{header}\n{OmegaConf.to_yaml(_differing(search, result))}"
+    header = [part for line in lines for part in wrap(line, 118, subsequent_indent=" " * 10) or [""]]
+    usual, own = (
+        search.compose_plain(overrides)
+        for overrides in ([*choices, "~experiment"], search.space.overrides(best.params))
+    )
+    settings = OmegaConf.to_yaml(_differing(usual, own))
+    return "\n".join(["# @package _global_", *(f"# {line}".rstrip() for line in header), settings])
 
 
-def _differing(search: Search, result: Result) -> dict[str, Any]:
-    """The settings of model and trainer that are not their groups' defaults."""
-    groups = ("model", "trainer", "data", "split", "evaluation")
-    chosen = [line for line in search.space.fixed if line.partition("=")[0].partition("@")[0] in groups]
-    plain = search.compose_plain([*chosen, "~experiment"])
+def _choices(search: Search, best: FrozenTrial) -> list[str]:
+    """What the command line, or the winner, chooses of whole groups, such as trainer/schedule=steps."""
+    lines = [*search.space.fixed, *(f"{key}={value}" for key, value in best.params.items())]
+    return [line for line in lines if "." not in _key(line) and _key(line) != "experiment"]
+
+
+def _key(line: str) -> str:
+    return line.lstrip("+~").partition("=")[0]
+
+
+def _command(overrides: Sequence[str]) -> str:
+    return " ".join(["python train.py", *map(shlex.quote, overrides)])
+
+
+def _differing(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of model and trainer that are not as usual."""
     found: dict[str, Any] = {}
     for group in ("model", "trainer"):
-        usual = flat(plain[group])
-        own = {
-            key: value
-            for key, value in flat(result.config[group]).items()
-            if usual.get(key, ...) != value and (group, key) != ("trainer", "monitor")
-        }
-        for key, value in own.items():
+        before = flat(usual[group])
+        for key, value in flat(own[group]).items():
+            if before.get(key, ...) == value:
+                continue
             place = found.setdefault(group, {})
             *above, last = key.split(".")
             for part in above:
