@@ -68,11 +68,10 @@ def execute(config: Any, frame: pd.DataFrame | data.Data | None = None) -> RunFo
 
 def try_out(config: Any, folder: RunFolder, report: Report | None = None) -> dict[str, Any]:
     """Trains and validates as a configuration says, for a sweep; see `Learning.try_out`."""
-    learning = prepare(config)
-    return learning.try_out(folder, report)
+    return learning_of(config).try_out(folder, report)
 
 
-def prepare(config: Any) -> Learning:
+def learning_of(config: Any) -> Learning:
     """What is about to learn, with nothing trained yet.
 
     Raises:

@@ -170,7 +170,7 @@ def test_a_setting_that_means_nothing_is_refused():
 
 def test_a_trial_does_not_look_at_the_test_part(tmp_path, monkeypatch):
     config = compose("train", ["model=bias", *TINY_DATA])
-    learning = pipeline.prepare(config)
+    learning = pipeline.learning_of(config)
     measured = []
 
     def measure(model, train, held_out, depth=None):

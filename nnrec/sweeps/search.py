@@ -52,7 +52,10 @@ class Search:
         self.space = Space.of(self.settings.space, own, loader)
         self.folder = RunFolder(Path(self.settings.folder))
         self.base = self._compose({})
-        self._compose(self.space.lowest())
+        try:
+            self._compose(self.space.lowest())
+        except ConfigError as error:
+            raise ConfigError(f"The space does not fit model={self.base.model.name}. {error}") from error
         self.command = " ".join(["python train.py -m", *map(shlex.quote, overrides)])
         self.grid = self.space.grid(self.settings.grid_points) if self.settings.sampler == "grid" else []
         self.trials: int = min(self.settings.trials, len(self.grid) or self.settings.trials)

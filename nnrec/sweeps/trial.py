@@ -79,7 +79,7 @@ def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
 
     config = OmegaConf.create(task["config"])
     if task["folder"] is None:
-        return {"monitor": pipeline.prepare(config).trainer.monitor}
+        return {"monitor": pipeline.learning_of(config).trainer.monitor}
     stopped = False
 
     def report(epoch: int, value: float) -> bool:
