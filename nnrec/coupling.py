@@ -49,7 +49,7 @@ def shared(function: Callable[[Any], Sequence[Any]], rows: Any) -> list[Any]:
         return list(function(rows))
     import tensorflow as tf
 
-    context, size = tf.distribute.get_replica_context(), rows.shape[0] // parts
+    context, size = tf.distribute.get_replica_context(), tf.shape(rows)[0] // parts
     start = context.replica_id_in_sync_group * size
 
     @tf.custom_gradient

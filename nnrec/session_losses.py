@@ -51,7 +51,7 @@ class Scored(NamedTuple):
 
     def is_own(self) -> Any:
         """(B, C) float32, 1 in the column of the row's target."""
-        places = ops.arange(self.scores.shape[1], dtype="int32")
+        places = ops.arange(ops.shape(self.scores)[1], dtype="int32")
         return ops.cast(places[None, :] == self.target[:, None], "float32")
 
     def own(self) -> Any:
