@@ -48,7 +48,10 @@ class Search:
         self.loader, self.master, self.settings = loader, config, config.sweep
         studies.check(self.settings)
         check_seed(config.seed)
-        own = [line for line in overrides if _group(line) not in ("sweep", "run_dir", "resume")]
+        for line in overrides:
+            if _group(line) in ("run_dir", "resume"):
+                raise ConfigError(f"{line} has no place in a sweep. Give sweep.folder=<folder>, to go on in it too.")
+        own = [line for line in overrides if _group(line) != "sweep"]
         self.space = Space.of(self.settings.space, own, loader)
         self.folder = RunFolder(Path(self.settings.folder))
         self.base = self._compose({})
