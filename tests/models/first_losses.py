@@ -48,7 +48,7 @@ def first_losses(name: str, steps: int) -> list[float]:
     module, case, noise = cases()[name]
     trainer = Trainer(
         epochs=1,
-        batch_size=32 if case[0] == "cnn3d" else 24,
+        batch_size=48 if case[0] == "cnn3d" else 24,
         learning_rate=RATES.get(case[0], 0.01),
         optimizer="sgd",
         refit=False,
