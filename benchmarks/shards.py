@@ -1,6 +1,6 @@
 """Peak memory and speed of a training from shards, in memory and in files, over the size of the data.
 
-    python benchmarks/shards.py [--ratings 10000000,100000000] [--folder /tmp/shards] [--modes memory,first,files]
+    python benchmarks/shards.py [--ratings 10000000,100000000] [--folder shards] [--modes memory,first,files]
 
 For each size a folder of shards is written once: users with 100 ratings on average, each user's items distinct among
 5,003, with times; one rating of every twentieth user for validation and one for test. Then `train.py` makes one epoch

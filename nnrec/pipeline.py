@@ -115,6 +115,8 @@ def _execute(config: Any, frame: Any, folder: RunFolder | None) -> RunFolder:
             + (str(folder.path) if distribution.is_chief() else "<the run folder of the first one>")
         ) from error
     distribution.meet()
+    if not distribution.is_chief():
+        return folder
     _print_result(config, folder, figures)
     console.print(f"Look:       {write_report(folder)}", soft_wrap=True)
     console.print(f"Done. The run is in {folder.path}", soft_wrap=True)
@@ -208,7 +210,7 @@ def start_backend(config: Any, to_train: bool = True) -> None:
         trainer.xla,
         config.verbose,
         config.model.get("_target_"),
-        to_train and trainer.shard_tables,
+        to_train and trainer.get("shard_tables", False),  # runs of before have no such setting
     )
 
 
