@@ -99,17 +99,21 @@ class Learning:
         """Trains and validates, for a sweep: nothing is refitted, and the test part is not looked at.
 
         Args:
-            folder: keeps the history and the curves; what is left of an interrupted try is taken up.
+            folder: keeps the history and the curves; what is left of an interrupted try is taken up, and one that
+                had ended is not made again.
             report: may end the training after any epoch.
 
         Returns:
             What selection.json holds, and as "value" the monitored figure of the best epoch.
         """
-        checkpoint, curves = self._begun(folder)
-        with curves as events:
-            selection = self._select(folder, events, checkpoint, report)
-            _log(events, len(selection["history"]), validation=selection["validation"])
-        folder["checkpoint.npz"].unlink(missing_ok=True)
+        if folder["selection.json"].is_file():
+            selection = folder.read_json("selection.json")
+        else:
+            checkpoint, curves = self._begun(folder)
+            with curves as events:
+                selection = self._select(folder, events, checkpoint, report)
+                _log(events, len(selection["history"]), validation=selection["validation"])
+            folder["checkpoint.npz"].unlink(missing_ok=True)
         monitor, history = self.trainer.monitor, selection["history"]
         best = history[selection["best_epoch"] - 1] if history else {}
         found = {f"val_{name}": value for name, value in selection["validation"].items()} | best

@@ -71,6 +71,12 @@ def try_out(config: Any, folder: RunFolder, report: Report | None = None) -> dic
     return learning_of(config).try_out(folder, report)
 
 
+def look(config: Any) -> dict[str, str]:
+    """What trials are compared by, `monitor`, and the `fingerprint` of their data, for a sweep."""
+    learning, fingerprint = _plan_trial(config)
+    return {"monitor": learning.trainer.monitor, "fingerprint": fingerprint}
+
+
 def learning_of(config: Any) -> Learning:
     """What is about to learn, with nothing trained yet.
 
@@ -78,13 +84,18 @@ def learning_of(config: Any) -> Learning:
         ConfigError: nothing in the configuration is chosen on validation data.
         NnrecError: whatever else stands in the way.
     """
+    return _plan_trial(config)[0]
+
+
+def _plan_trial(config: Any) -> tuple[Learning, str]:
+    """The same, and the fingerprint of the data."""
     check_seed(config.seed)
     ratings = load_data(config, None)
     start_backend(config)
     learning = plan(config, ratings)
     if isinstance(learning, Course):
         raise ConfigError("evaluation=course chooses nothing on validation data, which a sweep needs.")
-    return learning
+    return learning, ratings.fingerprint()
 
 
 def _execute(config: Any, frame: Any, folder: RunFolder | None) -> RunFolder:

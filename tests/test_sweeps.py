@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import runpy
 import signal
@@ -149,7 +150,7 @@ def test_a_sweep_that_is_resumed_draws_what_it_would_have_drawn(name, tmp_path):
         for until in pieces:
             study = studies.open_study(settings, folder, "minimize", 10)  # as after a kill
             for number in range(len(study.trials), until):
-                study.sampler = studies.sampler(settings, 7, number)
+                study.sampler = studies.sampler(settings, 7, number, dimensions)
                 trial = study.ask()
                 studies.suggest(trial, dimensions)
                 study.tell(trial, (trial.params["a"] - 0.3) ** 2 + trial.params["c"])
@@ -158,6 +159,29 @@ def test_a_sweep_that_is_resumed_draws_what_it_would_have_drawn(name, tmp_path):
     whole = tried(tmp_path / "whole", 16)
     assert tried(tmp_path / "pieces", 5, 13, 16) == whole
     assert len({tuple(params.items()) for params in whole}) == 16
+
+
+def test_cma_es_comes_nearer_than_chance(tmp_path):
+    pytest.importorskip("cmaes")
+    dimensions = {
+        "a": FloatDistribution(-5, 5),
+        "b": FloatDistribution(1e-4, 1, log=True),
+        "c": IntDistribution(0, 100),
+    }
+    nearest = {}
+    for name in ("cmaes", "random"):
+        settings = OmegaConf.merge(SETTINGS, {"sampler": name, "study": name, "storage": "journal"})
+        study = studies.open_study(settings, tmp_path, "maximize", 1)
+        for number in range(100):
+            study.sampler = studies.sampler(settings, 0, number, dimensions)
+            trial = study.ask()
+            studies.suggest(trial, dimensions)
+            a, b, c = (trial.params[key] for key in "abc")
+            assert -5 <= a <= 5 and 1e-4 <= b <= 1 and isinstance(c, int) and 0 <= c <= 100
+            study.tell(trial, -((a - 2) ** 2 + math.log10(b / 0.01) ** 2 + (c / 10 - 7) ** 2))
+        nearest[name] = study.best_value
+        assert not any(trial.system_attrs for trial in study.trials)  # nothing is pickled into the study
+    assert nearest["cmaes"] > -0.01 > nearest["random"]
 
 
 def test_a_setting_that_means_nothing_is_refused():
@@ -220,6 +244,33 @@ def test_a_killed_sweep_goes_on_to_its_end(tmp_path, capfd):
     assert 'id="parallel-' in page and "Every trial" in page
 
     assert "Choose another sweep.folder" in sweep(capfd, *wanted, "model.l2_item=interval(0,60)")
+
+
+def test_a_trial_is_judged_by_its_mean_over_folds(tmp_path, capfd):
+    folder = tmp_path / "sweep"
+    sweep(capfd, *BIAS, "sweep.folds=3", "sweep.trials=1", f"sweep.folder={folder}")
+    values = []
+    for fold in (1, 2, 3):
+        config = compose("train", ["model=bias", *TINY_DATA, "trainer.monitor=val_rmse", f"split.validation={fold}/3"])
+        values.append(pipeline.try_out(config, RunFolder(tmp_path / str(fold)))["value"])
+    trials = pd.read_csv(folder / "trials.csv")
+    assert len(set(values)) == 3 and trials["value"].tolist() == pytest.approx([sum(values) / 3])
+    assert sorted(os.listdir(folder / "trials" / "000")) == ["1", "2", "3"]
+    assert "sweep.folds" in sweep(capfd, *BIAS, "sweep.trials=1", f"sweep.folder={folder}")
+    other = sweep(capfd, *BIAS, "split=user_time", "sweep.folds=3", f"sweep.folder={tmp_path / 'other'}")
+    assert "only splits that draw it at random" in other
+
+
+def test_a_sweep_does_not_go_on_with_other_data(tmp_path, capfd):
+    folder, log = tmp_path / "sweep", tmp_path / "log.csv"
+    frame = pd.DataFrame([(user, item, 1 + (user * item) % 5) for user in range(20) for item in range(15)])
+    frame.columns = ["user", "item", "rating"]
+    wanted = ("model=bias", "sweep=default", "data=table", f"data.source.path={log}", "trainer.monitor=val_rmse")
+    wanted += ("model.l2_user=interval(1,9)", "sweep.trials=1", f"sweep.folder={folder}", "data.source.value=rating")
+    for rows in (300, 299):
+        frame[:rows].to_csv(log, index=False)
+        said = sweep(capfd, *wanted)
+        assert ("The data have changed" in said) == (rows == 299), said
 
 
 def test_a_sweep_in_which_nothing_works_says_why(tmp_path, capfd):

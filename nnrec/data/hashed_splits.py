@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from nnrec.data.levels import hashed
 from nnrec.data.ratings import Ratings
-from nnrec.data.splits import TEST, TRAIN, VALIDATION, Split, assemble, check_shares, percent
+from nnrec.data.splits import TEST, TRAIN, VALIDATION, Split, assemble, check_drawn, check_shares, interval, percent
 from nnrec.data.user_splits import check_user_shares, hold_out
 from nnrec.data.vocabulary import Vocabulary
 
@@ -48,10 +48,11 @@ class Hashed:
     """A share of all ratings for test, and of the rest for validation, by hash: the parts have about these shares."""
 
     test: float = 0.1
-    validation: float = 0.05
+    validation: float | str = 0.05
 
     def __post_init__(self) -> None:
-        check_shares(test=self.test, validation=self.validation)
+        check_shares(test=self.test)
+        check_drawn(self.validation)
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
         users, items = id_hashes(ratings.users), id_hashes(ratings.items)
@@ -60,8 +61,7 @@ class Hashed:
 
     def parts(self, drawn: np.ndarray) -> np.ndarray:
         """(n,) int8, the part of ratings with these draws."""
-        held_out = self.test + (1 - self.test) * self.validation
-        return np.where(drawn < self.test, TEST, np.where(drawn < held_out, VALIDATION, TRAIN)).astype(np.int8)
+        return in_turn(drawn, self.test, *(self.test + (1 - self.test) * end for end in interval(self.validation)))
 
     def how(self, seed: int) -> str:
         """What is held out, in words."""
@@ -74,7 +74,7 @@ class HashedUsers:
     """`nnrec.data.user_splits.HeldOutUsers`, with users and histories drawn by hash: about so many users."""
 
     test: float = 0.1
-    validation: float = 0.1
+    validation: float | str = 0.1
     fold_in: float = 0.8
 
     def __post_init__(self) -> None:
@@ -96,5 +96,12 @@ class HashedUsers:
 
     def roles(self, drawn: np.ndarray, count: np.ndarray) -> np.ndarray:
         """(num_users,) int8, the part of users with these draws and so many ratings."""
-        role = np.where(drawn < self.test, TEST, np.where(drawn < self.test + self.validation, VALIDATION, TRAIN))
-        return np.where(count >= 2, role, TRAIN).astype(np.int8)
+        of = 1 - self.test if isinstance(self.validation, str) else 1.0
+        role = in_turn(drawn, self.test, *(self.test + of * end for end in interval(self.validation)))
+        return np.where(count >= 2, role, np.int8(TRAIN))
+
+
+def in_turn(drawn: np.ndarray, test: float, first: float, end: float) -> np.ndarray:
+    """(n,) int8, the part of draws: TEST below `test`, VALIDATION from `first` up to `end`, TRAIN otherwise."""
+    validated = (drawn >= first) & (drawn < end)
+    return np.where(drawn < test, TEST, np.where(validated, VALIDATION, TRAIN)).astype(np.int8)

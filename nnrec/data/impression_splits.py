@@ -15,9 +15,9 @@ import pandas as pd
 from nnrec.data.encoder import Encoder
 from nnrec.data.fields import Fields
 from nnrec.data.impressions import CHUNK_ROWS, Impressions, count, slices
-from nnrec.data.splits import TEST, TRAIN, VALIDATION, check_shares, percent
+from nnrec.data.splits import TEST, TRAIN, VALIDATION, check_drawn, check_shares, interval, percent
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import DataError
+from nnrec.errors import ConfigError, DataError
 from nnrec.models.compiled import compiled
 
 
@@ -190,18 +190,20 @@ class RandomRows:
     """A random share of all rows for test, and of the rest for validation."""
 
     test: float = 0.1
-    validation: float = 0.1
+    validation: float | str = 0.1
 
     family = "impressions"
 
     def __post_init__(self) -> None:
-        check_shares(test=self.test, validation=self.validation)
+        check_shares(test=self.test)
+        check_drawn(self.validation)
 
     def __call__(self, impressions: Impressions, seed: int) -> ImpressionSplit:
         drawn = _uniform(len(impressions), seed)
         part = np.full(len(drawn), TRAIN, np.int8)
         part[drawn < self.test] = TEST
-        part[(drawn >= self.test) & (drawn < self.test + (1 - self.test) * self.validation)] = VALIDATION
+        first, end = (self.test + (1 - self.test) * end for end in interval(self.validation))
+        part[(drawn >= first) & (drawn < end)] = VALIDATION
         how = f"A random {percent(self.test)} of the rows for test, {percent(self.validation)} of the rest for "
         return assemble(impressions, part, f"{how}validation, seed {seed}")
 
@@ -236,20 +238,25 @@ class LastRows:
 class GivenRows:
     """The publisher's parts; where there is no validation part, a random share of the training part."""
 
-    validation: float = 0.1
+    validation: float | str = 0.1
 
     family = "impressions"
 
     def __post_init__(self) -> None:
-        check_shares(validation=self.validation)
+        check_drawn(self.validation)
 
     def __call__(self, impressions: Impressions, seed: int) -> ImpressionSplit:
         if impressions.part is None or not (np.asarray(impressions.part) == TEST).any():
             raise DataError("These data have no test file of their own. Use split=random_rows or split=last_rows.")
         part = np.array(impressions.part)
         if (part == VALIDATION).any():
+            if isinstance(self.validation, str):
+                raise ConfigError(
+                    f"These data have a validation file of their own: there is no split.validation={self.validation}."
+                )
             return assemble(impressions, part, "The publisher's validation and test files")
-        part[(part == TRAIN) & (_uniform(len(part), seed) < self.validation)] = VALIDATION
+        drawn, (first, end) = _uniform(len(part), seed), interval(self.validation)
+        part[(part == TRAIN) & (drawn >= first) & (drawn < end)] = VALIDATION
         how = f"The publisher's test file for test, a random {percent(self.validation)} of the other rows for "
         return assemble(impressions, part, f"{how}validation, seed {seed}")
 
@@ -259,12 +266,13 @@ class UsualRows:
     """`GivenRows` where the publisher made a test file, else `RandomRows`."""
 
     test: float = 0.1
-    validation: float = 0.1
+    validation: float | str = 0.1
 
     family = "impressions"
 
     def __post_init__(self) -> None:
-        check_shares(test=self.test, validation=self.validation)
+        check_shares(test=self.test)
+        check_drawn(self.validation)
 
     def __call__(self, impressions: Impressions, seed: int) -> ImpressionSplit:
         if impressions.part is not None:

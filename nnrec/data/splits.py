@@ -1,11 +1,13 @@
 """Splits of ratings into training, validation and test.
 
 A splitter is a small dataclass; calling it with ratings and a seed gives a `Split`. All parts share the vocabularies of
-the ratings. The same ratings and seed give the same split.
+the ratings. The same ratings and seed give the same split. Where `validation` is drawn at random it is a share of what
+the test part leaves, or one of several equal parts of it, such as "2/5", for cross-validation.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from nnrec.errors import ConfigError, DataError
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SHARED_MOMENTS = "Too many ratings share a moment; split=user_time splits each user's."
 MORE_DATA = "Raise split.validation and split.test, or use more data."
+_FOLD = re.compile(r"(\d+)/(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +83,11 @@ class RandomSplit:
     """A random share of all ratings for test, and of the rest for validation."""
 
     test: float = 0.1
-    validation: float = 0.05
+    validation: float | str = 0.05
 
     def __post_init__(self) -> None:
-        check_shares(test=self.test, validation=self.validation)
+        check_shares(test=self.test)
+        check_drawn(self.validation)
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
         rng = np.random.default_rng(seed)
@@ -103,10 +107,10 @@ class KFold:
 
     folds: int = 5
     fold: int = 0
-    validation: float = 0.05
+    validation: float | str = 0.05
 
     def __post_init__(self) -> None:
-        check_shares(validation=self.validation)
+        check_drawn(self.validation)
         if not (_whole(self.folds) and self.folds >= 2):
             raise ConfigError(f"split.folds must be a whole number, 2 or more. Received: {self.folds!r}")
         if not (_whole(self.fold) and 0 <= self.fold < self.folds):
@@ -130,10 +134,10 @@ class PublisherFold:
     """
 
     fold: str = "u1"
-    validation: float = 0.05
+    validation: float | str = 0.05
 
     def __post_init__(self) -> None:
-        check_shares(validation=self.validation)
+        check_drawn(self.validation)
 
     def __call__(self, ratings: Ratings, seed: int) -> Split:
         path = self._path(ratings)
@@ -265,23 +269,49 @@ def _joined(first: Ratings, *others: Ratings) -> Ratings:
     return Ratings.build(**kept | columns)
 
 
-def _mark(part: np.ndarray, code: int, share: float, rng: np.random.Generator) -> None:
+def _mark(part: np.ndarray, code: int, share: float | str, rng: np.random.Generator) -> None:
     """Gives a random share of what is still TRAIN to another part."""
     rest = np.flatnonzero(part == TRAIN)
-    part[rng.permutation(rest)[: round(share * len(rest))]] = code
+    first, end = (round(place * len(rest)) for place in interval(share))
+    part[rng.permutation(rest)[first:end]] = code
 
 
 def check_shares(**shares: float) -> None:
     """Raises ConfigError where a share of the split group is not in (0, 1)."""
     for name, share in shares.items():
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
-            raise ConfigError(f"split.{name} must be a share above 0 and below 1. Received: {share!r}")
+            parts = isinstance(share, str) and bool(_FOLD.fullmatch(share))
+            why = " (only splits that draw it at random take one of several equal parts)" if parts else ""
+            raise ConfigError(f"split.{name} must be a share above 0 and below 1. Received: {share!r}{why}")
+
+
+def check_drawn(validation: float | str) -> None:
+    """Raises ConfigError where split.validation is neither a share nor one of several equal parts, such as "2/5"."""
+    if isinstance(validation, str) and (found := _FOLD.fullmatch(validation)):
+        fold, folds = map(int, found.groups())
+        if 1 <= fold <= folds >= 2:
+            return
+        raise ConfigError(f"split.validation must be one of the parts 1/{folds} to {folds}/{folds}, of two or more.")
+    check_shares(validation=validation)  # type: ignore[arg-type]
+
+
+def interval(share: float | str) -> tuple[float, float]:
+    """The draws in [0, 1) that are held out: those below a share, or of "2/5" those from .2 to .4.
+
+    The parts "1/k" to "k/k" are disjoint, of equal size, and cover everything.
+    """
+    if isinstance(share, str):
+        fold, folds = map(int, share.split("/"))
+        return (fold - 1) / folds, fold / folds
+    return 0.0, share
 
 
 def _whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
 
 
-def percent(share: float) -> str:
-    """A share for people: 0.05 is "5%"."""
+def percent(share: float | str) -> str:
+    """A share for people: 0.05 is "5%", "2/5" is "part 2 of 5 equal ones"."""
+    if isinstance(share, str):
+        return "part {} of {} equal ones".format(*share.split("/"))
     return f"{100 * share:g}%"

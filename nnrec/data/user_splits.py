@@ -17,8 +17,10 @@ from nnrec.data.splits import (
     HeldOut,
     Split,
     assemble,
+    check_drawn,
     check_shares,
     checked,
+    interval,
     percent,
 )
 from nnrec.errors import ConfigError, DataError
@@ -87,7 +89,7 @@ class UserTimeSplit:
 
 @dataclass(frozen=True)
 class HeldOutUsers:
-    """Users held out whole: a share for test, another for validation; the rest are trained on.
+    """Users held out whole: a share for test, another (or one of several equal parts of the others) for validation.
 
     Of each held-out user's ratings `fold_in` (random, at least one) is the history and the rest (at least one) the
     target, as in Liang et al., Variational Autoencoders for Collaborative Filtering (2018). Their ratings of items
@@ -95,7 +97,7 @@ class HeldOutUsers:
     """
 
     test: float = 0.1
-    validation: float = 0.1
+    validation: float | str = 0.1
     fold_in: float = 0.8
 
     def __post_init__(self) -> None:
@@ -105,18 +107,21 @@ class HeldOutUsers:
         rng = np.random.default_rng(seed)
         count = np.bincount(ratings.user, minlength=ratings.num_users)
         drawn = rng.permutation(np.flatnonzero(count >= 2))
-        num_test, num_validation = (round(share * int((count > 0).sum())) for share in (self.test, self.validation))
+        present = int((count > 0).sum())
+        tested, rest = np.split(drawn, [round(self.test * present)])
+        of = len(rest) if isinstance(self.validation, str) else present
+        first, end = (round(place * of) for place in interval(self.validation))
         role = np.zeros(ratings.num_users, np.int8)
-        role[drawn[:num_test]] = TEST
-        role[drawn[num_test : num_test + num_validation]] = VALIDATION
+        role[tested], role[rest[first:end]] = TEST, VALIDATION
 
         return hold_out(ratings, role, lambda kept: _place_from_end(kept.user, rng), self.fold_in, f"seed {seed}")
 
 
-def check_user_shares(test: float, validation: float, fold_in: float) -> None:
+def check_user_shares(test: float, validation: float | str, fold_in: float) -> None:
     """Raises ConfigError where shares of the users, or the one of their ratings, are out of range."""
-    check_shares(test=test, validation=validation, fold_in=fold_in)
-    if test + validation >= 1:
+    check_shares(test=test, fold_in=fold_in)
+    check_drawn(validation)
+    if not isinstance(validation, str) and test + validation >= 1:
         raise ConfigError(
             "split.test and split.validation are shares of the users and must add up to less than 1. "
             f"Received: {test} and {validation}"

@@ -84,7 +84,7 @@ def experiment(search: Search, best: FrozenTrial, result: Result) -> str:
         f"Command:  {_command(command)}",
         f"Split:    {result.figures['data']['split']}",
         f"Result:   test {figures}",
-        f"          (validation {search.monitor} {best.value:.4f}, which chose trial {best.number} of {len(trials)})",
+        f"          ({_judged_by(search)} {best.value:.4f}, which chose trial {best.number} of {len(trials)})",
         f"Hardware: {_hardware()}",
         f"Time:     {spent}, on {date.today().isoformat()}",
         "",
@@ -98,6 +98,11 @@ def experiment(search: Search, best: FrozenTrial, result: Result) -> str:
     )
     settings = OmegaConf.to_yaml(_differing(usual, own))
     return "\n".join(["# @package _global_", *(f"# {line}".rstrip() for line in header), settings])
+
+
+def _judged_by(search: Search) -> str:
+    folds = search.settings.folds
+    return f"mean {search.monitor} over {folds} folds" if folds else f"validation {search.monitor}"
 
 
 def _choices(search: Search, best: FrozenTrial) -> list[str]:
@@ -168,7 +173,7 @@ def _page(search: Search, best: FrozenTrial, result: Result) -> str:
     ]
     sections.append(Section("space", "What was searched", [], [Facts(facts)]))
     tiles = [
-        (f"validation {metric}", f"{best.value:.4f}", f"trial {best.number}"),
+        (_judged_by(search).replace("val_", ""), f"{best.value:.4f}", f"trial {best.number}"),
         (f"test {metric}", f"{result.test[metric]:.4f}" if metric in result.test else "", "trained anew, tested once"),
         ("trials", str(len(trials)), f"{sum(trial.state == TrialState.PRUNED for trial in trials)} pruned"),
         ("epochs", f"{sum(map(_epochs, trials)):,}", ""),

@@ -49,7 +49,7 @@ class Worker:
 
         Args:
             config: the trial's, as YAML.
-            folder: the trial's; None = nothing is trained, and the name of the monitored figure is told.
+            folder: the trial's; None = nothing is trained, and what `nnrec.pipeline.look` finds is told.
             log: what it prints goes there.
         """
         assert self._process.stdout is not None

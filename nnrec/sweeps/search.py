@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from optuna.trial import TrialState
 
 from nnrec.config import check_seed
 from nnrec.console import ProgressBar, console
-from nnrec.errors import ConfigError, Interrupted, RunError, TrainingError
+from nnrec.errors import ConfigError, DataError, Interrupted, RunError, TrainingError
 from nnrec.metrics.legend import better
 from nnrec.results import NOT_PART, flat
 from nnrec.runs import RunFolder
-from nnrec.sweeps import outcome, studies
+from nnrec.sweeps import folds, outcome, studies
 from nnrec.sweeps.processes import Worker, locked
 from nnrec.sweeps.space import Space
 from nnrec.sweeps.table import Rows
@@ -37,7 +37,8 @@ class Search:
 
         sweep.json         what is searched: a second start goes on only with the same
         study.db           Optuna's study (sweep.storage)
-        trials/000/        config.yaml, history.csv, selection.json, tensorboard/, log.txt of each trial
+        trials/000/        config.yaml, history.csv, selection.json, tensorboard/, log.txt of each trial; with
+                           sweep.folds a folder for each of them: 1/, 2/, ...
         best_007/          the run folder of the winner, trial 7
         trials.csv, sweep.html, <model>_<data>.yaml    see `nnrec.sweeps.outcome`
     """
@@ -131,30 +132,38 @@ class Search:
         settings = flat({key: value for key, value in plain.items() if key not in NOT_PART})
         wanted = {f"{key} (searched)": text for key, text in self.space.told.items()}
         wanted |= {key: str(value) for key, value in settings.items() if key not in self.space.dimensions}
-        if not self.folder["sweep.json"].is_file():
-            monitor = self._monitor()
-            self.folder.write_json("sweep.json", {"monitor": monitor, "of": wanted})
-            return monitor
-        there = self.folder.read_json("sweep.json")
-        for key in dict.fromkeys([*wanted, *there["of"]]):
-            if wanted.get(key) != there["of"].get(key):
+        wanted |= {"sweep.folds": str(self.settings.folds)}
+        there: dict[str, Any] | None = None
+        if self.folder["sweep.json"].is_file():
+            there = self.folder.read_json("sweep.json")
+        before = wanted if there is None else there["of"]
+        for key in dict.fromkeys([*wanted, *before]):
+            if wanted.get(key) != before.get(key):
                 raise ConfigError(
-                    f"The sweep in {self.folder.path} has {key}: {there['of'].get(key)}, and {wanted.get(key)} is "
+                    f"The sweep in {self.folder.path} has {key}: {before.get(key)}, and {wanted.get(key)} is "
                     "asked for. Choose another sweep.folder."
                 )
-        return str(there["monitor"])
+        found = self._look()
+        if there is None:
+            self.folder.write_json("sweep.json", found | {"of": wanted})
+        elif there["fingerprint"] != found["fingerprint"]:
+            raise DataError(
+                f"The data have changed since the sweep in {self.folder.path} began: its trials would not compare. "
+                "Choose another sweep.folder, or bring the data back."
+            )
+        return str(found["monitor"])
 
-    def _monitor(self) -> str:
-        """What trials are compared by; a process finds out what `auto` means for this model."""
+    def _look(self) -> dict[str, str]:
+        """What trials are compared by, and the data's fingerprint; a process of its own looks at data and model."""
         from omegaconf import OmegaConf
 
-        if self.base.trainer.monitor != "auto":
-            return str(self.base.trainer.monitor)
+        *_, config = folds.configs(self.base, self.settings.folds)
         with console.status("Looking at data and model"):
-            *_, message = self._worker(0).run(OmegaConf.to_yaml(self.base), None, self.folder["log.txt"])
+            *_, message = self._worker(0).run(OmegaConf.to_yaml(config), None, self.folder["log.txt"])
         if "error" in message:
             raise ConfigError(message["error"])
-        return str(message["done"]["monitor"])
+        found: dict[str, str] = message["done"]
+        return found
 
     def _worker(self, number: int) -> Worker:
         """The worker with this number, started where there is none, or none any more."""
@@ -235,39 +244,55 @@ class Search:
                 if begun >= self.trials:
                     return None
                 number = begun
-                self.study.sampler = studies.sampler(self.settings, self.base.seed, number)
+                self.study.sampler = studies.sampler(self.settings, self.base.seed, number, self.space.dimensions)
                 trial = self.study.ask()
             studies.suggest(trial, self.space.dimensions)
             trial.set_user_attr("folder", str(self.folder.path.resolve()))
             return trial
 
     def _try(self, trial: optuna.Trial, number: int) -> None:
-        """Runs a trial to its end, and tells the study."""
+        """Runs a trial to its end, on each fold, and tells the study. What the first one shows decides on pruning."""
+        with self.lock:
+            configs = folds.configs(self._compose(trial.params), self.settings.folds)
+            known = max(self.study.trials[trial.number].intermediate_values, default=0)
+        folders = [self.folder["trials"] / f"{trial.number:03d}"]
+        if self.settings.folds:
+            folders = [folders[0] / str(fold) for fold in range(1, len(configs) + 1)]
+        ends: list[dict[str, Any]] = []
+        for config, path in zip(configs, folders, strict=True):
+            message: dict[str, Any] = {}
+            for message in self._run(number, config, RunFolder(path)):
+                if "epoch" in message:
+                    with self.lock:
+                        # Where it was cut short, the study knows of some epochs already.
+                        again = bool(ends) or message["epoch"] <= known
+                        if not again:
+                            trial.report(message["value"], message["epoch"])
+                        self.workers[number].answer(again or not trial.should_prune())
+            ends.append(message)
+            if self.stopping or "done" not in message or message["done"]["stopped"]:
+                break
+        with self.lock:
+            if not self.stopping:
+                self._end(
+                    trial,
+                    ends[-1] if "done" not in ends[-1] else {"done": folds.together([end["done"] for end in ends])},
+                )
+
+    def _run(self, number: int, config: Any, folder: RunFolder) -> Iterator[dict[str, Any]]:
+        """What one training says, to its end; nothing where the sweep ends."""
         from omegaconf import OmegaConf
 
-        folder = RunFolder(self.folder["trials"] / f"{trial.number:03d}")
         with self.lock:
-            config = self._compose(trial.params)
             config.run_dir = str(folder.path)
-            if not folder["checkpoint.npz"].is_file():
+            if not (folder["checkpoint.npz"].is_file() or folder["selection.json"].is_file()):
                 shutil.rmtree(folder.path, ignore_errors=True)
             folder.remove_leftovers()
             folder.write_text("config.yaml", OmegaConf.to_yaml(config))
             if self.stopping:
                 return
             worker = self._worker(number)
-            known = max(self.study.trials[trial.number].intermediate_values, default=0)
-        message: dict[str, Any] = {}
-        for message in worker.run(OmegaConf.to_yaml(config), folder.path, folder["log.txt"]):
-            if "epoch" in message:
-                with self.lock:
-                    again = message["epoch"] <= known  # the study was told before the trial was cut short
-                    if not again:
-                        trial.report(message["value"], message["epoch"])
-                    worker.answer(again or not trial.should_prune())
-        with self.lock:
-            if not self.stopping:
-                self._end(trial, message)
+        yield from worker.run(OmegaConf.to_yaml(config), folder.path, folder["log.txt"])
 
     def _end(self, trial: optuna.Trial, message: Mapping[str, Any]) -> None:
         """Tells the study, and the screen, what came of a trial."""

@@ -25,10 +25,19 @@ def check(settings: Any) -> None:
     for key, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if settings[key] not in known:
             raise ConfigError(f"sweep.{key} must be one of {', '.join(known)}. Received: {settings[key]!r}")
-    least = {"trials": 1, "workers": 1, "grid_points": 2, "startup_trials": 0, "warmup_epochs": 0, "threads": 1}
+    optional = ("threads", "folds")
+    least = {
+        "folds": 2,
+        "trials": 1,
+        "workers": 1,
+        "grid_points": 2,
+        "startup_trials": 0,
+        "warmup_epochs": 0,
+        "threads": 1,
+    }
     for key, minimum in least.items():
         value = settings[key]
-        if not (value is None and key == "threads") and (not isinstance(value, int) or value < minimum):
+        if not (value is None and key in optional) and (not isinstance(value, int) or value < minimum):
             raise ConfigError(f"sweep.{key} must be a whole number, {minimum} or more. Received: {value!r}")
 
 
@@ -61,7 +70,9 @@ def open_study(settings: Any, folder: Path, direction: str, epochs: int) -> optu
         ) from error
 
 
-def sampler(settings: Any, seed: int, number: int) -> optuna.samplers.BaseSampler:
+def sampler(
+    settings: Any, seed: int, number: int, dimensions: Mapping[str, BaseDistribution]
+) -> optuna.samplers.BaseSampler:
     """What chooses the trial with this number: its draws depend on nothing but seed, number and earlier trials.
 
     Raises:
@@ -72,10 +83,10 @@ def sampler(settings: Any, seed: int, number: int) -> optuna.samplers.BaseSample
         return optuna.samplers.TPESampler(seed=drawn)
     if settings.sampler == "cmaes":
         try:
-            import cmaes  # noqa: F401
+            from nnrec.sweeps.evolution import Evolution
         except ImportError as error:
             raise ConfigError("sweep.sampler=cmaes needs a package of its own: pip install cmaes.") from error
-        return optuna.samplers.CmaEsSampler(seed=drawn, warn_independent_sampling=False)
+        return Evolution(dimensions, drawn)
     return optuna.samplers.RandomSampler(seed=drawn)
 
 

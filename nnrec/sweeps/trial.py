@@ -71,7 +71,7 @@ def _run(task: dict[str, Any], told: TextIO) -> NoReturn:
 
 
 def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
-    """The monitored figure's name where nothing is to be trained, otherwise what the training came to."""
+    """What `nnrec.pipeline.look` finds where nothing is to be trained, otherwise what the training came to."""
     from omegaconf import OmegaConf
 
     from nnrec import pipeline
@@ -79,7 +79,7 @@ def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
 
     config = OmegaConf.create(task["config"])
     if task["folder"] is None:
-        return {"monitor": pipeline.learning_of(config).trainer.monitor}
+        return pipeline.look(config)
     stopped = False
 
     def report(epoch: int, value: float) -> bool:

@@ -38,6 +38,16 @@ def test_random_shares():
     assert len(RandomRows()(data(), 1).train.shared(RandomRows()(data(), 2).test)) > 0
 
 
+def test_equal_parts_for_validation_are_disjoint_and_cover_what_the_test_part_leaves():
+    for make in (RandomRows, GivenRows, UsualRows):
+        splits = [make(validation=f"{fold}/4")(data(), 0) for fold in (1, 2, 3, 4)]
+        together = np.concatenate([splits[0].test.which, *(split.validation.which for split in splits)])
+        assert np.array_equal(np.sort(together), np.arange(500))
+    given = replace(random_rows(3), part=np.array([2, 0, 1], np.int8))
+    with pytest.raises(ConfigError, match="validation file of their own"):
+        GivenRows(validation="1/4")(given, 0)
+
+
 def test_the_last_rows_by_time_or_in_order():
     rows = random_rows(100)
     split = LastRows(test=0.1, validation=0.2)(rows, 0)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnrec.config import compose
+from nnrec.data.hashed_splits import Hashed, HashedUsers
 from nnrec.data.ratings import Ratings
 from nnrec.data.simulate import simulate_ratings
 from nnrec.data.splits import KFold, PublisherFold, RandomSplit, Split, TimeSplit
@@ -146,6 +147,34 @@ def test_random_shares_are_of_all_and_of_the_rest(ratings):
 def test_the_test_part_does_not_depend_on_the_validation_share(ratings):
     one, other = (RandomSplit(validation=share)(ratings, 0).test.target for share in (0.05, 0.2))
     assert entries(one) == entries(other)
+
+
+@pytest.mark.parametrize(
+    "make", [RandomSplit, KFold, Hashed, HeldOutUsers, HashedUsers], ids=lambda splitter: splitter.__name__
+)
+def test_equal_parts_for_validation_are_disjoint_and_cover_what_the_test_part_leaves(ratings, make):
+    splits = [make(validation=f"{fold}/3")(ratings, 0) for fold in (1, 2, 3)]
+    users = make in (HeldOutUsers, HashedUsers)
+    held_out = [
+        set(np.unique(split.validation.target.user)) if users else entries(split.validation.target) for split in splits
+    ]
+    tested = [set(np.unique(split.test.target.user)) if users else entries(split.test.target) for split in splits]
+    assert tested[0] == tested[1] == tested[2]
+    everything = set(range(ratings.num_users)) if users else entries(ratings)
+    assert set.union(*held_out) == everything - tested[0]
+    assert sum(map(len, held_out)) == len(everything) - len(tested[0])
+    assert "part 2 of 3" in splits[1].definition or users
+
+
+@pytest.mark.parametrize("text", ["0/5", "6/5", "1/1", "2/0"])
+def test_a_part_that_there_is_not_is_refused(text):
+    with pytest.raises(ConfigError, match=r"split\.validation must be one of the parts"):
+        RandomSplit(validation=text)
+
+
+def test_splits_by_time_have_no_equal_parts():
+    with pytest.raises(ConfigError, match="only splits that draw it at random"):
+        TimeSplit(validation="1/5")
 
 
 def test_folds_are_disjoint_and_cover(ratings):
