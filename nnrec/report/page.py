@@ -43,11 +43,12 @@ class Table:
 
 @dataclass
 class Plot:
-    """An SVG element, what it shows in words, and its caption."""
+    """An SVG element, what it shows in words, its caption, and whether it takes the whole width."""
 
     svg: str
     alt: str
     caption: str
+    wide: bool = False
     kind: str = "plot"
 
 

@@ -154,7 +154,7 @@ def _page(search: Search, best: FrozenTrial, result: Result) -> str:
     sections = []
     if len(ended) > 1:
         caption = f"A line for each trial that came to its end; the better its {monitor}, the stronger it is drawn."
-        drawn = [Plot(plots.parallel(study, search.space, ended, monitor), caption, caption)]
+        drawn = [Plot(plots.parallel(study, search.space, ended, monitor), caption, caption, wide=True)]
         sections.append(Section("settings", "What the good trials have in common", [], drawn))
     shares = importances(study)
     if shares:
@@ -167,10 +167,7 @@ def _page(search: Search, best: FrozenTrial, result: Result) -> str:
     if any(len(trial.intermediate_values) > 1 for trial in trials):
         drawn.append(Plot(plots.curves(trials, best.number, monitor), curves, curves))
     sections.append(Section("trials", "How the search went", [], [*drawn, _table(trials, keys, monitor, best)]))
-    facts = [
-        ("command", search.command),
-        *((key, str(dimension)) for key, dimension in search.space.dimensions.items()),
-    ]
+    facts = [("command", search.command), *search.space.told.items()]
     sections.append(Section("space", "What was searched", [], [Facts(facts)]))
     tiles = [
         (_judged_by(search).replace("val_", ""), f"{best.value:.4f}", f"trial {best.number}"),

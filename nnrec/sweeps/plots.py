@@ -44,12 +44,12 @@ def parallel(study: optuna.Study, space: Space, ended: Sequence[FrozenTrial], mo
             axes.annotate(
                 written(value), (len(keys), place), offset, textcoords="offset points", color=MUTED, ha="right"
             )
-        axes.set_xticks(range(len(keys) + 1), [*short_names(keys), monitor], rotation=20)
+        axes.set_xticks(range(len(keys) + 1), [*short_names(keys), monitor])
         axes.set_yticks([])
         axes.set_ylim(-0.12, 1.12)
         axes.grid(True, axis="x")
 
-    return draw("parallel", paint, width=max(5.4, 1.5 * (len(keys) + 1)))
+    return draw("parallel", paint, width=max(9.0, 1.7 * (len(keys) + 1)))
 
 
 def _place(dimension: Any, value: Any) -> float:
