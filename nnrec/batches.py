@@ -233,7 +233,8 @@ class RowBatches:
     def _drawn(self, epoch: int, start: int) -> tuple[np.ndarray, np.ndarray]:
         """Distinct columns drawn for the batch that begins at this row of the epoch, and how often each came."""
         rng = np.random.default_rng([self.seed or 0, epoch, start])
-        places = np.searchsorted(self._cumulative, rng.random(self.num_negatives) * self._cumulative[-1], side="right")
+        wanted = np.sort(rng.random(self.num_negatives)) * self._cumulative[-1]  # in order, for the cache's sake
+        places = np.searchsorted(self._cumulative, wanted, side="right")
         columns, times = np.unique(np.minimum(places, len(self._cumulative) - 1), return_counts=True)
         return columns.astype(np.int32), times
 
