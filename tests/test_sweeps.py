@@ -31,6 +31,7 @@ from nnrec.config import compose, config_folder
 from nnrec.errors import ConfigError
 from nnrec.runs import RunFolder
 from nnrec.sweeps import studies
+from nnrec.sweeps.pruning import GainPruner
 from nnrec.sweeps.space import Space
 
 LOADER = ConfigLoaderImpl(create_config_search_path(str(config_folder())))
@@ -184,6 +185,30 @@ def test_cma_es_comes_nearer_than_chance(tmp_path):
     assert nearest["cmaes"] > -0.01 > nearest["random"]
 
 
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_trial_is_stopped_where_the_largest_gain_would_not_bring_it_to_the_front(direction):
+    sign = 1 if direction == "minimize" else -1
+    study = optuna.create_study(direction=direction, pruner=GainPruner(1.5, 2, warmup_epochs=2, epochs=4))
+
+    def pruned_after(*curve: float) -> int | None:
+        trial = study.ask()
+        for epoch, value in enumerate(curve, 1):
+            trial.report(sign * value, epoch)
+            if trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                return epoch
+        study.tell(trial, sign * min(curve))
+        return None
+
+    assert pruned_after(9, 9, 9, 9) is None  # nothing to compare with
+    assert pruned_after(5, 4, 3, 2) is None  # one trial has ended, two are to
+    # From epoch 2 on the largest gain is 4 - 2, times 1.5 is 3; the best is 2: 5 may go on, 5.1 may not.
+    # From epoch 3 on the gain is 1: 3.5 may go on, and nothing is stopped after the last epoch.
+    assert pruned_after(9, 5.1, 2) == 2
+    assert pruned_after(9, 5, 3.6, 2) == 3
+    assert pruned_after(9, 5, 3.5, 2.1) is None
+
+
 def test_a_setting_that_means_nothing_is_refused():
     for wrong, message in (({"sampler": "tep"}, "sampler must be one of tpe"), ({"workers": 0}, "workers must be")):
         with pytest.raises(ConfigError, match=message):
@@ -304,7 +329,7 @@ def test_a_pruned_trial_ends_early_and_as_pruned(tmp_path):
     done = start(
         "model=autorec", "sweep=default", *TINY_DATA, "trainer.epochs=6", "sweep.trials=3", "sweep.sampler=grid",
         "sweep.startup_trials=1", "sweep.warmup_epochs=2", "trainer.learning_rate=choice(1e-2,1e-7)",
-        f"sweep.folder={folder}",
+        "sweep.pruner=median", f"sweep.folder={folder}",
     )  # fmt: skip
     assert done.wait() == 0
     trials = pd.read_csv(folder / "trials.csv")

@@ -11,9 +11,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from nnrec.errors import ConfigError
+from nnrec.sweeps.pruning import GainPruner
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes")
-PRUNERS = ("none", "median", "hyperband")
+PRUNERS = ("gain", "median", "hyperband", "none")
 
 
 def check(settings: Any) -> None:
@@ -39,6 +40,8 @@ def check(settings: Any) -> None:
         value = settings[key]
         if not (value is None and key in optional) and (not isinstance(value, int) or value < minimum):
             raise ConfigError(f"sweep.{key} must be a whole number, {minimum} or more. Received: {value!r}")
+    if isinstance(settings.slack, bool) or not isinstance(settings.slack, (int, float)) or settings.slack < 0:
+        raise ConfigError(f"sweep.slack must be a number, 0 or more. Received: {settings.slack!r}")
 
 
 def open_study(settings: Any, folder: Path, direction: str, epochs: int) -> optuna.Study:
@@ -91,6 +94,8 @@ def sampler(
 
 
 def _pruner(settings: Any, epochs: int) -> optuna.pruners.BasePruner:
+    if settings.pruner == "gain":
+        return GainPruner(settings.slack, settings.startup_trials, settings.warmup_epochs, epochs)
     if settings.pruner == "median":
         return optuna.pruners.MedianPruner(settings.startup_trials, settings.warmup_epochs)
     if settings.pruner == "hyperband":
