@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def make(folder: Path, ratings: int) -> None:
     """Writes the shards."""
     sys.path.insert(0, str(ROOT))
+    from nnrec.data.rating_shards import about_of, schema_of
     from nnrec.data.ratings import Ratings
     from nnrec.data.shards import SHARD_ROWS, shard_name, write_about, write_catalogue, write_shard
     from nnrec.data.vocabulary import Vocabulary
@@ -63,12 +64,13 @@ def make(folder: Path, ratings: int) -> None:
         masks = {"train": ~held_out, "test": held_out & (from_end == 1), "validation": held_out & (from_end == 2)}
         for part, mask in masks.items():
             chunk = {name: array[mask] for name, array in arrays.items()}
-            rows[part][shard_name(shard)] = write_shard(folder / part / shard_name(shard), columns, [chunk])
+            rows[part][shard_name(shard)] = write_shard(folder / part / shard_name(shard), schema_of(columns), [chunk])
     nothing = np.zeros(0, np.int32)
     users, items = Vocabulary(np.arange(num_users)), Vocabulary(np.arange(NUM_ITEMS))
     catalogue = Ratings(users, items, nothing, nothing, np.zeros(0, np.float32), time_kind="timestamp")
     write_catalogue(folder, catalogue)
-    write_about(folder, f"made-{ratings}", catalogue, columns, rows, "The last two ratings of some users.", False)
+    about = about_of(f"made-{ratings}", catalogue, columns, "The last two ratings of some users.", False)
+    write_about(folder, about, rows)
 
 
 def measure(folder: Path, cache: str, settings: list[str]) -> tuple[float, float, float]:

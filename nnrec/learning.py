@@ -14,8 +14,9 @@ import pandas as pd
 
 from nnrec import distribution
 from nnrec.config import build
+from nnrec.console import console
 from nnrec.data.ratings import Ratings
-from nnrec.data.splits import HeldOut, in_memory
+from nnrec.data.splits import HeldOut
 from nnrec.data.weighting import age_weighted
 from nnrec.errors import ConfigError
 from nnrec.impression_sides import Sides, histories_of
@@ -52,8 +53,9 @@ class Learning:
         self.config, self.trainer, self.evaluation = config, trainer, evaluation
         self.unweighed, self.split = split, weighed(config, split)
         self.model: Any = self._fresh_model(self.split)
-        if isinstance(self.model, Fitted) and getattr(split.train, "stored", False):
-            self.unweighed = self.split = in_memory(split)
+        if getattr(split.train, "stored", False) and not self.model.reads_files:
+            console.print(f"{self.model.name} learns from memory: the training part is read into it.", soft_wrap=True)
+            self.unweighed = self.split = split.in_memory()
         if trainer.monitor == "auto":
             self.trainer = replace(trainer, monitor=f"val_{evaluation.monitor(self.model)}")
             config.trainer.monitor = self.trainer.monitor

@@ -179,13 +179,15 @@ def splitter_of(config: Any, data: data.Data) -> Any:
         ConfigError: it cannot split such data.
     """
     splitter = build(config.split, "split")
+    if isinstance(splitter, Prepared):
+        return splitter
+    if getattr(data, "given", None) is not None:
+        raise ConfigError(f"data={config.data.name} come split: choose split=prepared.")
     if getattr(splitter, "family", "ratings") != data.family:
         raise ConfigError(
             f"{type(splitter).__name__} does not split {data.family}, which data={config.data.name} are. Choose "
             f"split={SPLITS[data.family]}."
         )
-    if getattr(data, "given", None) is not None and not isinstance(splitter, Prepared):
-        raise ConfigError(f"data={config.data.name} come split: choose split=prepared.")
     return splitter
 
 
@@ -227,7 +229,12 @@ def start_backend(config: Any, to_train: bool = True) -> None:
 
 def load_data(config: Any, frame: pd.DataFrame | data.Data | None) -> data.Data:
     """The ratings, sessions or impressions of a configuration, or those given instead."""
-    return data.load(config.data, frame)
+    from omegaconf import OmegaConf
+
+    loaded = data.load(config.data, frame)
+    if getattr(loaded, "given", None) is not None:
+        OmegaConf.update(config.data, "family", loaded.family, force_add=True)  # the folder says it
+    return loaded
 
 
 def check_same(ratings: data.Data, fingerprint: str) -> None:

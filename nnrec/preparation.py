@@ -13,7 +13,7 @@ from nnrec.errors import ConfigError
 
 
 def execute(config: Any) -> None:
-    """Reads, filters and splits ratings, and writes them as shards.
+    """Reads, filters and splits ratings or sessions, and writes them as shards.
 
     Args:
         config: the configuration, composed from conf/prepare.yaml.
@@ -25,14 +25,14 @@ def execute(config: Any) -> None:
     from nnrec.pipeline import splitter_of
 
     folder = check(config)
-    ratings: Any = data.load(config.data)
-    if ratings.given is not None:
+    found: Any = data.load(config.data)
+    if found.given is not None:
         raise ConfigError(f"data={config.data.name} are shards already: train from them with split=prepared.")
-    print_summary(summarise(ratings), console)
-    split = splitter_of(config, ratings)(ratings, config.seed)
+    print_summary(summarise(found), console)
+    split = splitter_of(config, found)(found, config.seed)
     console.print(f"Split: {split.definition}", soft_wrap=True)
     write_shards(split, folder, config.data.name)
-    tell(folder)
+    tell(folder, found.family)
 
 
 def check(config: Any) -> Path:
@@ -46,11 +46,10 @@ def check(config: Any) -> Path:
     check_seed(config.seed)
     if OmegaConf.is_missing(config, "output"):
         raise ConfigError("Where to? Give an empty folder: output=shards/<name>.")
-    family = config.data.get("family", "ratings")
-    if family != "ratings":
+    if config.data.get("family") == "impressions":
         raise ConfigError(
-            f"Shards hold ratings, and data={config.data.name} are {family}."
-            + (" Impressions need none: they stream from any files." if family == "impressions" else "")
+            f"Shards hold ratings or sessions, and data={config.data.name} are impressions, which need none: they "
+            "stream from any files."
         )
     if config.data.get("half_life_days") is not None:
         raise ConfigError("Shards know no age weighting. Set data.half_life_days=null.")
@@ -59,9 +58,10 @@ def check(config: Any) -> Path:
     return folder
 
 
-def tell(folder: Path) -> None:
+def tell(folder: Path, family: str) -> None:
     """Says what is there, and what comes next."""
+    model = "gru4rec" if family == "sessions" else "mult_dae"
     console.print(f"Shards in {folder}", soft_wrap=True)
     console.print(
-        f"Train:  python train.py model=mult_dae data=shards split=prepared data.source.path={folder}", soft_wrap=True
+        f"Train:  python train.py model={model} data=shards split=prepared data.source.path={folder}", soft_wrap=True
     )

@@ -1,16 +1,16 @@
-"""Session-parallel mini-batches, planned as arrays: which event sits in which slot at which step.
+"""Session-parallel mini-batches, planned a host call at a time: which event sits in which slot at which step.
 
 A batch has B slots, each reading one session, an event per step: the event's item goes in, the next event's item is the
 target. A slot whose session is over takes the next session of the queue in the following step, its state zeroed before
 it; of several, the first slot takes first. When the queue is empty, slots without a session stay masked until the last
 session is over: every pair of neighbouring events is learnt from once per epoch (Hidasi, Karatzoglou, Baltrunas,
-Tikk, ICLR 2016, section 3.1.1).
+Tikk, ICLR 2016, section 3.1.1). A session of n events takes n - 1 steps, one of a single event none.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 
@@ -18,36 +18,65 @@ from nnrec.batches import Batch
 from nnrec.data.sessions import Sessions
 from nnrec.errors import DataError
 from nnrec.randomness import row_keys
+from nnrec.session_pools import Pool, pools
+from nnrec.session_steps import count_moments, draw, fill, number_items
 
 CALL_EVENTS = 16_384  # events per host call, about
 
 
-def schedule(offsets: np.ndarray, slots: int, order: np.ndarray | None = None) -> np.ndarray:
-    """Which event is read in which slot at which step.
+class Slots:
+    """B slots and the queue of sessions that they read from.
 
     Args:
-        offsets: (num_sessions + 1,) where each session starts among the events.
         slots: B.
-        order: the sessions in the order of the queue; None = as they are.
-
-    Returns:
-        (steps, B) int32 events, -1 where the slot has none. The target of event e is event e + 1; a session of n events
-        takes n - 1 steps, one of a single event none.
+        offsets: (num_sessions + 1,) where each session starts among the events.
     """
-    order = np.arange(len(offsets) - 1) if order is None else order
-    pairs = np.diff(offsets)[order] - 1
-    order, pairs = order[pairs > 0], pairs[pairs > 0]
-    free = list(range(slots))  # step * slots + slot, a heap: which slot is free next, and when
-    starts = np.empty(len(order), np.int64)
-    for number, length in enumerate((pairs * slots).tolist()):
-        starts[number] = place = free[0]
-        heapq.heapreplace(free, place + length)
-    steps = -(-int((starts + pairs * slots - starts % slots).max(initial=0)) // slots)
-    table = np.full(steps * slots, -1, np.int32)
-    total = int(pairs.sum())
-    nth = np.arange(total) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-    table[np.repeat(starts, pairs) + nth * slots] = np.repeat(offsets[order], pairs) + nth
-    return table.reshape(steps, slots)
+
+    def __init__(self, slots: int, offsets: np.ndarray) -> None:
+        self.offsets, self._item = offsets, np.zeros(0, np.int32)
+        # Of each slot: where its session goes on, how many events are to be read, and what makes a place an event.
+        self._place, self._left, self._shift = (np.zeros(slots, np.int64) for _ in range(3))
+        # Of the sessions that wait, in the order of the queue, the same.
+        self._queue = tuple(np.zeros(0, np.int64) for _ in range(3))
+
+    def add(self, pool: Pool) -> None:
+        """Puts sessions at the end of the queue."""
+        first = self.offsets[pool.which]
+        pairs = self.offsets[pool.which + 1] - first - 1
+        some = pairs > 0
+        start, pairs, first = pool.start[some], pairs[some], first[some]
+        busy = np.flatnonzero(self._left)
+        places, left, shift = self._queue
+        held = [np.concatenate(pair) for pair in ((self._place[busy], places), (self._left[busy], left))]
+        if len(held[0]):
+            # What is still to be read moves in front of what is new.
+            pieces = [self._item[place : place + number + 1] for place, number in zip(*held, strict=True)]
+            moved = np.cumsum(held[1] + 1) - held[1] - 1
+            places, shift = moved[len(busy) :], shift + places - moved[len(busy) :]
+            self._shift[busy] += self._place[busy] - moved[: len(busy)]
+            self._place[busy] = moved[: len(busy)]
+            length = int((held[1] + 1).sum())
+            self._item, start = np.concatenate([*pieces, pool.item]), start + length
+        else:
+            self._item = pool.item
+        new = (start, pairs, first - start)
+        self._queue = tuple(np.concatenate(both) for both in zip((places, left, shift), new, strict=True))
+
+    def read(self, events: np.ndarray, items: np.ndarray, begins: np.ndarray, row: int, last: bool) -> int:
+        """Fills in moments, until there is no room or nothing to fill in; returns the first that is not filled.
+
+        Args:
+            events: (moments, B) int64, -1, to become events.
+            items: (2, moments, B) int32, -1, to become their items, and those of the events after them.
+            begins: (moments, B) float32, 0, to become 1 for the first event of a session.
+            row: the moment to begin with.
+            last: whether no more sessions will be added; otherwise it ends where a slot would have to wait for one.
+        """
+        row, taken = fill(
+            events, items, begins, row, last, self._place, self._left, self._shift, *self._queue, self._item
+        )
+        self._queue = tuple(array[taken:] for array in self._queue)
+        return row
 
 
 class SessionParallelBatches:
@@ -82,7 +111,8 @@ class SessionParallelBatches:
         n_sample: negatives per step.
         sample_alpha: see above.
         moments: L.
-        random_order: read the sessions in an order of its own in every epoch.
+        random_order: read the sessions in an order of its own in every epoch; of sessions in files it is approximate
+            (`nnrec.shuffling`).
         separate_inputs: see above.
         steps_per_call: K; None = as many as make a call worth while.
 
@@ -112,8 +142,6 @@ class SessionParallelBatches:
         self.num_examples = int(pairs.sum())
         if not self.num_examples:
             raise DataError("No training session has two events, so there is no next event to learn from.")
-        self.begins = np.zeros(len(train), np.float32)
-        self.begins[train.offsets[:-1]] = 1
         self.support = train.support.astype(np.float32)
         odds = np.where(train.support > 0, np.maximum(train.support, 1.0) ** sample_alpha, 0.0)
         self.probability = odds / odds.sum()
@@ -121,19 +149,14 @@ class SessionParallelBatches:
         self._cumulative = np.cumsum(self.probability)
         self._cumulative[np.flatnonzero(odds)[-1] :] = 1.0
         self._guide = np.searchsorted(self._cumulative, np.arange(train.num_items) / train.num_items, side="right")
-        self._fixed = None if random_order else self._padded(schedule(train.offsets, batch_size))
-        # No schedule takes more steps than this: all slots are busy until the queue is empty.
-        steps = self.num_examples // batch_size + int(pairs.max()) + moments
-        self.steps = steps // moments if self._fixed is None else len(self._fixed)
+        if random_order:
+            # No order takes more: all slots are busy until the queue is empty.
+            self.steps = (self.num_examples // batch_size + int(pairs.max()) + moments) // moments
+        else:
+            self.steps = -(-count_moments(pairs, batch_size) // moments)
         ideal = max(-(-CALL_EVENTS // (batch_size * moments)), 16)
         self.steps_per_call = min(steps_per_call or ideal, self.steps)
         self.room = self._room()
-
-    def _padded(self, events: np.ndarray) -> np.ndarray:
-        """(steps, L, B) from (moments, B)."""
-        missing = -len(events) % self.moments
-        filled = np.pad(events, ((0, missing), (0, 0)), constant_values=-1)
-        return filled.reshape(-1, self.moments, self.batch_size)
 
     def _room(self) -> int:
         """Distinct items that a step has room for: those it reads, its targets, and negatives.
@@ -150,49 +173,47 @@ class SessionParallelBatches:
         """Host calls per epoch."""
         return -(-self.steps // self.steps_per_call)
 
-    def events(self, epoch: int) -> np.ndarray:
-        """(steps, L, B) int32, the schedule of an epoch."""
-        if self._fixed is not None:
-            return self._fixed
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.train.num_sessions)
-        return self._padded(schedule(self.train.offsets, self.batch_size, order))
+    def plan(self, epoch: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each host call of an epoch how many of its K L moments there are, and what `Slots.read` fills in."""
+        slots = Slots(self.batch_size, self.train.offsets)
+        waiting = pools(self.train, (self.seed, epoch) if self.random_order else None)
+        following: Pool | None = next(waiting)
+        shape = (self.steps_per_call * self.moments, self.batch_size)
+        for _ in range(len(self)):
+            events, items = np.full(shape, -1, np.int64), np.full((2, *shape), -1, np.int32)
+            begins = np.zeros(shape, np.float32)
+            row = slots.read(events, items, begins, 0, following is None)
+            while row < len(events) and following is not None:
+                slots.add(following)
+                following = next(waiting, None)
+                row = slots.read(events, items, begins, row, following is None)
+            yield row, events, items, begins
 
     def where(self, epoch: int, call: int) -> str:
         """Which sessions a host call reads, for messages."""
-        events = self.events(epoch)[call * self.steps_per_call : (call + 1) * self.steps_per_call]
-        sessions = np.unique(self.train.session[events[events >= 0]])
-        shown = ", ".join(map(str, self.train.ids.ids[sessions[:10]])) + (", ..." if len(sessions) > 10 else "")
-        return f"sessions in the batch: {shown}"
+        _, events, _, _ = next(islice(self.plan(epoch), call, None))
+        sessions = np.unique(np.searchsorted(self.train.offsets, events[events >= 0], side="right")) - 1
+        ids = self.train.ids.take(sessions[:10]).ids
+        return f"sessions in the batch: {', '.join(map(str, ids))}" + (", ..." if len(sessions) > 10 else "")
 
     def negatives(self, epoch: int, step: int) -> np.ndarray:
         """(n_sample,) int32, the items drawn for a step."""
-        from nnrec.session_steps import draw
-
         uniform = np.random.default_rng([self.seed, epoch, step]).random(self.n_sample)
         return draw(uniform, self._cumulative, self._guide)
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The host calls of one epoch; the same every time it is asked for."""
-        schedule, size = self.events(epoch), self.steps_per_call
-        for start in range(0, len(self) * size, size):
-            yield self._call(schedule[start : start + size], epoch, start)
-
-    def _call(self, events: np.ndarray, epoch: int, start: int) -> Batch:
-        from nnrec.session_steps import number_items
-
-        steps = len(events)
-        events = np.pad(events, ((0, self.steps_per_call - steps), (0, 0), (0, 0)), constant_values=-1)
-        real, known = events >= 0, np.maximum(events, 0)
-        items = self.train.item
-        drawn = [self.negatives(epoch, step) for step in range(start, start + steps)]
-        negatives = np.stack(drawn) if drawn else np.zeros((0, self.n_sample), np.int32)
-        inputs, targets = (np.where(real, items[known + ahead], -1) for ahead in (0, 1))
-        numbered = number_items(inputs, targets, negatives, self.train.num_items, self.room, self.separate_inputs)
-        touched = numbered["touched"]
-        return numbered | {
-            "steps": np.array(steps, np.int32),
-            "begins": self.begins[known] * real,
-            "weight": real.astype(np.float32),
-            "key": row_keys(self.seed, epoch, known),
-            "support": self.support[touched],
-        }
+        shape = (self.steps_per_call, self.moments, self.batch_size)
+        for call, (moments, events, items, begins) in enumerate(self.plan(epoch)):
+            steps, start = -(-moments // self.moments), call * self.steps_per_call
+            drawn = [self.negatives(epoch, step) for step in range(start, start + steps)]
+            negatives = np.stack(drawn) if drawn else np.zeros((0, self.n_sample), np.int32)
+            inputs, targets = items.reshape(2, *shape)
+            numbered = number_items(inputs, targets, negatives, self.train.num_items, self.room, self.separate_inputs)
+            yield numbered | {
+                "steps": np.array(steps, np.int32),
+                "begins": begins.reshape(shape),
+                "weight": (events >= 0).astype(np.float32).reshape(shape),
+                "key": row_keys(self.seed, epoch, np.maximum(events, 0)).reshape(shape),
+                "support": self.support[numbered["touched"]],
+            }

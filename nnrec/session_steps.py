@@ -7,6 +7,55 @@ import numpy as np
 from nnrec.models.compiled import compiled
 
 
+def count_moments(pairs: np.ndarray, slots: int) -> int:
+    """How many moments it takes until all sessions are read; `pairs` (n,) are their numbers of events, less one."""
+    return _count(pairs[pairs > 0], slots)
+
+
+@compiled
+def _count(pairs, slots):
+    left = np.zeros(slots, np.int64)
+    moments, following, busy = 0, 0, 1
+    while busy:
+        busy = 0
+        for slot in range(slots):
+            if left[slot] == 0 and following < len(pairs):
+                left[slot] = pairs[following]
+                following += 1
+            if left[slot]:
+                left[slot] -= 1
+                busy += 1
+        moments += busy > 0
+    return moments
+
+
+@compiled
+def fill(events, items, begins, row, last, place, left, shift, starts, pairs, shifts, item):
+    """What `nnrec.session_parallel.Slots.read` does; returns the next moment, and how many sessions were taken."""
+    slots, following = len(left), 0
+    while row < len(events):
+        free = 0
+        for slot in range(slots):
+            free += left[slot] == 0
+        waiting = len(starts) - following
+        if (free > waiting and not last) or (free == slots and waiting == 0):
+            break
+        for slot in range(slots):
+            if left[slot] == 0:
+                if following == len(starts):
+                    continue
+                place[slot], left[slot], shift[slot] = starts[following], pairs[following], shifts[following]
+                begins[row, slot] = 1
+                following += 1
+            here = place[slot]
+            events[row, slot] = here + shift[slot]
+            items[0, row, slot], items[1, row, slot] = item[here], item[here + 1]
+            place[slot] += 1
+            left[slot] -= 1
+        row += 1
+    return row, following
+
+
 def draw(uniform: np.ndarray, cumulative: np.ndarray, guide: np.ndarray) -> np.ndarray:
     """Indices with given probabilities.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from nnrec.batches import Batch, padded
 from nnrec.data.sessions import Sessions
 from nnrec.errors import DataError
+from nnrec.session_pools import pools
 
 # Events whose examples are made and shuffled together.
 CHUNK_EVENTS = 2**16
@@ -30,7 +31,8 @@ class WindowBatches:
         `touched`, `scored`: (U,), (V,) int32, the distinct items of inputs and of outputs; padding repeats the first.
         `touched_scale`, `scored_scale`: (U,), (V,) float32, 0 marks padding.
 
-    Sessions come in a new order in every epoch; the examples of neighbouring sessions are shuffled together.
+    Sessions come in a new order in every epoch, of those in files an approximate one (`nnrec.shuffling`); the examples
+    of sessions that follow one another are shuffled together.
 
     Args:
         train: what to learn from.
@@ -68,12 +70,13 @@ class WindowBatches:
         self._cumulative = np.cumsum(odds)
         if subsample is not None:
             share = train.support / max(len(train), 1)
-            kept = np.random.default_rng(seed).random(len(train)) ** 2 * share[train.item] < subsample
-            train = train.keep(kept)
+            rng = np.random.default_rng(seed)
+            name = f"subsampled_{seed}_{subsample:g}"
+            train = train.chosen(name, lambda item: rng.random(len(item)) ** 2 * share[item] < subsample)
         self.train = train
         longest = int(train.lengths.max(initial=1)) - 1
         self.window = longest if window is None else min(window, longest)
-        self.num_examples = sum(len(target) for _, target in self._chunks(np.arange(train.num_sessions)))
+        self.num_examples = sum(len(target) for _, target in self._chunks())
         if not self.num_examples:
             raise DataError(
                 "No training session has two different items within model.window of each other (after "
@@ -93,9 +96,9 @@ class WindowBatches:
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; the same every time it is asked for."""
-        rng = np.random.default_rng([self.seed, epoch])
+        rng = np.random.default_rng([self.seed, epoch, 1])
         inputs, targets = np.empty((0, self.width), np.int32), np.empty(0, np.int32)
-        for more_inputs, more_targets in self._chunks(rng.permutation(self.train.num_sessions)):
+        for more_inputs, more_targets in self._chunks((self.seed, epoch)):
             order = rng.permutation(len(more_targets))
             inputs = np.concatenate([inputs, more_inputs[order]])
             targets = np.concatenate([targets, more_targets[order]])
@@ -107,18 +110,29 @@ class WindowBatches:
         if len(targets):
             yield self._batch(inputs, targets, rng)
 
-    def _chunks(self, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(P, C) inputs, -1 where there is none, and (P,) targets of the sessions in this order, part by part."""
-        number = np.cumsum(self.train.lengths[order]) // CHUNK_EVENTS
-        for sessions in np.split(order, np.flatnonzero(np.diff(number)) + 1):
-            part = self.train.take(sessions)
-            around = neighbours(part, self.window)
+    def _chunks(self, shuffle: tuple[int, int] | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(P, C) inputs, -1 where there is none, and (P,) targets of all sessions in an order, part by part.
+
+        Args:
+            shuffle: see `nnrec.session_pools.pools`.
+        """
+        for session, item in self._clicks(shuffle):
+            around = neighbours(session, item, self.window)
             if self.cbow:
                 some = (around >= 0).any(axis=1)
-                yield around[some], part.item[some]
+                yield around[some], item[some]
             else:
                 event, place = np.nonzero(around >= 0)
-                yield part.item[event][:, None], around[event, place]
+                yield item[event][:, None], around[event, place]
+
+    def _clicks(self, shuffle: tuple[int, int] | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of sessions and items of about `CHUNK_EVENTS` events at a time, session by session."""
+        for pool in pools(self.train, shuffle):
+            lengths = self.train.offsets[pool.which + 1] - self.train.offsets[pool.which]
+            edges = np.flatnonzero(np.diff(np.cumsum(lengths) // CHUNK_EVENTS)) + 1
+            for start, length in zip(np.split(pool.start, edges), np.split(lengths, edges), strict=True):
+                session = np.repeat(np.arange(len(length)), length)
+                yield session, pool.item[np.arange(len(session)) + (start - np.cumsum(length) + length)[session]]
 
     def _batch(self, inputs: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> Batch:
         missing = self.batch_size - len(targets)
@@ -142,10 +156,13 @@ class WindowBatches:
         return batch
 
 
-def neighbours(sessions: Sessions, window: int) -> np.ndarray:
-    """(n, 2 window) int32: the items before (nearest first) and after each event, -1 for none or for the same item."""
-    around = np.full((len(sessions), 2 * window), -1, np.int32)
-    session, item = sessions.session, sessions.item
+def neighbours(session: np.ndarray, item: np.ndarray, window: int) -> np.ndarray:
+    """The items around each event, of which session and item are given.
+
+    Returns:
+        (n, 2 window) int32: those before it (nearest first) and after it, -1 for none or for the same item.
+    """
+    around = np.full((len(item), 2 * window), -1, np.int32)
     for distance in range(1, window + 1):
         here = np.flatnonzero((session[:-distance] == session[distance:]) & (item[:-distance] != item[distance:]))
         around[here + distance, distance - 1] = item[here]

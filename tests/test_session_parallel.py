@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
-from nnrec.session_parallel import SessionParallelBatches, schedule
+from nnrec.session_parallel import SessionParallelBatches, Slots
+from nnrec.session_pools import Pool
+from nnrec.session_steps import count_moments
 
 
 def sessions_of(*sessions: list[int], num_items: int | None = None) -> Sessions:
@@ -31,6 +33,38 @@ def random_sessions(num_sessions: int, num_items: int, seed: int = 0) -> Session
     odds = 1 / np.arange(1, num_items + 1)
     drawn = [rng.choice(num_items, rng.integers(2, 9), p=odds / odds.sum()).tolist() for _ in range(num_sessions)]
     return sessions_of(*drawn, num_items=num_items)
+
+
+def places(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, ... for each length."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def schedule(offsets, slots, order=None, pools: int = 1, moments: int | None = None) -> np.ndarray:
+    """(moments, slots) events of some sessions, which come in pools and are read so many moments at a time."""
+    item = np.arange(offsets[-1], dtype=np.int32)[::-1] * 2  # of event e
+    order = np.arange(len(offsets) - 1) if order is None else order
+    queue, tables = Slots(slots, offsets), []
+    waiting = [
+        Pool(which, np.cumsum(lengths) - lengths, item[np.repeat(offsets[which], lengths) + places(lengths)])
+        for which in np.array_split(order, pools)
+        for lengths in [np.diff(offsets)[which]]
+    ]
+    shape = (moments or int(offsets[-1]) + 1, slots)
+    while True:
+        events, items = np.full(shape, -1, np.int64), np.full((2, *shape), -1, np.int32)
+        begins = np.zeros(shape, np.float32)
+        row = queue.read(events, items, begins, 0, not waiting)
+        while row < len(events) and waiting:
+            queue.add(waiting.pop(0))
+            row = queue.read(events, items, begins, row, not waiting)
+        real = events >= 0
+        np.testing.assert_array_equal(begins == 1, np.isin(events, offsets[:-1]))
+        for ahead in (0, 1):
+            np.testing.assert_array_equal(items[ahead][real], item[events[real] + ahead])
+        tables.append(events[:row])
+        if row < len(events):
+            return np.concatenate(tables)
 
 
 def test_five_sessions_in_two_slots():
@@ -53,6 +87,17 @@ def test_fewer_sessions_than_slots():
 
 def test_sessions_of_one_event_take_no_step():
     assert schedule(np.array([0, 1, 3, 4, 6]), 2).tolist() == [[1, 4]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=30), slots=st.integers(1, 9), seed=st.integers(0, 9))
+def test_the_schedule_does_not_depend_on_how_sessions_come(lengths, slots, seed):
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    whole = schedule(offsets, slots, order)
+    for pools, moments in ((2, None), (7, 3), (len(lengths), 1)):
+        assert schedule(offsets, slots, order, pools, moments).tolist() == whole.tolist()
+    assert len(whole) == count_moments(np.diff(offsets)[order] - 1, slots)
 
 
 @settings(deadline=None, max_examples=60)
@@ -164,7 +209,7 @@ def test_inputs_stand_apart_where_they_have_a_table_of_their_own():
 def test_several_moments_to_a_step():
     train = sessions_of([0, 1, 2], [3, 4], [5, 6, 7, 8], [9, 10], [11, 12, 13])
     batches = SessionParallelBatches(train, 2, moments=2, n_sample=1)
-    events = batches.events(0)
+    _, events, _, _ = next(batches.plan(0))
     assert events.reshape(-1, 2).tolist() == [[0, 3], [1, 5], [9, 6], [11, 7], [12, -1], [-1, -1]]
     (batch,) = batches.epoch()
     assert batch["input"].shape == (3, 2, 2) and batch["drawn"].sum() == 3
@@ -177,7 +222,8 @@ def test_random_order_is_another_in_every_epoch_and_loses_nothing():
     assert len(first) == len(second) == len(batches)
     for calls in (first, second):
         assert sum(call["weight"].sum() for call in calls) == batches.num_examples
-    assert (batches.events(0)[:3] != batches.events(1)[:3]).any()
+    first, second = (next(batches.plan(epoch))[1] for epoch in (0, 1))
+    assert (first != second).any()
 
 
 def test_data_without_a_pair_are_refused():
@@ -188,7 +234,15 @@ def test_data_without_a_pair_are_refused():
 def test_half_a_million_events_are_planned_at_once():
     lengths = np.random.default_rng(0).geometric(0.25, 125_000) + 1
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    schedule(offsets[:100], 4)
+    items = np.zeros(offsets[-1], np.int32)
+
+    def plan(count: int, slots: int) -> None:
+        some = offsets[: count + 1]
+        train = Sessions(Vocabulary(range(count)), Vocabulary([0]), some, items[: some[-1]])
+        for _ in SessionParallelBatches(train, slots).plan(0):
+            pass
+
+    plan(100, 4)
     started = time.process_time()
-    schedule(offsets, 144)
+    plan(len(lengths), 144)
     assert time.process_time() - started < 1.0

@@ -43,7 +43,7 @@ def examples(batches: WindowBatches, epoch: int = 0) -> list[tuple[tuple[int, ..
 
 def test_neighbours():
     # Sessions 0 1 1 2 and 3 4: nearest first, before and after; the same item is no neighbour of itself.
-    around = neighbours(sessions_of([[0, 1, 1, 2], [3, 4]], 5), 2)
+    around = neighbours(np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 1, 2, 3, 4]), 2)
     expected = [[-1, -1, 1, 1], [0, -1, -1, 2], [-1, 0, 2, -1], [1, 1, -1, -1], [-1, -1, 4, -1], [3, -1, -1, -1]]
     np.testing.assert_array_equal(around, expected)
 

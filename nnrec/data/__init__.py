@@ -20,7 +20,8 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) ->
     """The ratings, sessions or impressions that a `data` configuration group describes, filtered.
 
     Args:
-        config: `name`, `family` ("sessions", "impressions", or anything else for ratings), `source` (with `_target_`, a
+        config: `name`, `family` ("sessions", "impressions", or anything else for ratings; shards say theirs
+            themselves), `source` (with `_target_`, a
             callable that returns `Ratings`, `Sessions` or `Impressions`, or a data frame with columns user, item and,
             where there are such, rating, time, weight, event; for sessions with columns session, item and, where there
             are such, time, event; for impressions with a column label and any others), `filters` (arguments of
@@ -40,7 +41,7 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) ->
     return _sessions(config, frame) if config.get("family") == "sessions" else _ratings(config, frame)
 
 
-def _ratings(config: Mapping[str, Any], frame: Any) -> Ratings:
+def _ratings(config: Mapping[str, Any], frame: Any) -> Ratings | Sessions:
     import pandas as pd
 
     from nnrec.data.filters import apply_filters
@@ -53,13 +54,13 @@ def _ratings(config: Mapping[str, Any], frame: Any) -> Ratings:
     data = _source(config, frame)
     if isinstance(data, pd.DataFrame):
         data = from_frame(data, **_present(data, value="rating", time="time", weight="weight", event="event"))
+    if getattr(data, "given", None) is not None:
+        return data  # shards, of whatever family: filtered and split before
     if not isinstance(data, Ratings):
         raise ConfigError(
             "data.source must return Ratings or a data frame with columns user and item. "
             f"Received: {type(data).__name__}"
         )
-    if data.given is not None:
-        return data  # filtered and split before
     data, half_life_days = apply_filters(data, **filters), config.get("half_life_days")
     if half_life_days is None:
         return data

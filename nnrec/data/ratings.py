@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from nnrec.data.stored import StoredArray
+from nnrec.data.stored import STRETCH, StoredArray
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
 
 if TYPE_CHECKING:
     from nnrec.data.splits import Split
 
-# Of arrays in files, so many entries are read at a time.
-STRETCH = 2**20
 # More distinct values than this are no levels.
 MOST_LEVELS = 2**16
 

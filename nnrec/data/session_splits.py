@@ -51,6 +51,12 @@ class SessionSplit:
         """
         return replace(self, train=self.train.joined(self.validation))
 
+    def in_memory(self) -> SessionSplit:
+        """The same split with all its sessions in memory."""
+        from nnrec.data.stored_sessions import loaded
+
+        return replace(self, train=loaded(self.train))
+
 
 @dataclass(frozen=True)
 class LastDays:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from nnrec.data.stored import STRETCH, StoredArray
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
+
+if TYPE_CHECKING:
+    from nnrec.data.session_splits import SessionSplit
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +25,10 @@ class Sessions:
 
     Build one with `Sessions.build`, which sorts; the constructor trusts its arguments. The events of session s are
     those at offsets[s] ... offsets[s + 1] - 1; no session is empty.
+
+    The arrays with an entry per event, and the ids, may lie in files (`nnrec.data.session_shards`): they are then
+    `StoredArray`s and `StoredIds`, which take as NumPy's arrays and a `Vocabulary` do and no more, and `stretches` goes
+    through all of them. What is made of such sessions lies in files too; what is taken of them is in memory.
 
     Attributes:
         ids: raw session ids in index order.
@@ -38,6 +46,7 @@ class Sessions:
         expected_names: the figures in the columns of `expected`: "recall@20", ...
         item_table: one row per item in index order, columns such as title and category, or None.
         stopped: the items that a stoplist removed (see `nnrec.data.stoplist.catch`), or None without a stoplist.
+        given: the split that these data came with, or None; then these are its training part.
         notes: what was read and what filters removed, a line each.
     """
 
@@ -54,6 +63,7 @@ class Sessions:
     expected_names: tuple[str, ...] = ()
     item_table: pd.DataFrame | None = None
     stopped: pd.DataFrame | None = None
+    given: SessionSplit | None = None
     notes: tuple[str, ...] = field(default=())
 
     PER_EVENT = ("item", "time", "event", "expected")
@@ -101,6 +111,30 @@ class Sessions:
     family = "sessions"
 
     @property
+    def stored(self) -> bool:
+        """Whether the events lie in files."""
+        return isinstance(self.item, StoredArray)
+
+    @property
+    def names(self) -> list[str]:
+        """The arrays that there are, with an entry per event."""
+        return [name for name in self.PER_EVENT if getattr(self, name) is not None]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of these arrays."""
+        return sum(getattr(self, name).dtype.itemsize * int(np.prod(getattr(self, name).shape)) for name in self.names)
+
+    def stretches(self, name: str) -> Iterator[np.ndarray]:
+        """One of these arrays, some neighbouring events at a time; all at once where they are in memory."""
+        array = getattr(self, name)
+        if not self.stored:
+            yield array
+            return
+        for start in range(0, len(self), STRETCH):
+            yield array.slice(start, start + STRETCH)
+
+    @property
     def users(self) -> Vocabulary:
         """Nobody: who a session belongs to is not known."""
         return Vocabulary(np.zeros(0, np.int64))
@@ -125,7 +159,10 @@ class Sessions:
     @cached_property
     def support(self) -> np.ndarray:
         """(num_items,) int64, events per item."""
-        return np.bincount(self.item, minlength=self.num_items)
+        counts = np.zeros(self.num_items, np.int64)
+        for items in self.stretches("item"):
+            counts += np.bincount(items, minlength=self.num_items)
+        return counts
 
     @cached_property
     def best(self) -> Mapping[str, float] | None:
@@ -146,28 +183,50 @@ class Sessions:
         return dict(zip(self.expected_names, chosen.mean(axis=0, dtype=np.float64).tolist(), strict=True))
 
     def take(self, which: np.ndarray) -> Sessions:
-        """The given sessions (a boolean mask or indices) in the given order; the items' vocabulary stays whole."""
+        """The given sessions (a boolean mask or indices) in the given order, in memory; items stay whole."""
         which = np.flatnonzero(which) if which.dtype == bool else which
         lengths = self.lengths[which]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         events = np.repeat(self.offsets[which] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        arrays = {name: getattr(self, name) for name in self.PER_EVENT}
-        arrays = {name: array[events] for name, array in arrays.items() if array is not None}
+        arrays: dict[str, Any] = {name: getattr(self, name).take(events, axis=0) for name in self.names}
         part = None if self.part is None else self.part[which]
         return replace(self, ids=self.ids.take(which), offsets=offsets, part=part, **arrays)
 
     def keep(self, events: np.ndarray) -> Sessions:
         """The sessions with only these events ((n,) boolean mask) left; sessions without any are gone."""
         counts = np.bincount(self.session[events], minlength=self.num_sessions)
-        arrays = {name: getattr(self, name) for name in self.PER_EVENT}
-        arrays = {name: array[events] for name, array in arrays.items() if array is not None}
+        arrays: dict[str, Any] = {name: getattr(self, name)[events] for name in self.names}
         some = counts > 0
         offsets = np.concatenate([[0], np.cumsum(counts[some])])
         part = None if self.part is None else self.part[some]
         return replace(self, ids=self.ids.take(some), offsets=offsets, part=part, **arrays)
 
+    def chosen(self, name: str, choose: Callable[[np.ndarray], np.ndarray]) -> Sessions:
+        """The sessions with some events left; sessions without any are gone.
+
+        Args:
+            name: of the folder in which these lie beside those in files.
+            choose: items of events, all in their order but perhaps some at a time -> boolean, which events stay.
+        """
+        if not self.stored:
+            return self.keep(choose(self.item))
+        from nnrec.data.stored_sessions import chosen
+
+        return chosen(self, name, choose)
+
     def joined(self, other: Sessions) -> Sessions:
         """These sessions and others of the same data, in the order of the class; no session may be in both."""
+        if self.stored:
+            from nnrec.data.stored_sessions import joined
+
+            return joined(self, other)
+        both = self.followed_by(other)
+        if both.time is None or self.time_kind != "timestamp":
+            return both
+        return both.take(np.argsort(both.time[both.offsets[:-1]], kind="stable"))
+
+    def followed_by(self, other: Sessions) -> Sessions:
+        """These sessions, then others of the same data; all in memory."""
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])
             for name in (*self.PER_EVENT, "part")
@@ -175,10 +234,7 @@ class Sessions:
         }
         ids = Vocabulary(self.ids.index.append(other.ids.index))
         offsets = np.concatenate([self.offsets, len(self) + other.offsets[1:]])
-        both = replace(self, ids=ids, offsets=offsets, **arrays)
-        if both.time is None or self.time_kind != "timestamp":
-            return both
-        return both.take(np.argsort(both.time[offsets[:-1]], kind="stable"))
+        return replace(self, ids=ids, offsets=offsets, **arrays)
 
     def noted(self, *notes: str) -> Sessions:
         """The same sessions with more lines in `notes`."""
@@ -187,11 +243,21 @@ class Sessions:
     def fingerprint(self) -> str:
         """A hash of sessions, items and times: the same events give the same string."""
         digest = hashlib.sha256()
-        for ids in (self.ids.ids, self.items.ids):
-            digest.update("\n".join(map(str, ids)).encode())
-        for array in (self.offsets, self.item, self.time, self.event, self.part):
-            if array is not None:
-                digest.update(np.ascontiguousarray(array).tobytes())
+        begun = False
+        for ids in self.ids.stretches():
+            digest.update(("\n" * begun + "\n".join(map(str, ids))).encode())
+            begun = True
+        digest.update("\n".join(map(str, self.items.ids)).encode())
+        digest.update(np.ascontiguousarray(self.offsets).tobytes())
+        for name in ("item", "time", "event"):
+            if name in self.names:
+                for array in self.stretches(name):
+                    digest.update(np.ascontiguousarray(array).tobytes())
+        if self.part is not None:
+            digest.update(np.ascontiguousarray(self.part).tobytes())
+        if self.given is not None:
+            for part in (self.given.validation, self.given.test):
+                digest.update(part.fingerprint().encode())
         return digest.hexdigest()[:16]
 
 

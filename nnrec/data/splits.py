@@ -77,6 +77,17 @@ class Split:
         train = _joined(self.train, self.validation.target)
         return replace(self, train=train, test=HeldOut(train, self.test.target))
 
+    def in_memory(self) -> Split:
+        """The same split with all its ratings in memory."""
+        from nnrec.data.stored_ratings import loaded
+
+        train = loaded(self.train)
+
+        def held_out(part: HeldOut) -> HeldOut:
+            return replace(part, history=train) if part.history is self.train else part
+
+        return replace(self, train=train, validation=held_out(self.validation), test=held_out(self.test))
+
 
 @dataclass(frozen=True)
 class RandomSplit:
@@ -242,18 +253,6 @@ def with_sizes(how: str, sizes: Mapping[str, int], advice: str = MORE_DATA) -> s
     if empty := [name for name, size in sizes.items() if not size]:
         raise DataError(f"The split leaves no ratings for {' and '.join(empty)} ({told}). {advice}")
     return f"{how} ({told} ratings)."
-
-
-def in_memory(split: Split) -> Split:
-    """The same split with all its ratings in memory."""
-    from nnrec.data.stored_ratings import loaded
-
-    train = loaded(split.train)
-
-    def held_out(part: HeldOut) -> HeldOut:
-        return replace(part, history=train) if part.history is split.train else part
-
-    return replace(split, train=train, validation=held_out(split.validation), test=held_out(split.test))
 
 
 def _joined(first: Ratings, *others: Ratings) -> Ratings:

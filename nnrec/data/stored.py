@@ -18,6 +18,8 @@ from nnrec.errors import DataError
 # Rows that lie no further apart than this many times their number are read in one go, others block by block.
 SPARSE = 8
 BLOCK_ROWS = 2**12
+# Where all rows are gone through, so many are read at a time.
+STRETCH = 2**20
 
 
 class StoredArray:

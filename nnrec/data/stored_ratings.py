@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nnrec.data.ratings import STRETCH, Ratings, Rows
-from nnrec.data.stored import ArrayFiles, StoredArray, made_once, stored_array
+from nnrec.data.ratings import Ratings, Rows
+from nnrec.data.stored import STRETCH, ArrayFiles, StoredArray, made_once, stored_array
 
 DTYPES = {
     "user": np.int32,

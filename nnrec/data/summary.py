@@ -62,9 +62,9 @@ def _of_ratings(ratings: Ratings) -> dict[str, Any]:
     }
 
 
-def _sampled(ratings: Ratings, name: str) -> np.ndarray:
-    """An array of ratings; of ratings in files a part of its entries, evenly spread."""
-    array = getattr(ratings, name)
+def _sampled(data: Ratings | Sessions, name: str) -> np.ndarray:
+    """An array of ratings or sessions; where they lie in files, a part of its entries, evenly spread."""
+    array = getattr(data, name)
     if isinstance(array, np.ndarray):
         return array
     starts = np.unique(np.linspace(0, len(array), SAMPLED_BLOCKS, endpoint=False).astype(np.int64))
@@ -82,7 +82,7 @@ def _of_sessions(sessions: Sessions) -> dict[str, Any]:
         "lengths": _lengths(sessions.lengths),
         "long_tail": _long_tail(sessions.support),
         "time": _time(sessions),
-        "kinds": None if sessions.event is None else _events(sessions.event, sessions.event_names),
+        "kinds": None if sessions.event is None else _events(_sampled(sessions, "event"), sessions.event_names),
         "parts": None if sessions.part is None else _events(sessions.part, ("training", "test")),
         "best": None if sessions.best is None else dict(sessions.best),
         "notes": list(sessions.notes),

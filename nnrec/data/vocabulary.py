@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from nnrec.data.stored import STRETCH
 from nnrec.errors import DataError
 
 
@@ -52,6 +53,11 @@ class Vocabulary:
     def ids(self) -> np.ndarray:
         """Raw ids in index order."""
         return self.index.to_numpy()
+
+    def stretches(self) -> Iterator[np.ndarray]:
+        """All raw ids in index order, some at a time."""
+        for start in range(0, len(self), STRETCH):
+            yield self.ids[start : start + STRETCH]
 
     @property
     def numeric(self) -> bool:

@@ -42,6 +42,7 @@ class Recommender(Scorer, keras.Model):
     """
 
     rows_are: Literal["user", "item"] = "user"
+    reads_files = True
     row_sparse = False
     fuses_step = True
     row_tables: tuple[keras.Variable, ...] = ()

@@ -84,6 +84,7 @@ class CNN3D(SessionRecommender):
         prefixes: whether it learns from every beginning of a session, or from whole sessions alone.
     """
 
+    reads_files = False  # segments are drawn from anywhere
     row_sparse, fuses_step = True, False  # XLA convolves slowly on CPU
     capabilities = frozenset({"new_items"})
 

@@ -37,6 +37,7 @@ class Scorer:
         embedded: settings that take the place of the configuration's in the run folder: the content of files that they
             name, so that the folder is all that prediction needs.
         notes: what people should know about its training or scoring so far, a line each.
+        reads_files: whether it learns from data that lie in files as they are; otherwise they are read into memory.
         served_by: what scores come from in an export (`nnrec.serving`): "history", or "user", who they are in the
             training, and a history only where they are in none.
         serves_strangers: whether in an export it has lists for people from outside the training.
@@ -50,6 +51,7 @@ class Scorer:
     rating_scale: Any = None
     embedded: Mapping[str, Any] = MappingProxyType({})
     notes: Sequence[str] = ()
+    reads_files = False
     served_by: Literal["history", "user"] = "history"
     serves_strangers = True
 

@@ -21,9 +21,10 @@ from pyspark.sql import functions as F
 from nnrec.config import build
 from nnrec.console import console
 from nnrec.data.attributes import read_item_table, read_user_table, with_table
+from nnrec.data.rating_shards import COLUMNS, about_of, schema_of
 from nnrec.data.ratings import Ratings
 from nnrec.data.readers import dense, event_factors
-from nnrec.data.shards import COLUMNS, num_shards, shard_name, write_about, write_catalogue, write_shard
+from nnrec.data.shards import num_shards, shard_name, write_about, write_catalogue, write_shard
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError, DataError
 from nnrec.preparation import check, tell
@@ -73,8 +74,8 @@ def execute(config: Any) -> None:
             if not (folder / part / shard).is_file():
                 raise DataError(f"{folder / part / shard} was written elsewhere: output must be a folder that all see.")
     write_catalogue(folder, ratings)
-    write_about(folder, config.data.name, ratings, columns, written, definition, new_users)
-    tell(folder)
+    write_about(folder, about_of(config.data.name, ratings, columns, definition, new_users), written)
+    tell(folder, "ratings")
 
 
 def encoded(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, Ratings]:
@@ -186,7 +187,7 @@ def _writer(folder: str, columns: list[str]) -> Callable[[Iterator[pa.RecordBatc
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for (part, shard), group in groupby(pieces(batches), key=lambda piece: piece[0]):
             path = Path(folder) / PARTS[part] / shard_name(shard)
-            rows = write_shard(path, columns, (chunk for _, chunk in group))
+            rows = write_shard(path, schema_of(columns), (chunk for _, chunk in group))
             yield pa.RecordBatch.from_pydict(
                 {"part": pa.array([part], pa.int32()), "shard": pa.array([shard], pa.int32()), "rows": [rows]}
             )

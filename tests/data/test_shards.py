@@ -15,9 +15,10 @@ from nnrec import batches
 from nnrec.batches import RowBatches
 from nnrec.data import ratings as ratings_module
 from nnrec.data import shards, stored_ratings
+from nnrec.data.rating_shards import schema_of
 from nnrec.data.ratings import Ratings
 from nnrec.data.shards import Prepared, read_shards, write_shard, write_shards
-from nnrec.data.splits import HeldOut, in_memory
+from nnrec.data.splits import HeldOut
 from nnrec.data.stored_ratings import at_least, loaded, sample
 from nnrec.data.summary import summarise
 from nnrec.data.user_splits import HeldOutUsers, UserTimeSplit
@@ -102,7 +103,7 @@ def test_a_split_comes_back(small, tmp_path, splitter, cached):
         same(getattr(found, part).history, getattr(split, part).history)
         check_disjoint(getattr(found, part))
     same(found.merged().train, split.merged().train)
-    same(in_memory(found).train, split.train)
+    same(found.in_memory().train, split.train)
 
 
 def test_what_is_made_of_ratings_in_files(folder, tmp_path):
@@ -258,7 +259,7 @@ def test_folders_that_cannot_be_used(folder, tmp_path):
     about = json.loads((folder / "about.json").read_text())
     for change, message in [
         ({"version": 2}, "is of version 2 of the format, and this nnrec reads version 1"),
-        ({"family": "sessions"}, "holds sessions, and data=shards reads ratings"),
+        ({"family": "impressions"}, "holds impressions, and data=shards reads ratings and sessions"),
         ({"items": 31}, r"items\.parquet holds 30 ids, about\.json says 31"),
     ]:
         (folder / "about.json").write_text(json.dumps(about | change))
@@ -277,11 +278,11 @@ def test_a_shard_appears_whole_or_not_at_all(small, tmp_path):
         raise ValueError
 
     with pytest.raises(ValueError):
-        write_shard(tmp_path / "part.parquet", ["user"], chunks())
+        write_shard(tmp_path / "part.parquet", schema_of(["user"]), chunks())
     assert not list(tmp_path.iterdir())
     # Row groups do not depend on how the rows come.
     values = np.arange(100, dtype=np.int32)
     for name, cut in (("a", [50]), ("b", [1, 36, 74, 99])):
-        write_shard(tmp_path / name, ["user"], ({"user": part} for part in np.split(values, cut)))
+        write_shard(tmp_path / name, schema_of(["user"]), ({"user": part} for part in np.split(values, cut)))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert [pq.ParquetFile(tmp_path / "a").metadata.row_group(n).num_rows for n in range(3)] == [37, 37, 26]

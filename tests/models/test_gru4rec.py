@@ -131,7 +131,7 @@ def test_the_loss_of_an_epoch(variant, slots):
     batches = model.training_batches(train, slots, 0)
     units = np.concatenate([numpy_units(model, items) for items in np.split(train.item, train.offsets[1:-1])])
     totals = []
-    for step, events in enumerate(batches.events(0)[:, 0]):
+    for step, events in enumerate(np.concatenate([events[:row] for row, events, _, _ in batches.plan(0)])):
         events = events[events >= 0]
         listed = np.concatenate([train.item[events + 1], batches.negatives(0, step)])
         r = units[events] @ table[listed].T + bias[listed]
