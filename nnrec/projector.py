@@ -63,4 +63,4 @@ def _cell(value: object) -> str:
     """A value in one cell: without tabs and line breaks."""
     if isinstance(value, list | tuple | np.ndarray):
         return ", ".join(_cell(part) for part in value)
-    return "" if value is None or value != value else " ".join(str(value).split())
+    return "" if value is None or value is pd.NA or value != value else " ".join(str(value).split())

@@ -39,6 +39,12 @@ def test_vectors_and_titles_read_back(tmp_path):
     ]
 
 
+def test_whatever_is_missing_is_empty(tmp_path):
+    columns = {"year": pd.array([1999, None, 1, 2], "Int16"), "title": pd.array(["a", "b", "c", None], "string")}
+    write_projector(tmp_path, VECTORS, ITEMS, COUNTS, pd.DataFrame(columns))
+    assert read(tmp_path)[1][1:] == [["b", "b", "7", ""], ["", "d", "7", "2"], ["a", "a", "2", "1999"]]
+
+
 def test_only_the_most_frequent(tmp_path):
     write_projector(tmp_path / "tensorboard", VECTORS, ITEMS, COUNTS, most=1)
     tensor, lines = read(tmp_path / "tensorboard")
