@@ -7,7 +7,9 @@ import json
 import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from conftest import ROOT, TINY_DATA
 
@@ -18,6 +20,14 @@ from nnrec.errors import ConfigError
 def prepare(*arguments: object) -> None:
     sys.argv = ["prepare.py", *map(str, arguments)]
     runpy.run_path(str(ROOT / "prepare.py"), run_name="__main__")
+
+
+FEW_CLICKS = (
+    "data.source.num_sessions=300",
+    "data.source.num_events=1500",
+    "data.source.num_items=60",
+    "data.source.num_categories=3",
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +82,63 @@ def test_models_learn_from_files_what_they_learn_from_memory(shards, tmp_path, s
     assert all(metrics[0][part] == metrics[1][part] for part in ("validation", "test"))
 
 
+@pytest.fixture(scope="module")
+def clicks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared") / "clicks"
+    arguments = sys.argv
+    try:
+        prepare("data=simulated_clicks", *FEW_CLICKS, "split=last_days", f"output={folder}")
+    finally:
+        sys.argv = arguments
+    return folder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model=markov",),
+        pytest.param(
+            ("model=gru4rec", "experiment=gru4rec_simulated_clicks", "model.hidden_units=[8]", "trainer.epochs=2"),
+            marks=pytest.mark.neural,
+        ),
+        pytest.param(
+            ("model=item2vec", "model.embedding_dim=8", "model.subsample=0.05", "trainer.epochs=2"),
+            marks=[pytest.mark.neural, pytest.mark.slow],
+        ),
+        pytest.param(
+            ("model=cnn3d", "model.embedding_dim=8", "model.characters=16", "trainer.epochs=1"),
+            marks=[pytest.mark.neural, pytest.mark.slow],
+        ),
+    ],
+)
+def test_sessions_teach_from_files_what_they_teach_from_memory(clicks, tmp_path, capsys, settings):
+    plain = nnrec.train(
+        *settings, "data=simulated_clicks", *FEW_CLICKS, "split=last_days", f"run_dir={tmp_path / 'plain'}"
+    )
+    source = ("data=shards", f"data.source.path={clicks}", f"data.source.cache={tmp_path / 'cache'}")
+    found = nnrec.train(*settings, *source, "split=prepared", f"run_dir={tmp_path / 'found'}")
+    assert (tmp_path / "cache").is_dir() and found.family == "sessions"
+    for part in ("validation", "test"):
+        assert found.metrics[part] == plain.metrics[part]
+    assert found.metrics["data"]["split"] == plain.metrics["data"]["split"]
+    assert found.recommend().equals(plain.recommend())
+    if settings[0] != "model=markov":
+        histories = [run.folder["history.csv"].read_text().splitlines() for run in (plain, found)]
+        losses = [[line.split(",")[1] for line in lines] for lines in histories]
+        assert losses[0] == losses[1] and len(losses[0]) > 1
+    learns = "learns from memory: the training part is read into it."
+    assert (learns in capsys.readouterr().out) == (settings[0] in ("model=markov", "model=cnn3d"))
+
+
+def test_what_does_not_learn_from_sessions(clicks, tmp_path, monkeypatch):
+    source = ("data=shards", f"data.source.path={clicks}", "split=prepared", f"run_dir={tmp_path}/run")
+    with pytest.raises(ConfigError, match="model=ease learns from ratings, and data=shards are sessions"):
+        nnrec.train("model=ease", *source)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(ConfigError, match=r"markov on 60 items needs about .* GB of memory; 1e-06 GB are free"):
+        nnrec.train("model=markov", *source, f"data.source.cache={tmp_path}/cache")
+
+
 def test_what_prepare_says(shards, tmp_path, capsys):
     prepare(*TINY_DATA, "split=user_time", f"output={tmp_path / 'out'}")
     said = capsys.readouterr().out
@@ -83,8 +150,8 @@ def test_what_prepare_says(shards, tmp_path, capsys):
         ((*TINY_DATA, f"output={tmp_path / 'out'}"), "already holds something. Choose another folder"),
         ((*TINY_DATA,), "Where to?"),
         ((*TINY_DATA, "data.half_life_days=3", "output=x"), "Shards know no age weighting"),
-        (("data=simulated_clicks", "output=x"), "Shards hold ratings, and data=simulated_clicks are sessions"),
-        (("data=simulated_impressions", "output=x"), "Impressions need none"),
+        (("data=simulated_clicks", *FEW_CLICKS, "output=x"), "Hashed does not split sessions, which data=simulated_"),
+        (("data=simulated_impressions", "output=x"), "are impressions, which need none"),
         (("data=shards", f"data.source.path={shards}", "output=x"), "data=shards are shards already"),
     ]:
         with pytest.raises(SystemExit, match=message):
