@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -116,8 +117,27 @@ class SoftmaxScorer(Recommender):
         return self.rating_of(ops.reshape(logits, (-1, values, len(items))) + queries[:, :, -1:], 1)
 
     def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return self._of_pairs(self.rating_of, (), queries, rows, items)
+
+    def probabilities(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """How likely each value of a rating is, of single (query, item) pairs.
+
+        Args:
+            queries: what `encode` returned.
+            rows: (m,) positions in `queries`.
+            items: (m,) item indices.
+
+        Returns:
+            (m, K) float32; the K values are `level_values`, ascending.
+        """
+        return self._of_pairs(ops.softmax, self.level_values.shape, queries, rows, items)
+
+    def _of_pairs(
+        self, function: Callable[[Any], Any], shape: tuple[int, ...], queries: Any, rows: np.ndarray, items: np.ndarray
+    ) -> np.ndarray:
+        """(m, *shape) float32: a function of the (some, K) logits of single pairs."""
         size = max(BLOCK // int(np.prod(self.visible_weights.shape[1:])), 1)
-        found = [np.empty(0, np.float32)]
+        found = [np.empty((0, *shape), np.float32)]
         for start in range(0, len(items), size):
             some = items[start : start + size]
             query = ops.take(queries, rows[start : start + size], axis=0)
@@ -127,7 +147,7 @@ class SoftmaxScorer(Recommender):
             else:
                 products = query[:, :, :-1] * ops.take(self.encodings, some, axis=0)[:, None, :]
                 logits = ops.sum(products, axis=2) + query[:, :, -1]
-            found.append(ops.convert_to_numpy(self.rating_of(logits)))
+            found.append(ops.convert_to_numpy(function(logits)))
         return np.concatenate(found)
 
 

@@ -502,6 +502,9 @@ def test_predictions_are_expectation_or_mode(by, prediction, expected):
     queries = model.encode(next(RowBatches(history.rows("user"), 1).epoch()))
     np.testing.assert_allclose(numpy(model.score(queries)), [[expected, expected]], rtol=1e-6)
     np.testing.assert_allclose(model.score_pairs(queries, np.zeros(1, int), np.array([1])), [expected], rtol=1e-6)
+    chances = model.probabilities(queries, np.zeros(2, int), np.array([1, 0]))
+    np.testing.assert_allclose(chances, [[0.2, 0.3, 0.5]] * 2, rtol=1e-6)
+    assert model.probabilities(queries, np.zeros(0, int), np.zeros(0, int)).shape == (0, 3)
 
 
 def test_a_score_by_hand():
@@ -514,7 +517,10 @@ def test_a_score_by_hand():
     model.visible_bias.assign([[9.0, 9.0], [0.0, 0.2]])
     model.hidden_bias.assign([0.5])
     batch = next(RowBatches(make_ratings([0], [0], [2], 1, 2).rows("user"), 1).epoch())
-    assert numpy(model.score(model.encode(batch)))[0, 1] == pytest.approx(1.862374, rel=1e-6)
+    queries = model.encode(batch)
+    assert numpy(model.score(queries))[0, 1] == pytest.approx(1.862374, rel=1e-6)
+    chances = model.probabilities(queries, np.array([0]), np.array([1]))
+    np.testing.assert_allclose(chances, [[1 - 0.862374, 0.862374]], rtol=1e-5)
 
 
 def test_large_scores_come_in_blocks(monkeypatch):
@@ -529,6 +535,8 @@ def test_large_scores_come_in_blocks(monkeypatch):
             np.testing.assert_allclose(numpy(model.score(queries)), whole, rtol=1e-5)
             patched.setattr("nnrec.models.softmax.BLOCK", 70)
             np.testing.assert_allclose(model.score_pairs(queries, rows, rows), whole[rows, rows], rtol=1e-5)
+            means = model.probabilities(queries, rows, rows) @ numpy(model.level_values)
+            np.testing.assert_allclose(means, whole[rows, rows], rtol=1e-5)
 
 
 def test_strangers_are_fitted_to_the_items_hidden_units():
