@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nnrec import pipeline
 from nnrec.config import build, compose
+from nnrec.console import hushed
 from nnrec.course import CourseEvaluation
 from nnrec.errors import RunError
 from nnrec.impression_sides import Sides
 from nnrec.learning import build_model, weighed
+from nnrec.results import Result
 from nnrec.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from nnrec.people import Ids
 
 
-def train(*overrides: str, data: pd.DataFrame | Data | None = None) -> Run:
+def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool = False) -> Run:
     """Trains a model as `python train.py <overrides>` does.
 
     Args:
@@ -36,6 +38,7 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None) -> Run:
             the columns user, item and, where there are such, rating, time, weight, event; for a model of sessions
             with session, item and, where there is one, time; for a model of impressions with label and any others
             (see `nnrec.data.impression_readers.from_frame`; settings are then those of data=impressions).
+        quiet: whether to print nothing; in a notebook a single line still shows the progress.
 
     Returns:
         The finished run.
@@ -50,7 +53,8 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None) -> Run:
         if not chosen and compose("train", overrides).data.get("family") == "impressions":
             settings.append("data=impressions")  # not those of the simulation
         settings.append("data.name=frame")
-    return Run(pipeline.execute(compose("train", settings), data))
+    with hushed(quiet):
+        return Run(pipeline.execute(compose("train", settings), data))
 
 
 def load(path: str | Path) -> Run:
@@ -67,6 +71,7 @@ def compare(
     runs: Sequence[Run | str | Path] = (),
     models: Sequence[str] = (),
     data: pd.DataFrame | Data | None = None,
+    quiet: bool = False,
 ) -> pd.DataFrame:
     """Compares finished runs, or models that it trains, as `python compare.py <overrides>` does.
 
@@ -75,6 +80,7 @@ def compare(
         runs: finished runs, or their folders.
         models: what to train, such as ["popularity", "ease model.l2=200"].
         data: ratings to train on instead of a named data set, as in `train`.
+        quiet: as in `train`.
 
     Returns:
         What comparison.csv holds: a row per run, best first, with all figures, intervals and times.
@@ -92,7 +98,8 @@ def compare(
         config.runs = [str(run.folder.path if isinstance(run, Run) else run) for run in runs]
     if models:
         config.models = list(models)
-    return bakeoff.execute(config, overrides, data).frame()
+    with hushed(quiet):
+        return bakeoff.execute(config, overrides, data).frame()
 
 
 class Run:
@@ -117,6 +124,11 @@ class Run:
     def family(self) -> str:
         """What it learnt from: "ratings", "sessions" or "impressions"."""
         return str(self.config.data.get("family", "ratings"))
+
+    @cached_property
+    def result(self) -> Result:
+        """What it left behind: the learning curve (`history`), and what it did on the test part."""
+        return Result(self.folder)
 
     @cached_property
     def model(self) -> Scorer:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,10 +16,51 @@ from rich.table import Table
 console = Console(highlight=False)
 # Without a terminal (a log file), a line this often replaces the bar.
 SECONDS_BETWEEN_LINES = 5.0
+# In a notebook, a line is replaced this often.
+SECONDS_BETWEEN_UPDATES = 0.5
+
+
+class NotebookLine:
+    """A line in the output of a notebook's cell, each text in the place of the last."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, text: str) -> None:
+        from IPython.display import display
+
+        content = {"text/plain": text}
+        if self._handle is None:
+            self._handle = display(content, raw=True, display_id=True)
+        else:
+            self._handle.update(content, raw=True)
+
+    def clear(self) -> None:
+        if self._handle is not None:
+            self.show("")
+
+
+# The line of all progress while nothing else is printed, in a notebook.
+_only: NotebookLine | None = None
+
+
+@contextmanager
+def hushed(quiet: bool = True) -> Iterator[None]:
+    """Nothing is printed meanwhile, if `quiet`; in a notebook a single line still shows the progress."""
+    global _only
+    before = console.quiet, _only
+    if quiet:
+        console.quiet, _only = True, NotebookLine()
+    try:
+        yield
+    finally:
+        if quiet and _only is not None:
+            _only.clear()
+        console.quiet, _only = before
 
 
 class ProgressBar:
-    """A bar on a terminal, an occasional line elsewhere.
+    """A bar on a terminal, a line that is replaced in a notebook, an occasional line elsewhere.
 
     Args:
         label: what is going on.
@@ -41,6 +84,9 @@ class ProgressBar:
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task(label, total=total, status="")
+        self._interval = SECONDS_BETWEEN_UPDATES if console.is_jupyter else SECONDS_BETWEEN_LINES
+        self._line = _only or NotebookLine()
+        self._transient = transient
 
     def __enter__(self) -> ProgressBar:
         self._bar.start()
@@ -48,6 +94,8 @@ class ProgressBar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        if self._transient:
+            self._line.clear()
 
     def advance(self, steps: int = 1) -> None:
         """So many steps are done."""
@@ -58,9 +106,14 @@ class ProgressBar:
         """Shows how things stand."""
         self.status = status
         self._bar.update(self._task, status=status)
-        if not console.is_terminal and (final or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES):
-            console.print(f"{self.label}  {self.done}/{self.total}  {status}", soft_wrap=True)
-            self._last_line = time.monotonic()
+        if console.is_terminal or not (final or time.monotonic() - self._last_line >= self._interval):
+            return
+        line = f"{self.label}  {self.done}/{self.total}  {status}"
+        if console.is_jupyter:
+            self._line.show(line)
+        else:
+            console.print(line, soft_wrap=True)
+        self._last_line = time.monotonic()
 
 
 def figures(values: Mapping[str, float]) -> str:

@@ -38,7 +38,7 @@ def show(comparison: Comparison, to: Console = console) -> None:
         names = names[:-1]
         table = _table(comparison, names)
     # A file has room for all columns.
-    wide = to if to.is_terminal else Console(file=to.file, width=_width(table), highlight=False)
+    wide = to if to.is_terminal else Console(file=to.file, width=_width(table), highlight=False, quiet=to.quiet)
     to.print()
     wide.print(table)
     for line in remarks(comparison):

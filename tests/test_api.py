@@ -31,6 +31,21 @@ def test_training_on_a_data_frame(run):
     assert "rmse" in repr(run)
 
 
+def test_the_learning_curve_and_what_the_model_did(run):
+    assert run.result.history["epoch"].tolist() == [0, 1, 2]
+    assert run.result.history["val_rmse"].min() == pytest.approx(run.metrics["validation"]["rmse"], rel=1e-6)
+    assert len(run.result.ratings) == run.metrics["data"]["test_ratings"]
+
+
+def test_quiet_prints_nothing(tmp_path, capsys):
+    settings = ("model=popularity", "data.name=frame")
+    nnrec.compare(f"output={tmp_path / 'loud'}", models=["popularity"], data=FRAME)
+    assert "popularity" in capsys.readouterr().out
+    run = nnrec.train(*settings, f"run_dir={tmp_path / 'run'}", data=FRAME, quiet=True)
+    nnrec.compare(f"output={tmp_path / 'quiet'}", runs=[run], quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_loaded_run_is_the_same(run):
     loaded = nnrec.load(run.folder.path)
     assert loaded.metrics == run.metrics
