@@ -165,7 +165,8 @@ class Comparison:
                 rows.append(row | {"settings": differing[entry.label], "run": str(result.folder.path)})
         rows += [{"entry": failure.label, "error": failure.reason} for failure in self.failures]
         frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
-        return frame.astype({name: "Int64" for name in ("rank", "seed") if name in frame.columns})
+        frame = frame.astype({name: "Int64" for name in ("rank", "seed") if name in frame.columns})
+        return frame.copy()  # in one piece: pandas warns whoever adds a column to many pieces
 
     def _test(self) -> None:
         """Paired tests of every entry against the best, by user, over the repetitions that both have."""
