@@ -16,4 +16,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from nnrec.cli import run
+
+    run(main, "predict")

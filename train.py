@@ -16,4 +16,6 @@ def main(config: DictConfig) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    from nnrec.cli import run
+
+    run(main, "train")

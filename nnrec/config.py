@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrec.errors import ConfigError, NnrecError
+from nnrec.mistakes import check_values, explain, quoted
 
 
 def config_folder() -> Path:
@@ -35,11 +36,12 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return compose(name, list(overrides))
+            return compose(name, list(map(quoted, overrides)))
     except HydraException as error:
-        raise ConfigError(str(error)) from error
+        mistake = error
     finally:
         GlobalHydra.instance().hydra = own
+    raise ConfigError(explain(mistake, name, overrides)) from mistake
 
 
 def build(config: Any, key: str, **late: Any) -> Any:
@@ -55,15 +57,17 @@ def build(config: Any, key: str, **late: Any) -> Any:
         NnrecError: raised by the target itself.
     """
     from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
+    from hydra.utils import get_object, instantiate
     from omegaconf import OmegaConf
 
     config = config if OmegaConf.is_config(config) else OmegaConf.create(dict(config))
     if "_target_" not in config:
         raise ConfigError(f"{key} needs a _target_: what to call, such as mypackage.mymodule.MyClass.")
     if missing := sorted(OmegaConf.missing_keys(config)):
-        raise ConfigError(f"{key}.{missing[0]} has no value. Give it on the command line: {key}.{missing[0]}=<value>.")
+        lacks = f"{key}.{missing[0].removeprefix(f'{key}.')}"  # of a part of a configuration the whole key is told
+        raise ConfigError(f"{lacks} has no value. Give it on the command line: {lacks}=<value>.")
     try:
+        check_values(get_object(config._target_), OmegaConf.to_container(config, resolve=True), key)
         return instantiate(config, _convert_="all", **late)
     except InstantiationException as error:
         cause = error.__cause__

@@ -103,6 +103,8 @@ def _execute(config: Any, frame: Any, folder: RunFolder | None) -> RunFolder:
     from omegaconf import OmegaConf
 
     check_seed(config.seed)
+    for group in ("trainer", "evaluation", "split"):
+        build(config[group], group)  # what is wrong there is told before the data are read
     ratings = load_data(config, frame)
     summary = summarise(ratings)
     print_summary(summary, console)

@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from nnrec.errors import ConfigError
+from nnrec.mistakes import meant
 from nnrec.schedules import Constant, Schedule
 
 # Told the epoch (from 1) and the monitored figure after it, answers whether to train on.
 Report: TypeAlias = Callable[[int, float], bool]
+# Keras's, by the names that a configuration has for them; known before Keras is there.
+OPTIMIZERS = (
+    "adam", "adamw", "adamax", "nadam", "adagrad", "adadelta", "adafactor", "sgd", "rmsprop", "ftrl", "lamb", "lion",
+    "muon", "schedulefreeadamw",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,11 @@ class Trainer:
         if not isinstance(self.steps_per_execution, int) or self.steps_per_execution < 1:
             raise ConfigError(
                 f"trainer.steps_per_execution must be a whole number, 1 or more. Received: {self.steps_per_execution}"
+            )
+        if self.optimizer.lower() not in OPTIMIZERS:
+            hint = meant(self.optimizer, OPTIMIZERS)
+            raise ConfigError(
+                f"trainer.optimizer: there is no {self.optimizer!r}.{hint} Choose one of: {', '.join(OPTIMIZERS)}."
             )
         if not self.learning_rate > 0:
             raise ConfigError(f"trainer.learning_rate must be positive. Received: {self.learning_rate}")

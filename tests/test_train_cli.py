@@ -285,7 +285,7 @@ ORDERED = "user,item,rating,place\n" + "".join(f"{u},{i},{1 + (u + i) % 5},{i}\n
         (re.sub(r"\d\n", "1\n", GOOD), [], r"All ratings are 1: .*model\.masked=false"),
         (GOOD, ["evaluation.relevant=6"], r"No held-out rating reaches evaluation\.relevant=6"),
         (GOOD, ["trainer.monitor=val_rsme"], r"trainer\.monitor=val_rsme is not measured\. Choose one of: loss"),
-        (GOOD, ["trainer.optimizer=adamm"], r"trainer\.optimizer: there is no 'adamm'\. Choose one of: .*adam,"),
+        (GOOD, ["trainer.optimizer=adamm"], r"trainer\.optimizer: there is no 'adamm'\. Did you mean adam\? Choose"),
         (GOOD, ["trainer.epochs=0"], r"trainer\.epochs must be at least 1\. Received: 0"),
         (GOOD, ["+model.hidden_unit=3"], r"model \(nnrec\.models\.autorec\.AutoRec\) cannot be called: .*hidden_unit"),
         (GOOD, ["model.activation=sigmoyd"], r"model \(nnrec\.models\.autorec\.AutoRec\) cannot be called: .*sigmoyd"),

@@ -63,7 +63,11 @@ class Text:
         line = line.rstrip("\r\n")
         if len(self.separator) > 1:
             return line.split(self.separator)
-        return next(csv.reader([line], delimiter=self.separator))
+        try:
+            return next(csv.reader([line], delimiter=self.separator))
+        except csv.Error as error:
+            advice = "Save it with line ends of Unix or Windows" if "\r" in line else "Set separator"
+            raise DataError(f"{self.path}: {line[:40]!r} ... is no line of a table ({error}). {advice}.") from error
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """(number from 1, text) of every line that is not empty.
@@ -108,6 +112,10 @@ def read_columns(
                 if file.suffix in (".parquet", ".pq")
                 else _read_text(file, columns, separator, header, encoding)
             )
+        except MissingColumn as error:
+            wanted = next((role for role, column in columns.items() if f"no column {column!r}." in str(error)), None)
+            hint = f" Name it: {key.rpartition('.')[0]}.{wanted}=<column>." if "." in key and wanted else ""
+            raise MissingColumn(f"{error}{hint}") from error
         except OSError as error:
             raise DataError(f"{file} cannot be read: {error}") from error
         parts.append(part)
@@ -171,7 +179,10 @@ def _open(path: Path) -> io.BufferedReader:
 
 def _decoded(path: Path, number: int, line: bytes, encoding: str) -> Iterable[tuple[int, str]]:
     if b"\0" in line:
-        advice = "Give a CSV, TSV or Parquet file; save UTF-16 text as UTF-8 first."
+        archive = line.startswith(b"PK") and number == 1
+        advice = "It is a spreadsheet or a ZIP archive: export a CSV file, or unpack it." if archive else (
+            "Give a CSV, TSV or Parquet file; save UTF-16 text as UTF-8 first."
+        )  # fmt: skip
         raise DataError(f"{path}, line {number}: not a text file (it holds zero bytes). {advice}")
     try:
         text = line.decode(encoding)
@@ -267,7 +278,8 @@ def _number(cell: str, place: str, label: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise DataError(f"{place}: the {label} {cell!r} is not a number.") from None
+        hint = " Decimals are written with a point." if cell.replace(",", "", 1).strip().isdigit() else ""
+        raise DataError(f"{place}: the {label} {cell!r} is not a number.{hint}") from None
 
 
 def _read_parquet(path: Path, columns: Mapping[str, str | int]) -> pa.Table:

@@ -9,7 +9,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from nnrec.cli import report_errors
+from nnrec.cli import report_errors, run
 from nnrec.config import config_folder
 from nnrec.spark.session import check_installed
 
@@ -41,7 +41,7 @@ def main() -> None:
         sys.exit(f"{__doc__}\n<command> --help lists all settings.")
     names = {"prepare": (prepare, "prepare"), "recommend": (recommend, "predict")}
     function, config = names[command]
-    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config)(function)()
+    run(hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config)(function), config)
 
 
 if __name__ == "__main__":

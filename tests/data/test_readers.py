@@ -231,7 +231,8 @@ def test_malformed_line_is_named(tmp_path):
     head = "user,item,rating\n\na,x,1\n"
     fails(write(tmp_path, head + "b,y\n"), "log.csv, line 4: 2 fields", "has 3")
     fails(write(tmp_path, head + "b,y,2,3\n"), "log.csv, line 4: 4 fields")
-    fails(write(tmp_path, head + "b,y,good\n"), "log.csv, line 4: the rating 'good' is not a number")
+    fails(write(tmp_path, head + "b,y,good\n"), "log.csv, line 4: the rating 'good' is not a number.")
+    fails(write(tmp_path, head + 'b,y,"4,5"\n'), "the rating '4,5' is not a number. Decimals are written with a point.")
     fails(write(tmp_path, head + "b,y,\n"), "log.csv, line 4: the rating is empty")
     fails(
         write(tmp_path, "1::2::3\n1::2\n"), "line 2: 2 fields separated by '::'", user=0, item=1, value=2, header=False
@@ -310,7 +311,10 @@ def test_time_that_cannot_be_read(tmp_path):
 
 
 def test_file_that_is_not_text(tmp_path):
-    fails(write(tmp_path, b"PK\x03\x04\x00\x00\n\x00"), "log.csv, line 1: not a text file (it holds zero bytes)")
+    fails(write(tmp_path, b"PK\x03\x04\x00\x00\n\x00"), "line 1: not a text file (it holds zero bytes). It is a spreadsheet or")
+    fails(write(tmp_path, "user,item,rating\n".encode("utf-16")), "save UTF-16 text as UTF-8 first")
+    fails(write(tmp_path, b"user,item,rating\ra,x,1\r"), "Save it with line ends of Unix or Windows.")
+    fails(write(tmp_path, b"User,item,rating\na,x,1\n"), "Did you mean 'User'? Name it: data.source.user=<column>.")
     fails(write(tmp_path, b"user,item,rating\na,x,1\nb\x00,x,1\xff\n"), "line 3: not a text file")
     fails(
         write(tmp_path, b"user,item,rating\na,x,1\nZo\xeb,x,1\n"),
