@@ -39,6 +39,9 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         reasons = {
             errno.ENOSPC: "the disk is full. Free some space",
+            errno.EDQUOT: "the disk quota is used up. Free some space",
+            errno.EFBIG: "files may not be that large here (ulimit -f). Raise the limit",
+            errno.EPERM: "the system does not permit it. Choose another folder",
             errno.EACCES: "permission denied. Choose a folder you may write to",
             errno.EROFS: "the file system is read-only. Choose another folder",
             errno.EISDIR: "it is a folder. Choose another name",

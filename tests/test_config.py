@@ -235,7 +235,7 @@ def test_a_whole_number_is_a_number_and_null_stands_where_it_may():
 
 
 def test_a_value_that_is_missing_is_named_by_its_key():
-    with pytest.raises(ConfigError, match=r"^data\.source\.path has no value\. Give it .*: data\.source\.path=<value>\.$"):
+    with pytest.raises(ConfigError, match=r"^data\.source\.path has no value\. .*: data\.source\.path=<value>\.$"):
         build(compose("train", ["data=table"]).data.source, "data.source")
 
 

@@ -46,6 +46,7 @@ def test_a_failure_leaves_the_old_file(tmp_path, error):
     ("number", "advice"),
     [
         (errno.ENOSPC, "the disk is full. Free some space and try again."),
+        (errno.EFBIG, "files may not be that large here (ulimit -f). Raise the limit and try again."),
         (errno.EACCES, "permission denied. Choose a folder you may write to and try again."),
         (errno.EROFS, "the file system is read-only. Choose another folder and try again."),
     ],

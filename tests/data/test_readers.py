@@ -311,7 +311,7 @@ def test_time_that_cannot_be_read(tmp_path):
 
 
 def test_file_that_is_not_text(tmp_path):
-    fails(write(tmp_path, b"PK\x03\x04\x00\x00\n\x00"), "line 1: not a text file (it holds zero bytes). It is a spreadsheet or")
+    fails(write(tmp_path, b"PK\x03\x04\x00\x00\n\x00"), "line 1: not a text file", "It is a spreadsheet or a ZIP")
     fails(write(tmp_path, "user,item,rating\n".encode("utf-16")), "save UTF-16 text as UTF-8 first")
     fails(write(tmp_path, b"user,item,rating\ra,x,1\r"), "Save it with line ends of Unix or Windows.")
     fails(write(tmp_path, b"User,item,rating\na,x,1\n"), "Did you mean 'User'? Name it: data.source.user=<column>.")
