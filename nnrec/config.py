@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def build(config: Any, key: str, **late: Any) -> Any:
         NnrecError: raised by the target itself.
     """
     from hydra.errors import InstantiationException
-    from hydra.utils import get_object, instantiate
+    from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
     config = config if OmegaConf.is_config(config) else OmegaConf.create(dict(config))
@@ -67,7 +68,7 @@ def build(config: Any, key: str, **late: Any) -> Any:
         lacks = f"{key}.{missing[0].removeprefix(f'{key}.')}"  # of a part of a configuration the whole key is told
         raise ConfigError(f"{lacks} has no value. Give it on the command line: {lacks}=<value>.")
     try:
-        check_values(get_object(config._target_), OmegaConf.to_container(config, resolve=True), key)
+        check_values(_target_of(config), OmegaConf.to_container(config, resolve=True), key)
         return instantiate(config, _convert_="all", **late)
     except InstantiationException as error:
         cause = error.__cause__
@@ -77,6 +78,14 @@ def build(config: Any, key: str, **late: Any) -> Any:
             reason = " ".join(str(cause or error).split())
             raise ConfigError(f"{key} ({config._target_}) cannot be called: {reason}") from error
         raise cause from None
+
+
+def _target_of(config: Any) -> Any:
+    """What a group's `_target_` names, None where that cannot be found: `instantiate` says why."""
+    try:
+        return pydoc.locate(str(config._target_))
+    except pydoc.ErrorDuringImport:
+        return None
 
 
 def check_seed(number: Any) -> None:

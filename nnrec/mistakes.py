@@ -85,7 +85,7 @@ def check_values(target: Any, settings: Any, key: str) -> None:
     """
     try:
         declared = get_type_hints(vars(target)["__init__"] if isinstance(target, type) else target)
-    except (KeyError, NameError, TypeError):  # names that are only there for type checkers
+    except (KeyError, NameError, TypeError):  # nothing declared, or names that are only there for type checkers
         return
     for name, value in settings.items():
         kinds = [*_kinds(declared[name])] if name in declared else []

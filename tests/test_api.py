@@ -99,7 +99,7 @@ def test_training_on_ratings(tmp_path):
 def test_what_cannot_be_trained_on(tmp_path):
     with pytest.raises(DataError, match="The data frame has no column 'user'"):
         nnrec.train(f"run_dir={tmp_path}", data=FRAME.rename(columns={"user": "who"}))
-    with pytest.raises(ConfigError, match="Could not override 'trainer.epoch'"):
+    with pytest.raises(ConfigError, match=r"no setting trainer\.epoch\. Did you mean trainer\.epochs\?"):
         nnrec.train("trainer.epoch=3")
     with pytest.raises(RunError, match="There is no run folder"):
         nnrec.load(tmp_path / "gone")
