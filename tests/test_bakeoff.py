@@ -139,7 +139,7 @@ def test_if_all_fail_there_is_no_table(tmp_path, monkeypatch):
     ("overrides", "message"),
     [
         ([], "What to compare"),
-        (["models=[nosuch]"], "models: nosuch: .*Could not find 'model/nosuch'"),
+        (["models=[nosuch]"], r"models: nosuch: .*There is no model=nosuch\."),
         (["models=['ease model.nosuch=1']"], "models: ease model.nosuch=1: "),
         (["models=[ease]", "model=ease"], r"model=ease has no place in a comparison. Give models="),
         (["models=[ease]", "run_dir=x"], "run_dir=x has no place in a comparison. Give output="),
