@@ -117,10 +117,12 @@ def test_a_grid_goes_from_end_to_end_of_each_dimension():
 
 
 def test_the_settings_as_they_stand_are_a_point_where_the_space_holds_them():
-    config = compose("train", ["model=autorec", "model.l2=30", "model.hidden_units=[300]", "model.input_dropout=0.95"])
+    settings = ["model.l2=30", "model.hidden_units=[300]", "model.input_dropout=0.95", "model.dropout=0.0"]
+    config = compose("train", ["model=autorec", *settings])
     found = space(
         {
             "model.l2": "tag(log,interval(1,100))",
+            "model.dropout": "tag(log,interval(0.1,0.5))",
             "model.hidden_units": "choice([100],[300])",
             "model.input_dropout": "interval(0,0.9)",
         }

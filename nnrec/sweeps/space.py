@@ -99,8 +99,9 @@ class Space:
                 for text in dimension.choices:
                     if parser.parse_override(f"{key}={text}").value() == value:
                         found[key] = text
-            elif isinstance(value, (int, float)) and dimension._contains(dimension.to_internal_repr(value)):
-                found[key] = value
+            elif isinstance(value, (int, float)) and dimension.low <= value <= dimension.high:
+                at = dimension.to_internal_repr(value)  # refuses 0 where the range is logarithmic
+                found |= {key: value} if dimension._contains(at) else {}
         return found
 
     def lowest(self) -> dict[str, Any]:
