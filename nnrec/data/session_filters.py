@@ -39,12 +39,7 @@ def filter_sessions(
         DataError: nothing is left; a stoplist that cannot be read, or without a text to match.
         ConfigError: an argument is out of range.
     """
-    least = {"min_session_length": (min_session_length, 1), "min_item_support": (min_item_support, 0)}
-    if max_session_length is not None:
-        least["max_session_length"] = (max_session_length, max(min_session_length, 1))
-    for name, (number, low) in least.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < low:
-            raise ConfigError(f"filters.{name} must be a whole number, {low} or more. Received: {number!r}")
+    check_filters(max_session_length, min_session_length, min_item_support)
     if stoplist is not None:
         sessions = _drop_stopped(sessions, read_words(stoplist, "filters.stoplist"))
     if collapse_repeats:
@@ -53,6 +48,16 @@ def filter_sessions(
         sessions = _drop_long(sessions, max_session_length)
     sessions = _drop_rare(sessions, min_session_length, min_item_support)
     return sessions if min_item_support == 0 else _drop_eventless(sessions)
+
+
+def check_filters(max_session_length: int | None, min_session_length: int, min_item_support: int) -> None:
+    """Raises ConfigError where an argument of `filter_sessions` is out of range."""
+    least = {"min_session_length": (min_session_length, 1), "min_item_support": (min_item_support, 0)}
+    if max_session_length is not None:
+        least["max_session_length"] = (max_session_length, max(min_session_length, 1))
+    for name, (number, low) in least.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < low:
+            raise ConfigError(f"filters.{name} must be a whole number, {low} or more. Received: {number!r}")
 
 
 def _drop_stopped(sessions: Sessions, words: list[str]) -> Sessions:

@@ -83,13 +83,8 @@ def read_clicks(
     if test_path is not None:
         key = "data.source.test_path"
         logs.append(Log(read_columns(test_path, columns, separator, header, encoding, key), part=1))
-    items = read_item_table(**item_table) if item_table and item_table.get("path") is not None else None
-    sessions = assemble(logs, events=events, time_unit=time_unit, gap_minutes=gap_minutes, items=items)
-    if not new_items:
-        return sessions
-    if items is None:
-        raise ConfigError("data.source.new_items=true needs a table of items: set data.source.item_table.path.")
-    return with_items(with_new_items(sessions, items), items)
+    sessions = assemble(logs, events=events, time_unit=time_unit, gap_minutes=gap_minutes)
+    return with_catalogue(sessions, item_table, new_items)
 
 
 def clicks_from_frame(
@@ -146,7 +141,7 @@ def assemble(
         ConfigError: settings that contradict each other.
     """
     columns = set(logs[0].table.frame.columns)
-    group = _group_of(columns, gap_minutes)
+    group = group_of(columns, gap_minutes)
     catalogue, item = together(logs, "item")
     ids, session = together(logs, group)
     part = np.repeat([log.part for log in logs], [len(log.table.frame) for log in logs]).astype(np.int8)
@@ -156,7 +151,7 @@ def assemble(
     names, event = _kinds(logs, columns)
     notes = []
     if events is not None:
-        names, event, kept = _chosen(names, event, list(events))
+        names, event, kept = chosen_kinds(names, event, list(events))
         notes.append(f"Events other than {', '.join(names)}: left out {int((~kept).sum()):,}.")
         item, session, part, event = item[kept], session[kept], part[kept], event[kept]
         time = None if time is None else time[kept]
@@ -187,6 +182,18 @@ def assemble(
     return sessions if items is None else with_items(sessions, items)
 
 
+def with_catalogue(sessions: Sessions, item_table: Mapping | None, new_items: bool) -> Sessions:
+    """The same sessions with a table of items and, if asked for, its items without an event; as in `read_clicks`."""
+    items = read_item_table(**item_table) if item_table and item_table.get("path") is not None else None
+    if items is not None:
+        sessions = with_items(sessions, items)
+    if not new_items:
+        return sessions
+    if items is None:
+        raise ConfigError("data.source.new_items=true needs a table of items: set data.source.item_table.path.")
+    return with_items(with_new_items(sessions, items), items)
+
+
 def with_items(sessions: Sessions, table: pd.DataFrame) -> Sessions:
     """The same sessions with what is known about the items (raw ids in column "item").
 
@@ -211,7 +218,7 @@ def with_new_items(sessions: Sessions, table: pd.DataFrame) -> Sessions:
     return replace(sessions, items=Vocabulary(index)).noted(f"Items of the table without an event: {len(new):,}.")
 
 
-def _group_of(columns: set[str], gap_minutes: float | None) -> str:
+def group_of(columns: set[str], gap_minutes: float | None) -> str:
     """The column that says which events belong together."""
     if ("session" in columns) == ("user" in columns):
         raise ConfigError(
@@ -278,7 +285,7 @@ def _kinds(logs: Sequence[Log], columns: set[str]) -> tuple[tuple[str, ...], np.
     return names, np.repeat(of_log, [len(log.table.frame) for log in logs])
 
 
-def _chosen(
+def chosen_kinds(
     names: tuple[str, ...], event: np.ndarray | None, wanted: list[str]
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """The wanted kinds, the events as codes into them, and which events are of them."""

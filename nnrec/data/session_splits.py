@@ -6,6 +6,7 @@ vocabulary of the data. The seed makes no difference, but to `ColdItems`: the ot
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -80,23 +81,43 @@ class LastDays:
                 raise ConfigError(f"split.{name} must be a number of days, above 0. Received: {days!r}")
 
     def __call__(self, sessions: Sessions, seed: int) -> SessionSplit:
-        if sessions.time is None or sessions.time_kind != "timestamp":
-            found = "no times" if sessions.time is None else "only the order within each session"
+        self.check(sessions.time_kind)
+        assert sessions.time is not None
+        last = sessions.time[sessions.offsets[1:] - 1]
+        validated, tested = self.edges(last.max())
+        how, advice = self.how(last.max()), self.advice(last.max() - sessions.time.min())
+        return _assemble(sessions, validated <= last, tested <= last, how, advice)
+
+    @staticmethod
+    def check(time_kind: str | None) -> None:
+        """Raises DataError where there are no timestamps."""
+        if time_kind != "timestamp":
+            found = "no times" if time_kind is None else "only the order within each session"
             raise DataError(
                 f"A split by days needs timestamps; these data have {found}. Use split=last_sessions (the last share "
                 "of the sessions)."
             )
-        last = sessions.time[sessions.offsets[1:] - 1]
-        tested = last.max() - self.test * DAY
-        validated = tested - self.validation * DAY
-        moments = [f"{pd.Timestamp(moment, unit='s'):%Y-%m-%d %H:%M:%S}" for moment in (tested, validated)]
-        how = (
+
+    def edges(self, end: float) -> tuple[float, float]:
+        """When the validation days begin, and the test days, by the last event of the data; seconds since 1970."""
+        tested = end - self.test * DAY
+        return tested - self.validation * DAY, tested
+
+    def how(self, end: float) -> str:
+        """What is held out, in words."""
+        moments = [f"{pd.Timestamp(moment, unit='s'):%Y-%m-%d %H:%M:%S}" for moment in self.edges(end)[::-1]]
+        return (
             f"Sessions whose last event is in the last {_days(self.test)} of the data (from {moments[0]} on) for test, "
             f"in the {_days(self.validation)} before (from {moments[1]} on) for validation"
         )
-        span = (last.max() - sessions.time.min()) / DAY
-        advice = f"The data span {span:,.3g} days: change split.test and split.validation, or use split=last_sessions."
-        return _assemble(sessions, validated <= last, tested <= last, how, advice)
+
+    @staticmethod
+    def advice(seconds: float) -> str:
+        """What to do where a part is empty, for data that span so many seconds."""
+        return (
+            f"The data span {seconds / DAY:,.3g} days: change split.test and split.validation, or use "
+            "split=last_sessions."
+        )
 
 
 @dataclass(frozen=True)
@@ -116,12 +137,22 @@ class LastSessions:
 
     def __call__(self, sessions: Sessions, seed: int) -> SessionSplit:
         number = np.arange(sessions.num_sessions)
-        rest = sessions.num_sessions - round(self.test * sessions.num_sessions)
-        train = rest - round(self.validation * rest)
-        order = "by their first event" if sessions.time_kind == "timestamp" else "in the order of the data"
+        validated, tested = self.edges(sessions.num_sessions)
+        how = self.how(sessions.time_kind)
+        return _assemble(sessions, number >= validated, number >= tested, how, self.ADVICE)
+
+    ADVICE = "Raise split.test and split.validation, or use more data."
+
+    def edges(self, number: int) -> tuple[int, int]:
+        """The first of so many sessions that is for validation, and the first for test."""
+        rest = number - round(self.test * number)
+        return rest - round(self.validation * rest), rest
+
+    def how(self, time_kind: str | None) -> str:
+        """What is held out, in words."""
+        order = "by their first event" if time_kind == "timestamp" else "in the order of the data"
         how = f"The last {percent(self.test)} of the sessions {order} for test, {percent(self.validation)} of the rest "
-        advice = "Raise split.test and split.validation, or use more data."
-        return _assemble(sessions, number >= train, number >= rest, f"{how}for validation", advice)
+        return f"{how}for validation"
 
 
 @dataclass(frozen=True)
@@ -212,21 +243,43 @@ def _assemble(sessions: Sessions, held_out: np.ndarray, tested: np.ndarray, how:
         DataError: a part is empty, or has nothing to predict (no session of two events or more).
     """
     parts = {"training": ~held_out, "validation": held_out & ~tested, "test": tested}
-    told = ", ".join(f"{name} {int(mask.sum()):,}" for name, mask in parts.items())
-    if empty := [name for name, mask in parts.items() if not mask.any()]:
-        raise DataError(f"The split leaves no session for {' and '.join(empty)} ({told} sessions). {advice}")
-    train, validation, test = map(sessions.take, parts.values())
+    check_parts({name: int(mask.sum()) for name, mask in parts.items()}, advice)
+    train, validation, test = found = [sessions.take(mask) for mask in parts.values()]
     for name, part in {"validation": validation, "test": test}.items():
-        if part.lengths.max() < 2:
-            raise DataError(
-                f"The {name} part has nothing to predict: none of its {part.num_sessions:,} sessions has two events. "
-                f"{advice}"
-            )
+        check_longest(name, part.num_sessions, int(part.lengths.max()), advice)
     unknown = [int((train.support[part.item] == 0).sum()) for part in (validation, test)]
-    notes = f"{how} ({told} sessions; {len(train):,}, {len(validation):,} and {len(test):,} events)."
+    numbers = [part.num_sessions for part in found]
+    return SessionSplit(train, validation, test, in_words(how, numbers, list(map(len, found)), unknown))
+
+
+def check_parts(sessions: Mapping[str, int], advice: str) -> None:
+    """Raises DataError where a part (its name -> its sessions) is empty."""
+    told = ", ".join(f"{name} {number:,}" for name, number in sessions.items())
+    if empty := [name for name, number in sessions.items() if not number]:
+        raise DataError(f"The split leaves no session for {' and '.join(empty)} ({told} sessions). {advice}")
+
+
+def check_longest(name: str, sessions: int, longest: int, advice: str) -> None:
+    """Raises DataError where no session of a part has two events."""
+    if longest < 2:
+        raise DataError(
+            f"The {name} part has nothing to predict: none of its {sessions:,} sessions has two events. {advice}"
+        )
+
+
+def in_words(how: str, sessions: Sequence[int], events: Sequence[int], unknown: Sequence[int]) -> str:
+    """The definition of a split: what is held out, and the sizes of training, validation and test part.
+
+    Args:
+        sessions, events: of each part.
+        unknown: events of validation and test part whose item has no training event.
+    """
+    named = zip(("training", "validation", "test"), sessions, strict=True)
+    told = ", ".join(f"{name} {number:,}" for name, number in named)
+    notes = f"{how} ({told} sessions; {events[0]:,}, {events[1]:,} and {events[2]:,} events)."
     if any(unknown):
         notes += f" Of items without a training event: {unknown[0]:,} events for validation, {unknown[1]:,} for test."
-    return SessionSplit(train, validation, test, notes)
+    return notes
 
 
 def _days(number: float) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from nnrec.data.vocabulary import Vocabulary
 from nnrec.spark.logs import ARRIVAL
 
 TYPES = {"bool": "boolean", "int8": "tinyint", "int32": "int", "int64": "bigint", "float64": "double"}
@@ -48,3 +49,16 @@ def computed(function: Callable[..., np.ndarray], kind: str, *columns: str) -> C
     work.__annotations__ = {"return": pd.Series} | {"series": pd.Series}
     made: Any = F.pandas_udf(work, kind)
     return made(*map(F.col, columns))
+
+
+def indexed(log: DataFrame, role: str, vocabulary: Vocabulary, factors: np.ndarray | None = None) -> DataFrame:
+    """The log with indices in the place of ids; the weight times the factor of each id, where there are such."""
+    table = pd.DataFrame({role: vocabulary.ids, "index": np.arange(len(vocabulary), dtype=np.int32)})
+    schema = f"{role} {'bigint' if vocabulary.numeric else 'string'}, index int"
+    if factors is not None:
+        table, schema = table.assign(factor=factors), f"{schema}, factor float"
+    log = log.join(log.sparkSession.createDataFrame(table, schema), role).drop(role).withColumnRenamed("index", role)
+    if factors is None:
+        return log
+    weight = F.col("weight") * F.col("factor") if "weight" in log.columns else F.col("factor")
+    return log.withColumn("weight", weight.cast("float")).drop("factor")

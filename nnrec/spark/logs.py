@@ -21,26 +21,31 @@ from nnrec.errors import ConfigError, DataError
 
 # Order of arrival: the file, by name, the part of it that was read at once, the row within.
 ARRIVAL = ("file_number", "file_part", "file_row")
+IDS = ("user", "session", "item", "event")
 _WHOLE = r"^(0|-?[1-9][0-9]{0,17})$"
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
-def read_log(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, str]:
+ROLES = ("user", "item", "value", "time", "weight", "event")
+
+
+def read_log(spark: SparkSession, source: Mapping[str, Any], roles: tuple[str, ...] = ROLES) -> tuple[DataFrame, str]:
     """The rows of CSV, TSV, JSON-lines or Parquet files.
 
     Args:
         source: arguments of `nnrec.data.readers.read_table`. The path may also be one that Spark alone knows, such as
             hdfs://... or s3a://...
+        roles: which of these arguments name columns.
 
     Returns:
-        Columns user, item (whole numbers or text), value (double) and, where they are asked for, moment (seconds since
-        1970, long or double), weight (double), event (text), and those of `ARRIVAL`; and what to call the log.
+        Columns user or session, item (whole numbers or text), value (double, where it is a role) and, where they are
+        asked for, moment (seconds since 1970, long or double), weight (double), event (text), and those of `ARRIVAL`;
+        and what to call the log.
 
     Raises:
         DataError: the files or their rows cannot be used; the message says where.
         ConfigError: settings that contradict each other.
     """
-    roles = ("user", "item", "value", "time", "weight", "event")
     wanted = {role: source.get(role) for role in roles}
     columns = {role: column for role, column in wanted.items() if column is not None}
     frame, kind, name = _opened(spark, source)
@@ -55,7 +60,7 @@ def read_log(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame,
     ).join(F.broadcast(files), "file", "left")
     frame = frame.persist()
     try:
-        frame = _checked(frame, found, text, source)
+        frame = _checked(frame, found, text, source, valued="value" in roles)
     except (PySparkException, Py4JJavaError) as error:
         raise DataError(f"{name} cannot be read: {_reason(error)}") from error
     return frame, name
@@ -128,14 +133,17 @@ def _path(uri: str) -> Path:
     return Path(unquote(urlparse(uri).path))
 
 
-def _checked(frame: DataFrame, found: Mapping[str, str], text: bool, source: Mapping[str, Any]) -> DataFrame:
+def _checked(
+    frame: DataFrame, found: Mapping[str, str], text: bool, source: Mapping[str, Any], valued: bool
+) -> DataFrame:
     """The columns in their types; raises DataError for the first row that does not fit them."""
     types = dict(frame.dtypes)
     made: dict[str, Column] = {}
-    for role in ("user", "item", "event"):
+    for role in IDS:
         if role in found:
             made[role] = _id(frame, role, types[role], text)
-    made["value"] = _number(frame, "value", types) if "value" in found else F.lit(1.0)
+    if valued:
+        made["value"] = _number(frame, "value", types) if "value" in found else F.lit(1.0)
     if "weight" in found:
         made["weight"] = _number(frame, "weight", types)
     if "time" in found:
@@ -147,7 +155,7 @@ def _checked(frame: DataFrame, found: Mapping[str, str], text: bool, source: Map
         *ARRIVAL,
     )
     wrong = {role: F.col(role).isNull() for role in (*made, "file_number")}
-    for role in ("user", "item", "event"):
+    for role in IDS:
         if role in made and dict(result.dtypes)[role] == "string":
             wrong[role] = wrong[role] | (F.col(role) == "")
     for role, bounds in (("value", source.get("scale")), ("weight", (0, float("inf")))):
