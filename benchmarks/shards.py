@@ -1,6 +1,7 @@
 """Peak memory and speed of a training from shards, in memory and in files, over the size of the data.
 
     python benchmarks/shards.py [--ratings 10000000,100000000] [--folder shards] [--modes memory,first,files]
+    python benchmarks/shards.py --events 20000000
 
 For each size a folder of shards is written once: users with 100 ratings on average, each user's items distinct among
 5,003, with times; one rating of every twentieth user for validation and one for test. Then `train.py` makes one epoch
@@ -14,8 +15,14 @@ validation and test as much again for the users they hold. In memory, the peak g
 what is made of them in passing, together some 70. In files it grows by what is kept for each user: ids, offsets, counts
 and the order of an epoch, some 120 bytes until the test, and by the figures of those who are tested.
 
-Shown are the peak of the resident set (VmHWM), the seconds of the whole command, and the users a second of the epoch.
-Further arguments, such as trainer.refit=true, go to train.py.
+With --events the data are sessions: 5 events on average, among 20,011 items, each item one of ten that tend to follow
+the one before, with times; 1,000 sessions for validation and as many for test. A process reads them and makes all
+batches of an epoch of GRU4Rec (256 slots, 512 negatives a step), without the device: steps are the same wherever the
+events lie, and TensorFlow takes 1.3 GB in either case. An event is 12 bytes (item, time), of which an epoch reads 4.
+In memory the peak grows by these and, for each session, by its id and its place; in files by its place.
+
+Shown are the peak of the resident set (VmHWM), the seconds of the whole command, and the users (events)
+a second of the epoch. Further arguments, such as trainer.refit=true, go to train.py.
 """
 
 from __future__ import annotations
@@ -32,7 +39,21 @@ from pathlib import Path
 import numpy as np
 
 NUM_ITEMS, MEAN, SEED = 5_003, 100, 0
+# Of sessions: items, events of a session, sessions for validation and for test.
+CATALOGUE, LENGTH, HELD_OUT = 20_011, 5, 1_000
 ROOT = Path(__file__).resolve().parent.parent
+EPOCH = """
+import sys, time
+from nnrec.data.shards import read_shards
+from nnrec.session_parallel import SessionParallelBatches
+folder, cache = sys.argv[1:]
+train = read_shards(folder, None if cache == "null" else cache)
+started = time.perf_counter()
+batches = SessionParallelBatches(train, 256, seed=0, n_sample=512, sample_alpha=0.75)
+for _ in batches.epoch():
+    pass
+print(len(train) / (time.perf_counter() - started))
+"""
 
 
 def make(folder: Path, ratings: int) -> None:
@@ -73,6 +94,46 @@ def make(folder: Path, ratings: int) -> None:
     write_about(folder, about, rows)
 
 
+def make_sessions(folder: Path, events: int) -> None:
+    """Writes the shards of sessions."""
+    sys.path.insert(0, str(ROOT))
+    from nnrec.data.session_shards import PARTS, about_of, schema_of
+    from nnrec.data.sessions import Sessions
+    from nnrec.data.shards import SHARD_ROWS, num_shards, shard_name, write_about, write_catalogue, write_shard
+    from nnrec.data.vocabulary import Vocabulary
+
+    columns = ["session", "item", "time"]
+    rows: dict[str, dict[str, int]] = {part: {} for part in PARTS}
+    sizes, done = dict.fromkeys(PARTS, 0), 0
+    for number, part in enumerate(PARTS):
+        most = events if part == "train" else HELD_OUT * LENGTH
+        for shard in range(num_shards(most)):
+            rng = np.random.default_rng([SEED, number, shard])
+            lengths = 1 + rng.geometric(1 / (LENGTH - 1), min(SHARD_ROWS, most - shard * SHARD_ROWS) // LENGTH)
+            first = np.cumsum(lengths) - lengths
+            place = np.arange(lengths.sum()) - np.repeat(first, lengths)
+            steps = np.where(place == 0, (CATALOGUE * rng.random(len(place)) ** 3).astype(np.int64), 0)
+            steps += np.where(place > 0, 1 + rng.integers(10, size=len(place)) ** 2, 0)
+            walked = np.cumsum(steps)
+            before = walked[first] - steps[first]
+            session = done + np.repeat(np.arange(len(lengths)), lengths)
+            chunk = {
+                "session": session,
+                "item": ((walked - np.repeat(before, lengths)) % CATALOGUE).astype(np.int32),
+                "time": 1e9 + session + place / 64,
+            }
+            file = shard_name(shard)
+            rows[part][file] = write_shard(folder / part / file, schema_of(columns, False), [chunk])
+            done, sizes[part] = done + len(lengths), sizes[part] + len(lengths)
+    nothing, items = np.zeros(0, np.int32), Vocabulary(np.arange(CATALOGUE))
+    catalogue = Sessions(
+        Vocabulary(nothing), items, np.zeros(1, np.int64), nothing, nothing.astype(np.float64), "timestamp"
+    )
+    write_catalogue(folder, catalogue)
+    how = "The last sessions."
+    write_about(folder, about_of(f"made-{events}", catalogue, columns, sizes, None, how), rows)
+
+
 def measure(folder: Path, cache: str, settings: list[str]) -> tuple[float, float, float]:
     """Peak in GB, seconds, and examples a second of one training."""
     with tempfile.TemporaryDirectory() as place:
@@ -80,33 +141,48 @@ def measure(folder: Path, cache: str, settings: list[str]) -> tuple[float, float
         command = [sys.executable, str(ROOT / "train.py"), "model=autorec", "model.by=user", "model.hidden_units=[50]"]
         command += ["data=shards", "split=prepared", f"data.source.path={folder}", f"data.source.cache={cache}"]
         command += ["trainer.epochs=1", "trainer.batch_size=512", "trainer.refit=false", "keep_histories=false"]
-        started = time.perf_counter()
-        process = subprocess.Popen([*command, f"run_dir={run}", *settings], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        assert process.stdout is not None
-        said = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            sys.exit(said)
-        speed = json.loads((run / "metrics.json").read_text())["training"]["examples_per_second"]
-        return usage.ru_maxrss * 1024 / 1e9, time.perf_counter() - started, speed
+        peak, seconds, _ = watched([*command, f"run_dir={run}", *settings])
+        return peak, seconds, json.loads((run / "metrics.json").read_text())["training"]["examples_per_second"]
+
+
+def measure_sessions(folder: Path, cache: str, settings: list[str]) -> tuple[float, float, float]:
+    """Peak in GB, seconds, and events a second of the batches of one epoch."""
+    peak, seconds, said = watched([sys.executable, "-c", EPOCH, str(folder), cache])
+    return peak, seconds, float(said.split()[-1])
+
+
+def watched(command: list[str]) -> tuple[float, float, str]:
+    """Peak in GB and seconds of a command, and what it said."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(said)
+    return usage.ru_maxrss * 1024 / 1e9, time.perf_counter() - started, said
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", default="10000000,100000000")
+    parser.add_argument("--events")
     parser.add_argument("--folder", default=str(Path(tempfile.gettempdir()) / "shards"))
     parser.add_argument("--modes", default="memory,first,files")
     options, settings = parser.parse_known_args()
-    print(f"{'ratings':>12} {'data GB':>8} {'mode':>8} {'peak GB':>8} {'seconds':>8} {'users/s':>9}")
-    for ratings in map(int, options.ratings.split(",")):
-        folder = Path(options.folder) / f"made-{ratings}"
+    of_sessions = options.events is not None
+    what, unit, row_bytes = ("events", "events/s", 12) if of_sessions else ("ratings", "users/s", 20)
+    write, measured, kind = (make_sessions, measure_sessions, "clicks") if of_sessions else (make, measure, "made")
+    print(f"{what:>12} {'data GB':>8} {'mode':>8} {'peak GB':>8} {'seconds':>8} {unit:>9}")
+    for number in map(int, (options.events or options.ratings).split(",")):
+        folder = Path(options.folder) / f"{kind}-{number}"
         if not (folder / "about.json").is_file():
-            make(folder, ratings)
+            write(folder, number)
         for mode in options.modes.split(","):
             cache = "null" if mode == "memory" else str(Path(options.folder) / "cache")
-            peak, seconds, speed = measure(folder, cache, settings)
-            size = 20 * ratings / 1e9
-            print(f"{ratings:12,} {size:8.2f} {mode:>8} {peak:8.2f} {seconds:8.0f} {speed:9,.0f}", flush=True)
+            peak, seconds, speed = measured(folder, cache, settings)
+            size = row_bytes * number / 1e9
+            print(f"{number:12,} {size:8.2f} {mode:>8} {peak:8.2f} {seconds:8.0f} {speed:9,.0f}", flush=True)
 
 
 if __name__ == "__main__":
