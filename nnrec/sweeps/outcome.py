@@ -75,7 +75,9 @@ def experiment(search: Search, best: FrozenTrial, result: Result) -> str:
     values = [line for line in search.space.fixed if "." in _key(line)]
     given += [line for line in values if not _key(line).startswith(("model.", "trainer."))]
     command = [f"model={result.name}", f"data={data}", *given, f"seed={result.repeat.seed}"]
-    figures = "   ".join(f"{name} {value:.4f}" for name, value in list(result.test.items())[:6])
+    metric = search.monitor.removeprefix("val_")
+    shown = {name: result.test[name] for name in (metric, *result.test) if name in result.test}
+    figures = "   ".join(f"{name} {value:.4f}" for name, value in list(shown.items())[:6])
     seconds = sum(trial.user_attrs.get("seconds") or 0 for trial in trials)
     spent = f"{result.training['seconds']:.0f} s, after {seconds:.0f} s of trials"
     lines = [
