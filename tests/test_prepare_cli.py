@@ -99,7 +99,7 @@ def clicks(tmp_path_factory):
         ("model=markov",),
         pytest.param(
             ("model=gru4rec", "experiment=gru4rec_simulated_clicks", "model.hidden_units=[8]", "trainer.epochs=2"),
-            marks=pytest.mark.neural,
+            marks=[pytest.mark.neural, pytest.mark.slow],
         ),
         pytest.param(
             ("model=item2vec", "model.embedding_dim=8", "model.subsample=0.05", "trainer.epochs=2"),

@@ -285,7 +285,7 @@ def test_a_trial_is_judged_by_its_mean_over_folds(tmp_path, capfd):
     assert sorted(os.listdir(folder / "trials" / "000")) == ["1", "2", "3"]
     assert "sweep.folds" in sweep(capfd, *BIAS, "sweep.trials=1", f"sweep.folder={folder}")
     other = sweep(capfd, *BIAS, "split=user_time", "sweep.folds=3", f"sweep.folder={tmp_path / 'other'}")
-    assert "only splits that draw it at random" in other
+    assert "split.validation" in other and "needs a split that draws its validation part at random" in other
 
 
 def test_a_sweep_does_not_go_on_with_other_data(tmp_path, capfd):

@@ -161,7 +161,8 @@ class Search:
         with console.status("Looking at data and model"):
             *_, message = self._worker(0).run(OmegaConf.to_yaml(config), None, self.folder["log.txt"])
         if "error" in message:
-            raise ConfigError(message["error"])
+            hint = " sweep.folds needs a split that draws its validation part at random." if self.settings.folds else ""
+            raise ConfigError(message["error"] + hint)
         found: dict[str, str] = message["done"]
         return found
 
