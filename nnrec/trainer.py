@@ -68,12 +68,14 @@ class Progress:
         best_epoch: from 1 on.
         seconds: spent.
         chosen: settings of the model that were chosen on validation data.
+        stopped: whether whoever was told of the epochs ended it.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
     chosen: dict[str, Any] = field(default_factory=dict)
+    stopped: bool = False
 
     @property
     def epoch(self) -> int:

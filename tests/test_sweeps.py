@@ -116,6 +116,12 @@ def test_a_grid_goes_from_end_to_end_of_each_dimension():
     assert {(point["b"], point["c"]) for point in points} == {(b, c) for b in "xy" for c in (1, 2, 3)}
 
 
+def test_steps_add_up_to_what_one_would_write():
+    added = 0.2 + 0.2 + 0.2
+    assert added != 0.6
+    assert space({"model.dropout": "range(0.0,0.9,0.2)"}).overrides({"model.dropout": added}) == ["model.dropout=0.6"]
+
+
 def test_the_settings_as_they_stand_are_a_point_where_the_space_holds_them():
     settings = ["model.l2=30", "model.hidden_units=[300]", "model.input_dropout=0.95", "model.dropout=0.0"]
     config = compose("train", ["model=autorec", *settings])
@@ -234,6 +240,27 @@ def test_a_trial_does_not_look_at_the_test_part(tmp_path, monkeypatch):
     assert found["value"] == found["validation"]["rmse"]
     assert measured and all(part is learning.split.validation for part in measured)
     assert not (tmp_path / "trial" / "metrics.json").exists()
+
+
+def test_a_trial_that_was_stopped_stays_so_wherever_it_was_killed(tmp_path, monkeypatch):
+    config = compose("train", ["model=autorec", *TINY_DATA, "trainer.epochs=4", "model.hidden_units=[4]"])
+    folder, told = RunFolder(tmp_path / "trial"), []
+
+    def report(epoch: int, value: float) -> bool:
+        told.append(epoch)
+        return epoch < 2
+
+    def killed(name, content):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.try_out(config, folder, report)
+    for _ in range(2):  # from the checkpoint, and from selection.json
+        found = pipeline.try_out(config, folder, report)
+        assert found["stopped"] and len(found["history"]) == 2
+    assert told == [1, 2]
 
 
 BIAS = (

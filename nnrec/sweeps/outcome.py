@@ -109,8 +109,9 @@ def _judged_by(search: Search) -> str:
 
 def _choices(search: Search, best: FrozenTrial) -> list[str]:
     """What the command line, or the winner, chooses of whole groups, such as trainer/schedule=steps."""
-    lines = [*search.space.fixed, *(f"{key}={value}" for key, value in best.params.items())]
-    return [line for line in lines if "." not in _key(line) and _key(line) != "experiment"]
+    return [
+        line for line in search.space.overrides(best.params) if "." not in _key(line) and _key(line) != "experiment"
+    ]
 
 
 def _key(line: str) -> str:

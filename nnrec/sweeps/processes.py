@@ -28,9 +28,10 @@ class Worker:
         threads: how many it may use.
         shares: whether other workers use the same devices.
         lock: a file descriptor that is to stay open as long as the process lives.
+        target: the class of the model, which it imports at once.
     """
 
-    def __init__(self, log: Path, threads: int, shares: bool, lock: int) -> None:
+    def __init__(self, log: Path, threads: int, shares: bool, lock: int, target: str) -> None:
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "nnrec.sweeps.trial"],
@@ -43,6 +44,7 @@ class Worker:
                 start_new_session=True,  # Ctrl-C is for the sweep, which then ends its trials
             )
         self.log, self.alive = log, True
+        self._tell(target)
 
     def run(self, config: str, folder: Path | None, log: Path) -> Iterator[dict[str, Any]]:
         """What a trial says, to its end; the last message has "done" or "error".

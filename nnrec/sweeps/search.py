@@ -159,6 +159,8 @@ class Search:
 
         *_, config = folds.configs(self.base, self.settings.folds)
         with console.status("Looking at data and model"):
+            for number in range(self.settings.workers):  # they import while the first one looks
+                self._worker(number)
             *_, message = self._worker(0).run(OmegaConf.to_yaml(config), None, self.folder["log.txt"])
         if "error" in message:
             hint = " sweep.folds needs a split that draws its validation part at random." if self.settings.folds else ""
@@ -170,7 +172,8 @@ class Search:
         """The worker with this number, started where there is none, or none any more."""
         if number not in self.workers or not self.workers[number].alive:
             several = self.settings.workers > 1
-            self.workers[number] = Worker(self.folder["log.txt"], self.threads, several, self.lock_file)
+            target = self.base.model.get("_target_", "")
+            self.workers[number] = Worker(self.folder["log.txt"], self.threads, several, self.lock_file, target)
         return self.workers[number]
 
     def _open(self) -> optuna.Study:

@@ -82,7 +82,7 @@ class Space:
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """The command line of a trial with these values."""
-        return [*self.fixed, *(f"{key}={value}" for key, value in values.items())]
+        return [*self.fixed, *(f"{key}={_exact(self.dimensions[key], value)}" for key, value in values.items())]
 
     def present(self, config: Any, loader: Any) -> dict[str, Any]:
         """The values that a configuration has, of those keys for which the space holds them."""
@@ -138,6 +138,12 @@ def _distribution(key: str, override: Any) -> BaseDistribution:
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except ValueError as error:
         raise ConfigError(f"sweep.space: {key}: {error}") from error
+
+
+def _exact(dimension: BaseDistribution, value: Any) -> Any:
+    """A value without what adding up steps has left: .6, not .6000000000000001."""
+    stepped = isinstance(dimension, FloatDistribution) and dimension.step is not None
+    return float(f"{value:.12g}") if stepped else value
 
 
 def _spread(dimension: Any, points: int) -> list[Any]:

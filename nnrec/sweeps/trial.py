@@ -1,8 +1,9 @@
 """The process of a worker, `python -m nnrec.sweeps.trial`: each trial runs in a fork of it, so that nothing leaks.
 
 What all trials import is imported once, before the first fork; the backend has done nothing by then, and devices,
-precision and seeds are set in the fork. It speaks with the sweep in lines of JSON: is told on standard input what to
-train, tells the monitored figure after each epoch on standard output, and is answered whether to go on.
+precision and seeds are set in the fork. It speaks with the sweep in lines of JSON: is told on standard input the class
+of the model and then what to train, tells the monitored figure after each epoch on standard output, and is answered
+whether to go on.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ def main() -> None:
     """Runs one trial after the other, until the sweep has no more or has gone."""
     told = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what prints is no part of the talk
-    imported = False
+    _import(json.loads(sys.stdin.readline()))
     while line := sys.stdin.readline():
         task = json.loads(line)
-        imported = imported or _import(task)
         number = os.fork()
         if not number:
             _run(task, told)
@@ -32,20 +32,17 @@ def main() -> None:
             _say(told, error=f"The trial {why}: see {task['log']}")
 
 
-def _import(task: dict[str, Any]) -> bool:
-    """Imports what its model needs; what is wrong with that is told by the trial."""
+def _import(target: str) -> None:
+    """Imports what a model needs, told as its class; what is wrong with that is told by the trial."""
     from importlib import import_module
-
-    from omegaconf import OmegaConf
 
     from nnrec import backend, pipeline  # noqa: F401
 
     backend.quiet()
     with suppress(Exception):
-        import_module(OmegaConf.create(task["config"]).model["_target_"].rpartition(".")[0])
+        import_module(target.rpartition(".")[0])
         if "keras" in sys.modules:
             import_module("nnrec.training")
-    return True
 
 
 def _run(task: dict[str, Any], told: TextIO) -> NoReturn:
@@ -80,21 +77,21 @@ def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
     config = OmegaConf.create(task["config"])
     if task["folder"] is None:
         return pipeline.look(config)
-    stopped = False
 
     def report(epoch: int, value: float) -> bool:
-        nonlocal stopped
         _say(told, epoch=epoch, value=value)
         answer = sys.stdin.readline()
         if not answer:  # the sweep has gone
             os._exit(0)
-        stopped = not json.loads(answer)
-        return not stopped
+        return bool(json.loads(answer))
 
     selection = pipeline.try_out(config, RunFolder(task["folder"]), report)
-    history = selection["history"]
-    kept = {"value": selection["value"], "best_epoch": selection["best_epoch"], "epochs": len(history)}
-    return kept | {"seconds": round(selection["seconds"], 3), "stopped": stopped, "figures": selection["validation"]}
+    kept = {name: selection[name] for name in ("value", "best_epoch", "stopped")}
+    return kept | {
+        "epochs": len(selection["history"]),
+        "seconds": round(selection["seconds"], 3),
+        "figures": selection["validation"],
+    }
 
 
 def _say(told: TextIO, **what: Any) -> None:
