@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("nnrec", deadline=None)  # other tests run beside them
+hypothesis.settings.load_profile("nnrec")
 
 ROOT = Path(__file__).resolve().parent.parent
 

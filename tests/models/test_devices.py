@@ -47,7 +47,7 @@ def check_same(found: dict[str, list[float]], backend: str, cases: tuple[str, ..
         np.testing.assert_allclose(found[case], losses, rtol=1e-5, err_msg=case)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_two_devices_take_the_steps_of_one(backend):
     check_same(printed(started(2, *FEW, backend=backend)), backend, FEW)
 

@@ -131,7 +131,7 @@ def test_the_loss_of_an_epoch(variant, slots):
     batches = model.training_batches(train, slots, 0)
     units = np.concatenate([numpy_units(model, items) for items in np.split(train.item, train.offsets[1:-1])])
     totals = []
-    for step, events in enumerate(np.concatenate([events[:row] for row, events, _, _ in batches.plan(0)])):
+    for step, events in enumerate(np.concatenate([events[:row] for row, events, _ in batches.plan(0)])):
         events = events[events >= 0]
         listed = np.concatenate([train.item[events + 1], batches.negatives(0, step)])
         r = units[events] @ table[listed].T + bias[listed]
@@ -277,7 +277,17 @@ def test_it_learns_to_go_up_by_one(loss):
     assert (best == np.arange(1, 18)).mean() > 0.8
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, "features", "bptt", "random"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "constrained",
+        "deep",
+        "features",
+        "bptt",
+        "random",
+        *(pytest.param(v, marks=pytest.mark.slow) for v in ("separate", "one-hot")),
+    ],
+)
 def test_the_same_seed_gives_the_same_weights_and_all_are_kept(variant):
     more = {"features": {"features": ("kind",)}, "bptt": {"bptt": 3}, "random": {"train_random_order": True}}
     settings = (VARIANTS | more)[variant] | {"dropout_p_embed": 0.2, "dropout_p_hidden": 0.2}

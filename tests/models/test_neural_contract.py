@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from trials import CASES, MODELS, TRAINER, Trial, data_of, fresh, is_neural, ready, trained
+from trials import CASES, MODELS, TRAINER, Trial, data_of, fresh, is_neural, ready, trained, trained_anew
 
 from nnrec import backend
 from nnrec.data.ratings import Ratings
@@ -108,6 +108,7 @@ def test_weights_count_entries(case):
 VALIDATION = (1.0, 0.8, 0.9, 0.9, 0.85, 0.85, 0.9, 0.9)
 
 
+@trained_anew(list(filter(is_neural, CASES)), is_neural)
 def test_an_interrupted_training_resumes_bit_for_bit(case, tmp_path):
     ratings = data_of(case)
     trainer = replace(

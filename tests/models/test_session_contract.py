@@ -23,7 +23,7 @@ from session_trials import (
     trainer_of,
     untrained,
 )
-from trials import Trial
+from trials import Trial, trained_anew
 
 from nnrec import backend
 from nnrec.config import compose
@@ -110,6 +110,7 @@ def test_event_by_event_as_all_at_once(case):
             np.testing.assert_allclose(np.asarray(model.score(query)), whole, rtol=1e-5, atol=1e-6)
 
 
+@trained_anew(CASES, is_neural)
 def test_the_seed_decides(case):
     model, losses = ready(case)
     noise = MODELS.get(case[0], Trial()).noise
@@ -148,6 +149,7 @@ def learnt(case, split, folder):
     return figures, scores_of(learning.model, split.validation)
 
 
+@trained_anew(CASES, is_neural)
 def test_nothing_sees_what_is_held_out(case, tmp_path):
     split = LastSessions(0.2, 0.1)(clicks(60), 0)
     rng = np.random.default_rng(0)
@@ -176,10 +178,11 @@ def test_config_round_trips(neural):
     assert shapes == expected
 
 
-def test_an_interrupted_training_resumes_bit_for_bit(neural, tmp_path):
+@trained_anew(list(filter(is_neural, CASES)), is_neural)
+def test_an_interrupted_training_resumes_bit_for_bit(case, tmp_path):
     from nnrec.training import Stage
 
-    trainer = replace(trainer_of(neural), epochs=4, monitor="val_mrr@20", checkpoint_seconds=0)
+    trainer = replace(trainer_of(case), epochs=4, monitor="val_mrr@20", checkpoint_seconds=0)
 
     def stage(folder: str, seed: int, die_in: int | None = None) -> Stage:
         def validate(model):
@@ -187,7 +190,7 @@ def test_an_interrupted_training_resumes_bit_for_bit(neural, tmp_path):
                 raise KeyboardInterrupt
             return {"mrr@20": [0.1, 0.3, 0.2, 0.25][made.progress.epoch]}
 
-        model = fresh(neural, clicks(), seed, trainer, **MODELS.get(neural[0], Trial()).noise)
+        model = fresh(case, clicks(), seed, trainer, **MODELS.get(case[0], Trial()).noise)
         options = {"seed": 5, "epochs": 4, "validate": validate, "folder": RunFolder(tmp_path / folder)}
         made = Stage("select", trainer, model, clicks(), **options)
         return made

@@ -6,7 +6,7 @@ draws on, and the variants that are tested beside its defaults.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from tempfile import TemporaryDirectory, mkdtemp
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -123,6 +124,15 @@ SESSION_NAMES = [name for name in ALL_NAMES if "next_item" in FILES[name]]
 IMPRESSION_NAMES = [name for name in ALL_NAMES if "evaluation: clicks" in FILES[name] or "- deepfm\n" in FILES[name]]
 NAMES = [name for name in ALL_NAMES if name not in (*SESSION_NAMES, *IMPRESSION_NAMES)]
 CASES = [(name, variant) for name in NAMES for variant in MODELS.get(name, Trial()).variants]
+# Their steps take longest to compile: tests that train them several times are in the slow suite.
+COSTLY = {
+    ("autorec", "sparse"),
+    ("dsstne", "levels"),
+    ("dsstne", "sampled"),
+    ("gru4rec", "bpr-max"),
+    ("rbm", "conditional"),
+    ("rbm", "sparse"),
+}
 TRAINER = Trainer(epochs=4, batch_size=8, learning_rate=0.02, refit=False)
 
 
@@ -223,6 +233,15 @@ SPLITS: dict[str, Split] = {}
 def split_of(ratings: Ratings) -> Split:
     """A split of ratings that a model learns from as a whole."""
     return SPLITS.setdefault(ratings.fingerprint(), RandomSplit(test=0.1, validation=0.1)(ratings, 0))
+
+
+def trained_anew(
+    cases: Sequence[tuple[str, str]], is_neural: Callable[[tuple[str, str]], bool]
+) -> pytest.MarkDecorator:
+    """Parametrises a test that trains `case` several times."""
+    marks = [([pytest.mark.neural] * is_neural(case)) + ([pytest.mark.slow] * (case in COSTLY)) for case in cases]
+    params = [pytest.param(case, marks=mark) for case, mark in zip(cases, marks, strict=True)]
+    return pytest.mark.parametrize("case", params, ids="-".join)
 
 
 def is_neural(case: tuple[str, str]) -> bool:
