@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,21 @@ class TrainingBatches(Protocol):
 
     def where(self, epoch: int, step: int) -> str:
         """What is in a batch, in words for an error message."""
+
+
+@runtime_checkable
+class PooledBatches(TrainingBatches, Protocol):
+    """Batches that come in pools, each of which can be made without the others.
+
+    Attributes:
+        num_pools: of an epoch; 1 where there is nothing to divide.
+    """
+
+    @property
+    def num_pools(self) -> int: ...
+
+    def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
+        """The batches of some pools, whose numbers ascend; each is to be gone through before the next is asked for."""
 
 
 def rows_per_batch(batch_size: int | Literal["auto"], num_rows: int) -> int:
@@ -176,12 +191,12 @@ class RowBatches:
         """(m,) the rows in the order of this epoch."""
         if self.seed is None:
             return self.which
-        return np.concatenate([self._pool(epoch, number) for number in range(self._num_pools)])
+        return np.concatenate([self._pool(epoch, number) for number in range(self.num_pools)])
 
     @property
     def _pool_rows(self) -> int:
         """How many rows are shuffled together: all of those in memory, else a multiple of the batch size."""
-        if not self.rows.stored:
+        if self.seed is None or not self.rows.stored:
             return max(len(self.which), 1)
         return self.batch_size * max(int(POOL_ENTRIES / self._mean_length) // self.batch_size, 1)
 
@@ -190,7 +205,8 @@ class RowBatches:
         return max(self.rows.offsets[-1] / max(len(self.which), 1), 1.0)
 
     @property
-    def _num_pools(self) -> int:
+    def num_pools(self) -> int:
+        """Parts of an epoch, each shuffled by itself."""
         return max(num_pools(len(self.which), self._pool_rows), 1)
 
     def _pool(self, epoch: int, number: int) -> np.ndarray:
@@ -201,26 +217,34 @@ class RowBatches:
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; the same every time it is asked for."""
-        done = 0
-        for order, take in self._read(epoch):
-            for start in range(0, len(order), self.batch_size):
-                some = slice(start, start + self.batch_size)
-                chosen = order[some]
-                keys = np.zeros(len(chosen), np.uint32) if self.seed is None else row_keys(self.seed, epoch, chosen)
-                drawn = self._drawn(epoch, done + start) if self.num_negatives else None
-                yield self._batch(take(some), chosen, keys, drawn)
-            done += len(order)
+        for pool in self.pools(epoch, range(self.num_pools)):
+            yield from pool
 
-    def _read(self, epoch: int) -> Iterator[tuple[np.ndarray, Callable[[slice], Rows]]]:
-        """The parts of an epoch: rows in their order, and what takes some of these, by place."""
+    def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
+        """See `PooledBatches`; of rows in files, the next of these pools is read meanwhile."""
+        read = one_ahead(lambda number: self._read(epoch, number), numbers)
+        for number, (order, take) in zip(numbers, read, strict=True):
+            yield self._made(epoch, number * self._pool_rows, order, take)
+
+    def _made(self, epoch: int, done: int, order: np.ndarray, take: Callable[[slice], Rows]) -> Iterator[Batch]:
+        """The batches of a pool.
+
+        Args:
+            done: rows of the epoch before it.
+            order, take: what `_read` returns.
+        """
+        for start in range(0, len(order), self.batch_size):
+            some = slice(start, start + self.batch_size)
+            chosen = order[some]
+            keys = np.zeros(len(chosen), np.uint32) if self.seed is None else row_keys(self.seed, epoch, chosen)
+            drawn = self._drawn(epoch, done + start) if self.num_negatives else None
+            yield self._batch(take(some), chosen, keys, drawn)
+
+    def _read(self, epoch: int, number: int) -> tuple[np.ndarray, Callable[[slice], Rows]]:
+        """The rows of a pool in their order, and what takes some of these, by place: those in files are read now."""
         if self.seed is None or not self.rows.stored:
             order = self.order(epoch)
-            yield order, lambda some: self.rows.take(order[some])
-            return
-        yield from one_ahead(lambda number: self._read_pool(epoch, number), self._num_pools)
-
-    def _read_pool(self, epoch: int, number: int) -> tuple[np.ndarray, Callable[[slice], Rows]]:
-        """A part in memory, read from one end to the other."""
+            return order, lambda some: self.rows.take(order[some])
         order = self._pool(epoch, number)
         ascending = np.argsort(order)
         place = np.empty(len(order), np.int64)

@@ -113,6 +113,7 @@ class _Current:
 
     strategy: Any = None  # TensorFlow's, where there are several devices
     mesh: Any = None  # JAX's
+    lost: bool = False  # another worker
 
 
 _current = _Current()
@@ -132,38 +133,55 @@ def is_chief() -> bool:
 
 def meet() -> None:
     """Waits for all workers."""
-    if cluster() is None:
-        return
+    gathered(0)
+
+
+def gathered(number: int) -> list[int]:
+    """The numbers that the workers give, each its own; waits for all of them."""
+    workers = cluster()
+    if workers is None:
+        return [number]
     import keras
 
     if keras.backend.backend() == "jax":
         from jax.experimental import multihost_utils
 
-        multihost_utils.sync_global_devices("meet")
-        return
+        every = multihost_utils.process_allgather(np.array([number], np.int32), tiled=True)
+        return [int(each) for each in every]
     import tensorflow as tf
 
     @tf.function
     def ask() -> Any:
-        everywhere = _current.strategy.run(lambda: tf.constant(1.0))
-        return _current.strategy.reduce(tf.distribute.ReduceOp.SUM, everywhere, axis=None)
+        def gather() -> Any:
+            return tf.distribute.get_replica_context().all_gather(tf.constant([number]), axis=0)
 
-    ask()
+        return _current.strategy.experimental_local_results(_current.strategy.run(gather))[0]
+
+    every = ask().numpy().tolist()
+    return every[:: len(every) // len(workers.workers)]  # devices of a worker say the same
 
 
-def lost_errors() -> tuple[type[Exception], ...]:
-    """What is raised where another worker is gone; nothing of a process by itself."""
+def is_lost(error: Exception) -> bool:
+    """Whether this was raised because another worker is gone."""
     if cluster() is None:
-        return ()
+        return False
+    if _current.lost:
+        return True
     import keras
 
     if keras.backend.backend() == "jax":
         import jax
 
-        return (jax.errors.JaxRuntimeError,)
+        return isinstance(error, jax.errors.JaxRuntimeError)
     import tensorflow as tf
 
-    return (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
+    lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
+    return isinstance(error, lost)
+
+
+def note_loss() -> None:
+    """Remembers that another worker does not answer: what then is raised in the backend hides why."""
+    _current.lost = True
 
 
 def small_integers() -> str:

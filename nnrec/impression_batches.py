@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,32 +104,32 @@ class ImpressionBatches:
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; the same every time it is asked for."""
-        seen, number = None if self.scale is None else np.full(len(self.scale), -1, np.int64), 0
-        for pool in self._pools(epoch):
-            for start in range(0, len(pool.row), self.batch_size):
-                some = slice(start, start + self.batch_size)
-                batch = _padded(self.examples, pool.rows(pool.place[some]), self.batch_size)
-                batch["label"] = padded(pool.label.take(pool.place[some]), self.batch_size)
-                batch["key"] = padded(row_keys(self.seed, epoch, pool.row[some]), self.batch_size)
-                if seen is not None:
-                    self._renumber(batch, seen, number)
-                    number += 1
-                yield batch
+        for pool in self.pools(epoch, range(self.num_pools)):
+            yield from pool
 
-    def _pools(self, epoch: int) -> Iterator[_Pool]:
-        """The parts of an epoch. While one of those that lie in files is gone through, the next one is read."""
-        if not self.stored:
-            yield from (self._pool(epoch, number) for number in range(self._num_pools))
-            return
-        yield from one_ahead(lambda number: self._read(epoch, number), self._num_pools)
+    def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
+        """See `nnrec.batches.PooledBatches`; of rows in files, the next of these pools is read meanwhile."""
+        seen = None if self.scale is None else np.full(len(self.scale), -1, np.int64)
+        for number, pool in zip(numbers, one_ahead(lambda number: self._read(epoch, number), numbers), strict=True):
+            yield self._made(epoch, number * self._pool_rows // self.batch_size, pool, seen)
 
-    def _pool(self, epoch: int, number: int) -> _Pool:
-        row, data = self.examples.which[self._shuffled(epoch, number)], self.examples.impressions
-        return _Pool(row, row, data.rows, data.label)
+    def _made(self, epoch: int, number: int, pool: _Pool, seen: np.ndarray | None) -> Iterator[Batch]:
+        """The batches of a pool, the first of which has this number."""
+        for start in range(0, len(pool.row), self.batch_size):
+            some = slice(start, start + self.batch_size)
+            batch = _padded(self.examples, pool.rows(pool.place[some]), self.batch_size)
+            batch["label"] = padded(pool.label.take(pool.place[some]), self.batch_size)
+            batch["key"] = padded(row_keys(self.seed, epoch, pool.row[some]), self.batch_size)
+            if seen is not None:
+                self._renumber(batch, seen, number + start // self.batch_size)
+            yield batch
 
     def _read(self, epoch: int, number: int) -> _Pool:
-        """A part in memory."""
+        """A pool; rows that lie in files are read now."""
         at, data = self._shuffled(epoch, number), self.examples.impressions
+        if not self.stored:
+            row = self.examples.which[at]
+            return _Pool(row, row, data.rows, data.label)
         order = np.argsort(at)
         place = np.empty(len(at), np.int64)
         place[order] = np.arange(len(at))
@@ -145,7 +145,8 @@ class ImpressionBatches:
         return self.batch_size * -(-self.buffer // self.batch_size)
 
     @property
-    def _num_pools(self) -> int:
+    def num_pools(self) -> int:
+        """Parts of an epoch, each shuffled by itself."""
         return num_pools(len(self.examples), self._pool_rows)
 
     def _shuffled(self, epoch: int, pool: int) -> np.ndarray:

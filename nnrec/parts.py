@@ -29,6 +29,11 @@ def part_of(batch: Batch, axes: Mapping[str, int], number: int, parts: int) -> B
 ENTRIES = ("row", "column", "value", "weight")
 
 
+def parts_for(batch: Batch, axes: Mapping[str, int], numbers: range, parts: int) -> list[Batch]:
+    """The parts with these numbers; the whole batch where nothing is cut here, as on JAX."""
+    return [part_of(batch, axes, number, parts) for number in numbers] if parts > 1 else [batch]
+
+
 def _rows_of(batch: Batch, axes: Mapping[str, int], number: int, parts: int) -> Batch:
     per_row = {name: axis for name, axis in axes.items() if name not in ENTRIES}
     part = part_of(batch, per_row, number, parts)

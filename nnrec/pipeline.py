@@ -122,7 +122,9 @@ def _execute(config: Any, frame: Any, folder: RunFolder | None) -> RunFolder:
         figures = learning.run(folder)
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted. Continue with: python train.py resume={folder.path}") from None
-    except distribution.lost_errors() as error:
+    except Exception as error:
+        if not distribution.is_lost(error):
+            raise
         raise TrainingError(
             "Another worker is gone, or cannot be reached any more. Start all of them again, with resume="
             + (str(folder.path) if distribution.is_chief() else "<the run folder of the first one>")

@@ -9,8 +9,9 @@ Tikk, ICLR 2016, section 3.1.1). A session of n events takes n - 1 steps, one of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from nnrec.batches import Batch
 from nnrec.data.sessions import Sessions
 from nnrec.errors import DataError
 from nnrec.randomness import row_keys
-from nnrec.session_pools import Pool, pools
+from nnrec.session_pools import orders
 from nnrec.session_steps import count_moments, draw, fill, number_items
 
 CALL_EVENTS = 16_384  # events per host call, about
+POOL_EVENTS = 2**20  # events that are read together, at most
 
 
 class Slots:
@@ -33,50 +35,45 @@ class Slots:
     """
 
     def __init__(self, slots: int, offsets: np.ndarray) -> None:
-        self.offsets, self._item = offsets, np.zeros(0, np.int32)
-        # Of each slot: where its session goes on, how many events are to be read, and what makes a place an event.
-        self._place, self._left, self._shift = (np.zeros(slots, np.int64) for _ in range(3))
+        self.offsets = offsets
+        # Of each slot: its next event, and how many are to be read.
+        self._place, self._left = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
         # Of the sessions that wait, in the order of the queue, the same.
-        self._queue = tuple(np.zeros(0, np.int64) for _ in range(3))
+        self._queue = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
-    def add(self, pool: Pool) -> None:
+    def add(self, which: np.ndarray) -> None:
         """Puts sessions at the end of the queue."""
-        first = self.offsets[pool.which]
-        pairs = self.offsets[pool.which + 1] - first - 1
+        first = self.offsets[which]
+        pairs = self.offsets[which + 1] - first - 1
         some = pairs > 0
-        start, pairs, first = pool.start[some], pairs[some], first[some]
-        busy = np.flatnonzero(self._left)
-        places, left, shift = self._queue
-        held = [np.concatenate(pair) for pair in ((self._place[busy], places), (self._left[busy], left))]
-        if len(held[0]):
-            # What is still to be read moves in front of what is new.
-            pieces = [self._item[place : place + number + 1] for place, number in zip(*held, strict=True)]
-            moved = np.cumsum(held[1] + 1) - held[1] - 1
-            places, shift = moved[len(busy) :], shift + places - moved[len(busy) :]
-            self._shift[busy] += self._place[busy] - moved[: len(busy)]
-            self._place[busy] = moved[: len(busy)]
-            length = int((held[1] + 1).sum())
-            self._item, start = np.concatenate([*pieces, pool.item]), start + length
-        else:
-            self._item = pool.item
-        new = (start, pairs, first - start)
-        self._queue = tuple(np.concatenate(both) for both in zip((places, left, shift), new, strict=True))
+        starts, left = self._queue
+        self._queue = (np.concatenate([starts, first[some]]), np.concatenate([left, pairs[some]]))
 
-    def read(self, events: np.ndarray, items: np.ndarray, begins: np.ndarray, row: int, last: bool) -> int:
+    def read(self, events: np.ndarray, begins: np.ndarray, row: int, last: bool) -> int:
         """Fills in moments, until there is no room or nothing to fill in; returns the first that is not filled.
 
         Args:
             events: (moments, B) int64, -1, to become events.
-            items: (2, moments, B) int32, -1, to become their items, and those of the events after them.
             begins: (moments, B) float32, 0, to become 1 for the first event of a session.
             row: the moment to begin with.
             last: whether no more sessions will be added; otherwise it ends where a slot would have to wait for one.
         """
-        row, taken = fill(
-            events, items, begins, row, last, self._place, self._left, self._shift, *self._queue, self._item
-        )
-        self._queue = tuple(array[taken:] for array in self._queue)
+        row, taken = fill(events, begins, row, last, self._place, self._left, *self._queue)
+        self._queue = (self._queue[0][taken:], self._queue[1][taken:])
         return row
+
+
+class Call(NamedTuple):
+    """What is planned for a host call.
+
+    Attributes:
+        moments: how many of the K L moments there are.
+        events, begins: (K L, B), see `Slots.read`.
+    """
+
+    moments: int
+    events: np.ndarray
+    begins: np.ndarray
 
 
 class SessionParallelBatches:
@@ -173,25 +170,24 @@ class SessionParallelBatches:
         """Host calls per epoch."""
         return -(-self.steps // self.steps_per_call)
 
-    def plan(self, epoch: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Of each host call of an epoch how many of its K L moments there are, and what `Slots.read` fills in."""
+    def plan(self, epoch: int) -> Iterator[Call]:
+        """The host calls of an epoch."""
         slots = Slots(self.batch_size, self.train.offsets)
-        waiting = pools(self.train, (self.seed, epoch) if self.random_order else None)
-        following: Pool | None = next(waiting)
+        waiting = orders(self.train, (self.seed, epoch) if self.random_order else None)
+        following: np.ndarray | None = next(waiting)
         shape = (self.steps_per_call * self.moments, self.batch_size)
         for _ in range(len(self)):
-            events, items = np.full(shape, -1, np.int64), np.full((2, *shape), -1, np.int32)
-            begins = np.zeros(shape, np.float32)
-            row = slots.read(events, items, begins, 0, following is None)
+            events, begins = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
+            row = slots.read(events, begins, 0, following is None)
             while row < len(events) and following is not None:
                 slots.add(following)
                 following = next(waiting, None)
-                row = slots.read(events, items, begins, row, following is None)
-            yield row, events, items, begins
+                row = slots.read(events, begins, row, following is None)
+            yield Call(row, events, begins)
 
     def where(self, epoch: int, call: int) -> str:
         """Which sessions a host call reads, for messages."""
-        _, events, _, _ = next(islice(self.plan(epoch), call, None))
+        events = next(islice(self.plan(epoch), call, None)).events
         sessions = np.unique(np.searchsorted(self.train.offsets, events[events >= 0], side="right")) - 1
         ids = self.train.ids.take(sessions[:10]).ids
         return f"sessions in the batch: {', '.join(map(str, ids))}" + (", ..." if len(sessions) > 10 else "")
@@ -203,12 +199,35 @@ class SessionParallelBatches:
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The host calls of one epoch; the same every time it is asked for."""
+        for pool in self.pools(epoch, range(self.num_pools)):
+            yield from pool
+
+    @property
+    def num_pools(self) -> int:
+        """Parts of an epoch whose events are read together."""
+        return -(-len(self) // self._calls_per_pool)
+
+    @property
+    def _calls_per_pool(self) -> int:
+        return max(POOL_EVENTS // (self.steps_per_call * self.moments * self.batch_size), 1)
+
+    def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
+        """See `nnrec.batches.PooledBatches`; whatever the numbers are, all of the epoch is planned."""
+        plan = self.plan(epoch)
+        for number in range(self.num_pools):
+            calls = list(islice(plan, self._calls_per_pool))
+            if number in numbers:
+                yield self._made(epoch, number * self._calls_per_pool, calls)
+
+    def _made(self, epoch: int, first: int, calls: list[Call]) -> Iterator[Batch]:
+        """The batches of some calls, the first of which has this number."""
         shape = (self.steps_per_call, self.moments, self.batch_size)
-        for call, (moments, events, items, begins) in enumerate(self.plan(epoch)):
-            steps, start = -(-moments // self.moments), call * self.steps_per_call
+        every = self._items(np.stack([call.events for call in calls]))
+        for number, (moments, events, begins) in enumerate(calls):
+            steps, start = -(-moments // self.moments), (first + number) * self.steps_per_call
             drawn = [self.negatives(epoch, step) for step in range(start, start + steps)]
             negatives = np.stack(drawn) if drawn else np.zeros((0, self.n_sample), np.int32)
-            inputs, targets = items.reshape(2, *shape)
+            inputs, targets = every[:, number].reshape(2, *shape)
             numbered = number_items(inputs, targets, negatives, self.train.num_items, self.room, self.separate_inputs)
             yield numbered | {
                 "steps": np.array(steps, np.int32),
@@ -217,3 +236,11 @@ class SessionParallelBatches:
                 "key": row_keys(self.seed, epoch, np.maximum(events, 0)).reshape(shape),
                 "support": self.support[numbered["touched"]],
             }
+
+    def _items(self, events: np.ndarray) -> np.ndarray:
+        """(2, ...) int32, the items of some events and of those after them; -1 where there is no event."""
+        real = events >= 0
+        items = np.full((2, *events.shape), -1, np.int32)
+        for ahead in (0, 1):
+            items[ahead][real] = self.train.item.take(events[real] + ahead)
+        return items

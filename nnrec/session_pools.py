@@ -30,32 +30,45 @@ class Pool(NamedTuple):
     item: np.ndarray
 
 
-def pools(sessions: Sessions, shuffle: tuple[int, int] | None = None) -> Iterator[Pool]:
-    """All sessions, each once: those in memory at once, those in files in pools of about `POOL_EVENTS` events.
+def orders(sessions: Sessions, shuffle: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+    """The numbers of all sessions in their order: of those in files, of about `POOL_EVENTS` events at a time.
 
     Args:
         shuffle: seed and epoch of a random order, which of several pools is approximate (`nnrec.shuffling`); None = as
             they are.
     """
+    for pool in range(_num_pools(sessions)):
+        yield _order(sessions, shuffle, pool)
+
+
+def pools(sessions: Sessions, shuffle: tuple[int, int] | None = None) -> Iterator[Pool]:
+    """The same with their items, read a pool ahead."""
+    return one_ahead(lambda pool: _read(sessions, _order(sessions, shuffle, pool)), range(_num_pools(sessions)))
+
+
+def _num_pools(sessions: Sessions) -> int:
+    return num_pools(sessions.num_sessions, _sessions_with(sessions, POOL_EVENTS)) if sessions.stored else 1
+
+
+def _sessions_with(sessions: Sessions, events: int) -> int:
+    """How many sessions have so many events, on average."""
+    return max(int(events / max(len(sessions) / sessions.num_sessions, 1.0)), 1)
+
+
+def _order(sessions: Sessions, shuffle: tuple[int, int] | None, pool: int) -> np.ndarray:
     number = sessions.num_sessions
     if not sessions.stored:
-        which = np.arange(number) if shuffle is None else np.random.default_rng(shuffle).permutation(number)
-        yield Pool(which, sessions.offsets[which], sessions.item)
-        return
-    mean = max(len(sessions) / number, 1.0)
-    rows, block = (max(int(events / mean), 1) for events in (POOL_EVENTS, BLOCK_EVENTS))
-
-    def read(pool: int) -> Pool:
-        if shuffle is None:
-            return _read(sessions, np.arange(pool * rows, min((pool + 1) * rows, number)))
-        return _read(sessions, shuffled(*shuffle, pool, number, rows, block))
-
-    yield from one_ahead(read, num_pools(number, rows))
+        return np.arange(number) if shuffle is None else np.random.default_rng(shuffle).permutation(number)
+    rows, block = (_sessions_with(sessions, events) for events in (POOL_EVENTS, BLOCK_EVENTS))
+    if shuffle is None:
+        return np.arange(pool * rows, min((pool + 1) * rows, number))
+    return shuffled(*shuffle, pool, number, rows, block)
 
 
 def _read(sessions: Sessions, which: np.ndarray) -> Pool:
-    """Sessions in files, read from one end to the other."""
-    assert isinstance(sessions.item, StoredArray)
+    """Sessions with their items; those in files are read from one end to the other."""
+    if not isinstance(sessions.item, StoredArray):
+        return Pool(which, sessions.offsets[which], sessions.item)
     ascending = np.argsort(which)
     in_files = which[ascending]
     first, last = sessions.offsets[in_files], sessions.offsets[in_files + 1]

@@ -30,7 +30,7 @@ def _count(pairs, slots):
 
 
 @compiled
-def fill(events, items, begins, row, last, place, left, shift, starts, pairs, shifts, item):
+def fill(events, begins, row, last, place, left, starts, pairs):
     """What `nnrec.session_parallel.Slots.read` does; returns the next moment, and how many sessions were taken."""
     slots, following = len(left), 0
     while row < len(events):
@@ -44,12 +44,10 @@ def fill(events, items, begins, row, last, place, left, shift, starts, pairs, sh
             if left[slot] == 0:
                 if following == len(starts):
                     continue
-                place[slot], left[slot], shift[slot] = starts[following], pairs[following], shifts[following]
+                place[slot], left[slot] = starts[following], pairs[following]
                 begins[row, slot] = 1
                 following += 1
-            here = place[slot]
-            events[row, slot] = here + shift[slot]
-            items[0, row, slot], items[1, row, slot] = item[here], item[here + 1]
+            events[row, slot] = place[slot]
             place[slot] += 1
             left[slot] -= 1
         row += 1

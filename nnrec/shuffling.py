@@ -7,7 +7,7 @@ apart than a pool is long. Where everything is one pool, the order is any with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -41,12 +41,14 @@ def shuffled(seed: int, epoch: int, pool: int, number: int, pool_rows: int, bloc
     return np.random.default_rng([seed, epoch, pool]).permutation(together)
 
 
-def one_ahead(read: Callable[[int], _Pool], number: int) -> Iterator[_Pool]:
-    """What `read` returns for 0 ... number - 1; while one is gone through, the next one is read."""
+def one_ahead(read: Callable[[int], _Pool], numbers: Iterable[int]) -> Iterator[_Pool]:
+    """What `read` returns for each number; while one is gone through, the next one is read."""
     with ThreadPoolExecutor(1) as reader:
-        waiting = reader.submit(read, 0)
-        for following in range(1, number + 1):
-            pool = waiting.result()
-            if following < number:
-                waiting = reader.submit(read, following)
-            yield pool
+        waiting = None
+        for number in numbers:
+            coming = reader.submit(read, number)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result()

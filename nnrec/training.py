@@ -21,8 +21,8 @@ from nnrec.batches import Batch, TrainingBatches
 from nnrec.console import ProgressBar, figures
 from nnrec.coupling import num_parts
 from nnrec.errors import ConfigError, RunError, TrainingError
+from nnrec.exchange import Exchange, exchange_of, parts_here
 from nnrec.models.base import Recommender
-from nnrec.parts import part_of
 from nnrec.runs import RunFolder
 from nnrec.tensorboard import EventWriter
 from nnrec.trainer import Progress, Report, Trainer
@@ -109,6 +109,7 @@ class Stage:
         with distribution.scope():
             check_parts(trainer.batch_size)
             self.batches = model.training_batches(train, trainer.batch_size, seed)
+            self.exchange = exchange_of(self.batches)
         self.progress = Progress()
         self.best: list[np.ndarray] | None = None  # of an epoch before the last one: else the model has them
         self.interrupted = False
@@ -123,17 +124,19 @@ class Stage:
         title = {"select": "training", "refit": "refitting"}[self.name]
         with self._heeding_interrupts(), ProgressBar(title, self.epochs * steps) as bar:
             bar.advance(progress.epoch * steps)
-            while progress.epoch < self.epochs and not self._is_over():
+            while progress.epoch < self.epochs and not (progress.stopped or self._is_over()):
                 row = self._epoch(progress.epoch, bar)
                 self._log(row)
                 at = self.trainer.monitor.partition("@")[2]
                 shown = {name: value for name, value in row.items() if name.partition("@")[2] in ("", at)}
                 bar.report(figures({"epoch": progress.epoch, **shown}), final=progress.epoch == self.epochs)
+                if self.report is not None:
+                    progress.stopped = not self.report(progress.epoch, row[self.trainer.monitor])
                 if time.monotonic() - self._saved_at >= self.trainer.checkpoint_seconds:
                     self.save()
                 self.check_interrupted()
-                if self.report is not None and not self.report(progress.epoch, row[self.trainer.monitor]):
-                    break
+        if self.exchange is not None:
+            self.exchange.close()
         self.save()
         if self.best is not None:
             self.model.set_weights(self.best)
@@ -198,7 +201,7 @@ class Stage:
     def feed(self, epoch: int) -> Any:
         """The batches of an epoch in the form that `fit` takes."""
         with distribution.scope():
-            return feed(self.batches, epoch)
+            return feed(self.batches, epoch, self.exchange)
 
     def _rate(self, epoch: int) -> float:
         if self.rates is not None:
@@ -322,24 +325,23 @@ def check_parts(batch_size: int | str) -> None:
         )
 
 
-def feed(batches: TrainingBatches, epoch: int) -> Any:
-    """The batches of an epoch in the form that the backend's `fit` takes."""
+def feed(batches: TrainingBatches, epoch: int, exchange: Exchange | None = None) -> Any:
+    """The batches of an epoch in the form that the backend's `fit` takes.
+
+    Args:
+        exchange: where several workers share the making of the batches.
+    """
+
+    def parts() -> Iterator[Batch]:
+        return parts_here(batches, epoch) if exchange is None else exchange.epoch(epoch)
+
     if keras.backend.backend() != "tensorflow":
-        return _ahead((distribution.placed(batch, batches.axes),) for batch in batches.epoch(epoch))
+        return _ahead((distribution.placed(batch, batches.axes),) for batch in parts())
     import tensorflow as tf
 
     if num_parts() == 1:
-        return _dataset(batches, batches.epoch(epoch))
-
-    def own(context: Any) -> Any:
-        """This worker's parts, one after the other for each of its devices."""
-        parts = num_parts()
-        here = parts // context.num_input_pipelines
-        numbers = range(context.input_pipeline_id * here, (context.input_pipeline_id + 1) * here)
-        every = batches.epoch(epoch)
-        return _dataset(batches, (part_of(batch, batches.axes, number, parts) for batch in every for number in numbers))
-
-    return tf.distribute.get_strategy().distribute_datasets_from_function(own)
+        return _dataset(batches, parts())
+    return tf.distribute.get_strategy().distribute_datasets_from_function(lambda _: _dataset(batches, parts()))
 
 
 def _dataset(batches: TrainingBatches, rest: Iterator[Batch]) -> Any:

@@ -13,7 +13,6 @@ from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
 from nnrec.session_parallel import SessionParallelBatches, Slots
-from nnrec.session_pools import Pool
 from nnrec.session_steps import count_moments
 
 
@@ -35,33 +34,18 @@ def random_sessions(num_sessions: int, num_items: int, seed: int = 0) -> Session
     return sessions_of(*drawn, num_items=num_items)
 
 
-def places(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, ... for each length."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
 def schedule(offsets, slots, order=None, pools: int = 1, moments: int | None = None) -> np.ndarray:
     """(moments, slots) events of some sessions, which come in pools and are read so many moments at a time."""
-    item = np.arange(offsets[-1], dtype=np.int32)[::-1] * 2  # of event e
     order = np.arange(len(offsets) - 1) if order is None else order
-    queue, tables = Slots(slots, offsets), []
-    waiting = [
-        Pool(which, np.cumsum(lengths) - lengths, item[np.repeat(offsets[which], lengths) + places(lengths)])
-        for which in np.array_split(order, pools)
-        for lengths in [np.diff(offsets)[which]]
-    ]
+    queue, tables, waiting = Slots(slots, offsets), [], np.array_split(order, pools)
     shape = (moments or int(offsets[-1]) + 1, slots)
     while True:
-        events, items = np.full(shape, -1, np.int64), np.full((2, *shape), -1, np.int32)
-        begins = np.zeros(shape, np.float32)
-        row = queue.read(events, items, begins, 0, not waiting)
+        events, begins = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
+        row = queue.read(events, begins, 0, not waiting)
         while row < len(events) and waiting:
             queue.add(waiting.pop(0))
-            row = queue.read(events, items, begins, row, not waiting)
-        real = events >= 0
+            row = queue.read(events, begins, row, not waiting)
         np.testing.assert_array_equal(begins == 1, np.isin(events, offsets[:-1]))
-        for ahead in (0, 1):
-            np.testing.assert_array_equal(items[ahead][real], item[events[real] + ahead])
         tables.append(events[:row])
         if row < len(events):
             return np.concatenate(tables)
@@ -209,7 +193,7 @@ def test_inputs_stand_apart_where_they_have_a_table_of_their_own():
 def test_several_moments_to_a_step():
     train = sessions_of([0, 1, 2], [3, 4], [5, 6, 7, 8], [9, 10], [11, 12, 13])
     batches = SessionParallelBatches(train, 2, moments=2, n_sample=1)
-    _, events, _, _ = next(batches.plan(0))
+    events = next(batches.plan(0)).events
     assert events.reshape(-1, 2).tolist() == [[0, 3], [1, 5], [9, 6], [11, 7], [12, -1], [-1, -1]]
     (batch,) = batches.epoch()
     assert batch["input"].shape == (3, 2, 2) and batch["drawn"].sum() == 3
@@ -222,7 +206,7 @@ def test_random_order_is_another_in_every_epoch_and_loses_nothing():
     assert len(first) == len(second) == len(batches)
     for calls in (first, second):
         assert sum(call["weight"].sum() for call in calls) == batches.num_examples
-    first, second = (next(batches.plan(epoch))[1] for epoch in (0, 1))
+    first, second = (next(batches.plan(epoch)).events for epoch in (0, 1))
     assert (first != second).any()
 
 

@@ -36,7 +36,7 @@ def test_one_is_read_ahead():
             second.set()
         return number * number
 
-    pools = one_ahead(read, 3)
+    pools = one_ahead(read, range(3))
     assert next(pools) == 0
     assert second.wait(10)
     assert list(pools) == [1, 4]

@@ -26,6 +26,8 @@ from nnrec.data.stored import ArrayFiles
 from nnrec.data.stored_ratings import DTYPES, opened
 from nnrec.errors import DataError
 
+# What about.json says beside the rows of every shard.
+KEYS = ("name", "split", "new_users", "users", "items", "columns", "time_kind", "event_names", "notes")
 COLUMNS = ("user", "item", "value", "time", "weight", "event")
 
 

@@ -27,6 +27,8 @@ from nnrec.data.stored_sessions import DTYPES, encoded, opened
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import DataError
 
+# What about.json says beside the rows of every shard.
+KEYS = ("name", "split", "sessions", "session_id_bytes", "items", "columns", "time_kind", "event_names", "notes")
 COLUMNS = ("session", "item", "time", "event")
 PARTS = ("train", "validation", "test")
 # Events that are made ready for writing at a time.

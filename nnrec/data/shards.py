@@ -165,7 +165,11 @@ def read_shards(path: str | Path, cache: Cache = "auto") -> Ratings | Sessions:
     families: dict[str, Any] = {"ratings": rating_shards, "sessions": session_shards}
     if about["family"] not in families:
         raise DataError(f"{folder} holds {about['family']}, and data=shards reads {' and '.join(families)}.")
-    return families[about["family"]].read(folder, about, cache)
+    family = families[about["family"]]
+    for key in (*family.KEYS, "rows"):
+        if key not in about:
+            raise DataError(f"{folder / 'about.json'} is damaged: it does not say {key!r}. Make the folder anew.")
+    return family.read(folder, about, cache)
 
 
 def _about(folder: Path) -> dict[str, Any]:

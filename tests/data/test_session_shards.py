@@ -170,7 +170,7 @@ def test_a_random_order_of_one_pool_is_that_of_memory(folder, tmp_path, monkeypa
             SessionParallelBatches(part, 4, seed=1, random_order=True, steps_per_call=7)
             for part in (train, loaded(train))
         )
-        read = [np.concatenate([events for _, events, _, _ in batches.plan(2)]) for batches in (found, expected)]
+        read = [np.concatenate([events for _, events, _ in batches.plan(2)]) for batches in (found, expected)]
         assert (read[0] == read[1]).all() == (events == 10_000)
         assert sorted(read[0][read[0] >= 0]) == sorted(read[1][read[1] >= 0])
 
@@ -231,3 +231,7 @@ def test_about_says_what_there_is(folder):
     assert about["family"] == "sessions" and about["session_id_bytes"] is None
     assert about["columns"] == ["session", "item", "time", "event"]
     assert about["sessions"] == {"train": 77, "validation": 19, "test": 24}
+    for key in about.keys() - {"version", "family"}:
+        (folder / "about.json").write_text(json.dumps({name: value for name, value in about.items() if name != key}))
+        with pytest.raises(DataError, match=rf"about\.json is damaged: it does not say '{key}'"):
+            read_shards(folder, None)

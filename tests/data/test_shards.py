@@ -265,6 +265,10 @@ def test_folders_that_cannot_be_used(folder, tmp_path):
         (folder / "about.json").write_text(json.dumps(about | change))
         with pytest.raises(DataError, match=message):
             read_shards(folder, None)
+    for key in about.keys() - {"version", "family"}:
+        (folder / "about.json").write_text(json.dumps({name: value for name, value in about.items() if name != key}))
+        with pytest.raises(DataError, match=rf"about\.json is damaged: it does not say '{key}'"):
+            read_shards(folder, None)
     (folder / "about.json").write_text("{")
     with pytest.raises(DataError, match=r"about\.json is damaged"):
         read_shards(folder, None)

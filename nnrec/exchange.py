@@ -1,0 +1,163 @@
+"""How several workers share the making of batches: each makes a part of them, and hands the others their parts.
+
+Of batches that come in pools (`nnrec.batches.PooledBatches`: those of rows in files, and the host calls of GRU4Rec)
+every worker reads and makes each n-th pool. The others fetch from it, by Arrow Flight, what their devices are to have
+of each batch. So the batches are those of a single process, and a worker reads and makes an n-th of them.
+
+Workers meet at the host names of their cluster and a free port each. As with the traffic of the backends, nothing is
+encrypted and nobody is asked who he is: the network has to be one's own.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import flight
+
+from nnrec import distribution
+from nnrec.batches import Batch, PooledBatches, TrainingBatches
+from nnrec.coupling import num_parts
+from nnrec.parts import parts_for
+
+# A batch is a record batch, in which each array is a row.
+SCHEMA = pa.schema(
+    [("name", pa.string()), ("type", pa.string()), ("shape", pa.list_(pa.int64())), ("bytes", pa.large_binary())]
+)
+# So long a worker may take to make a pool.
+SECONDS_TO_WAIT = 600.0
+
+
+def exchange_of(batches: TrainingBatches) -> Exchange | None:
+    """An exchange where several workers have something to share; all of them have to ask."""
+    if distribution.cluster() is None or not isinstance(batches, PooledBatches) or batches.num_pools < 2:
+        return None
+    return Exchange(batches)
+
+
+def parts_here(batches: TrainingBatches, epoch: int) -> Iterator[Batch]:
+    """What this worker's devices get of each batch of an epoch, which it makes itself: one part after the other."""
+    workers = distribution.cluster()
+    number, count = (0, 1) if workers is None else (workers.index, len(workers.workers))
+    numbers, parts = _numbers(number, count), num_parts()
+    return (part for batch in batches.epoch(epoch) for part in parts_for(batch, batches.axes, numbers, parts))
+
+
+def _numbers(worker: int, workers: int) -> range:
+    """Which parts of a batch are for a worker's devices."""
+    devices = num_parts() // workers
+    return range(worker * devices, (worker + 1) * devices)
+
+
+class Exchange:
+    """Where a worker fetches its parts of all batches, and gives the others theirs of those that it makes.
+
+    Args:
+        batches: the same for every worker, in several pools.
+    """
+
+    def __init__(self, batches: PooledBatches) -> None:
+        workers = distribution.cluster()
+        assert workers is not None
+        self.batches, self.index, self.count = batches, workers.index, len(workers.workers)
+        self._parts = num_parts()
+        self._numbers = [_numbers(worker, self.count) for worker in range(self.count)]
+        self._lock, self._maker = threading.Lock(), ThreadPoolExecutor(1)
+        self._epoch = -1
+        self._pools: Iterator[Iterator[Batch]] = iter(())
+        # Of epoch and pool: the parts of each worker, and how many workers have yet to take theirs.
+        self._made: dict[tuple[int, int], tuple[Future[list[list[Batch]]], int]] = {}
+        self._server = _Server(self)
+        ports = distribution.gathered(self._server.port)
+        hosts = [address.rpartition(":")[0] for address in workers.workers]
+        self._others = [flight.FlightClient(f"grpc://{host}:{port}") for host, port in zip(hosts, ports, strict=True)]
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """What this worker's devices get of each batch of an epoch; of every worker a pool is fetched ahead."""
+        with ThreadPoolExecutor(self.count) as fetchers:
+            ahead: deque[Future[list[Batch]]] = deque()
+            for pool in range(self.batches.num_pools):
+                ahead.append(fetchers.submit(self._fetched, epoch, pool))
+                if len(ahead) > self.count:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+
+    def close(self) -> None:
+        """Ends the giving, when nobody wants any more."""
+        self._server.shutdown()
+        self._maker.shutdown()
+
+    def given(self, epoch: int, pool: int, worker: int) -> list[Batch]:
+        """A worker's parts of a pool that is made here; each worker asks for the pools in their order, once each."""
+        with self._lock:
+            if (epoch, pool) not in self._made:
+                self._made[epoch, pool] = self._maker.submit(self._make, epoch), self.count
+            making, left = self._made.pop((epoch, pool))
+            if left > 1:
+                self._made[epoch, pool] = making, left - 1
+        return making.result()[worker]
+
+    def _make(self, epoch: int) -> list[list[Batch]]:
+        """The next of the pools that are made here, for each worker."""
+        if epoch != self._epoch:
+            mine = range(self.index, self.batches.num_pools, self.count)
+            self._epoch, self._pools = epoch, self.batches.pools(epoch, mine)
+        batches = list(next(self._pools))
+        axes = self.batches.axes
+        return [
+            [part for batch in batches for part in parts_for(batch, axes, numbers, self._parts)]
+            for numbers in self._numbers
+        ]
+
+    def _fetched(self, epoch: int, pool: int) -> list[Batch]:
+        """This worker's parts of a pool."""
+        owner = pool % self.count
+        if owner == self.index:
+            return self.given(epoch, pool, self.index)
+        ticket = flight.Ticket(json.dumps([epoch, pool, self.index]).encode())
+        try:
+            options = flight.FlightCallOptions(timeout=SECONDS_TO_WAIT)
+            return [_decoded(chunk.data) for chunk in self._others[owner].do_get(ticket, options)]
+        except (flight.FlightError, pa.ArrowException):
+            distribution.note_loss()
+            raise
+
+
+class _Server(flight.FlightServerBase):
+    """Gives other workers what they ask for."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__("grpc://0.0.0.0:0")
+        self.exchange = exchange
+
+    def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.GeneratorStream:
+        epoch, pool, worker = json.loads(ticket.ticket)
+        return flight.GeneratorStream(SCHEMA, _encoded(self.exchange.given(epoch, pool, worker)))
+
+
+def _encoded(batches: Iterable[Batch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        arrays = [np.ascontiguousarray(array).reshape(np.shape(array)) for array in batch.values()]
+        columns = [
+            list(batch),
+            [array.dtype.str for array in arrays],
+            [array.shape for array in arrays],
+            [array.tobytes() for array in arrays],
+        ]
+        yield pa.record_batch(
+            [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+        )
+
+
+def _decoded(chunk: pa.RecordBatch) -> Batch:
+    columns = (chunk["name"].to_pylist(), chunk["type"].to_pylist(), chunk["shape"].to_pylist(), chunk["bytes"])
+    return {
+        name: np.frombuffer(data.as_buffer(), kind).reshape(shape)
+        for name, kind, shape, data in zip(*columns, strict=True)
+    }
