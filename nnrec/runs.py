@@ -43,12 +43,15 @@ def atomic(path: Path) -> Iterator[Path]:
             errno.EFBIG: "files may not be that large here (ulimit -f). Raise the limit",
             errno.EPERM: "the system does not permit it. Choose another folder",
             errno.EACCES: "permission denied. Choose a folder you may write to",
+            errno.ENAMETOOLONG: "its name is too long. Choose a shorter one",
             errno.EROFS: "the file system is read-only. Choose another folder",
             errno.EISDIR: "it is a folder. Choose another name",
             errno.ENOTDIR: "part of its path is a file, not a folder. Choose another folder",
             errno.EEXIST: "part of its path is a file, not a folder. Choose another folder",
         }
         reason = reasons.get(error.errno or 0)
+        if error.errno == errno.ENOENT and Path(error.filename) in (temporary, *path.parents):  # as in /proc
+            reason = reasons[errno.EPERM]
         if reason is None:
             raise
         raise RunError(f"Cannot write {path}: {reason} and try again.") from error

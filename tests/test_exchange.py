@@ -150,7 +150,7 @@ def test_a_worker_that_does_not_answer_is_noticed(workers, made_by_rows, monkeyp
 SMALL_POOLS = """
 import runpy, sys
 from nnrec import batches, session_parallel
-batches.POOL_ENTRIES, batches.BLOCK_ENTRIES, session_parallel.POOL_EVENTS = 1000, 100, 2000
+batches.POOL_ENTRIES, batches.BLOCK_ENTRIES, session_parallel.POOL_EVENTS = 1000, 100, 400
 sys.argv[0] = "train.py"
 runpy.run_path("train.py", run_name="__main__")
 """
@@ -158,8 +158,8 @@ OF_RATINGS = ("data=simulated_ratings", "split=hashed", "data.source.num_users=6
 OF_CLICKS = (
     "data=simulated_clicks",
     "split=last_sessions",
-    "data.source.num_sessions=2000",
-    "data.source.num_events=10000",
+    "data.source.num_sessions=400",
+    "data.source.num_events=2000",
 )
 MODELS = {
     "autorec": (OF_RATINGS, "model.arithmetic=sparse", "model.by=user", "trainer.batch_size=24"),
@@ -220,7 +220,7 @@ def test_workers_train_on_shards_as_one_process_does(model, backend, tmp_path):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_training_on_shards_that_lost_a_worker_resumes_to_the_same_result(victim, tmp_path):
     trainings = Trainings(tmp_path, "gru4rec", "tensorflow")
-    often = ("trainer.checkpoint_seconds=0", "trainer.epochs=8")
+    often = ("trainer.checkpoint_seconds=0", "trainer.epochs=6")
     ended(*trainings.start_two(*often, f"run_dir={tmp_path / 'whole'}"))
     processes = trainings.start_two(*often, f"run_dir={tmp_path / 'cut'}")
     while not (tmp_path / "cut" / "checkpoint.npz").is_file():

@@ -83,6 +83,16 @@ def test_a_path_through_a_file(tmp_path):
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder in which nothing can be made")
+@pytest.mark.parametrize("path", ["/proc/x.txt", "/proc/folder/x.txt"])
+def test_a_folder_in_which_nothing_can_be_made(path):
+    with (
+        pytest.raises(RunError, match=f"Cannot write {path}: the system does not permit it"),
+        atomic(Path(path)) as place,
+    ):
+        place.write_text("")
+
+
 def test_create(tmp_path):
     assert RunFolder.create(tmp_path / "a" / "b").path.is_dir()
     (tmp_path / "empty").mkdir()

@@ -104,7 +104,6 @@ def write_catalogue(folder: Path, data: Ratings | Sessions) -> None:
     """Writes the vocabularies and, where there are such, the tables of items and users."""
     from nnrec.runs import RunFolder
 
-    folder.mkdir(parents=True, exist_ok=True)
     RunFolder(folder).write_catalogue(data)
 
 
