@@ -80,6 +80,8 @@ def _sessions(config: Mapping[str, Any], frame: Any) -> Sessions:
     data = _source(config, frame)
     if isinstance(data, pd.DataFrame):
         data = clicks_from_frame(data, **_present(data, time="time", event="event"))
+    if getattr(data, "given", None) is not None:
+        return data  # shards: filtered and split before
     if not isinstance(data, Sessions):
         raise ConfigError(
             "data.source must return Sessions or a data frame with columns session and item. "

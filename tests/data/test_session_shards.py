@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nnrec import session_pools
-from nnrec.data import session_shards, shards, stored_sessions
+from nnrec.data import load, session_shards, shards, stored_sessions
 from nnrec.data import sessions as sessions_module
 from nnrec.data.session_splits import LastSessions, SessionSplit
 from nnrec.data.sessions import Sessions
@@ -224,6 +224,13 @@ def test_shards_that_cannot_be_used(folder, tmp_path, change, message, cached):
     change(folder / "train" / "part-00001.parquet")
     with pytest.raises(DataError, match=message):
         read_shards(folder, tmp_path / "cache" if cached else None)
+
+
+@pytest.mark.parametrize("family", [None, "sessions"])  # as configured, and as a run that is resumed has noted it
+def test_shards_are_loaded_as_they_are(folder, tmp_path, family):
+    source = {"_target_": "nnrec.data.shards.read_shards", "path": str(folder), "cache": str(tmp_path / "cache")}
+    found = load({"name": "shards", "family": family, "source": source})
+    assert found.stored and found.fingerprint() == stored(folder, tmp_path).fingerprint()
 
 
 def test_about_says_what_there_is(folder):
