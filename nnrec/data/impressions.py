@@ -15,6 +15,7 @@ from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.stored import Array
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError
+from nnrec.mistakes import meant
 from nnrec.models.compiled import compiled
 
 # Rows that are looked at together where all are gone through.
@@ -51,10 +52,16 @@ class Schema:
         for role in ("user", "item"):
             name = getattr(self, role)
             if name is not None and name not in self.categorical:
-                raise ConfigError(f"The {role} column {name!r} must be one of the categorical columns.")
+                raise ConfigError(
+                    f"The {role} column {name!r} must be one of the categorical columns: {', '.join(self.categorical)}."
+                    + meant(name, self.categorical)
+                )
             for other in getattr(self, f"of_{role}"):
                 if other not in self.columns:
-                    raise ConfigError(f"{role}_columns names {other!r}, which is none of {', '.join(self.columns)}.")
+                    raise ConfigError(
+                        f"{role}_columns names {other!r}, which is none of {', '.join(self.columns)}."
+                        + meant(other, self.columns)
+                    )
                 if name is None:
                     raise ConfigError(f"{role}_columns needs the column of {role}s: set {role}.")
         if both := set(self.of_user) & set(self.of_item):

@@ -205,7 +205,7 @@ def test_a_line_that_cannot_be_used_is_named(log, line, message, block, monkeypa
     ("changes", "error", "message"),
     [
         ({"label": "click"}, DataError, "has no column 'click'. Found: .*Did you mean 'clicked'"),
-        ({"user": "whom"}, ConfigError, "user column 'whom' must be one of the categorical columns"),
+        ({"user": "whom"}, ConfigError, r"column 'whom' must be one of the cat.*: who, .*Did you mean who\?"),
         ({"user_columns": ["colour"]}, ConfigError, "user_columns names 'colour', which is none of"),
         ({"user": None, "user_columns": ["price"]}, ConfigError, "user_columns needs the column of users: set user"),
         ({"user_columns": ["price"]}, ConfigError, "'price' cannot go with the user and with the item"),
