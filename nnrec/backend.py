@@ -63,11 +63,13 @@ def start(
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         raise ConfigError(f"nnrec runs on Keras's TensorFlow and JAX backends. Received: KERAS_BACKEND={backend}")
-    if backend == "tensorflow" and not xla:
+    if backend == "tensorflow":
         import tensorflow as tf
 
-        # The same seed gives the same weights, bit for bit.
-        tf.config.experimental.enable_op_determinism()
+        if not verbose:  # of functions traced anew for the next model, for instance
+            tf.get_logger().setLevel("ERROR")
+        if not xla:  # the same seed gives the same weights, bit for bit
+            tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(precision)
 
 
