@@ -4,17 +4,19 @@
 
 Sparse rows of 20 random items each lie in files, and batches are those of a sampled autoencoder (batches of 8,192 rows,
 8,192 negatives, touched columns numbered), of which a device's part of each is handed to it. Each worker is a process
-without a device: it goes through its parts of an epoch's batches (`nnrec.exchange`), and does nothing with them.
+without a device, bound to one core: it goes through its parts of an epoch's batches (`nnrec.exchange`), and does
+nothing with them.
 
 What bounds the work: numbering and drawing, on one core a worker; what is handed over is a part of the rows and all of
 the touched columns, some 2 MB a batch for each other worker. Shown are the milliseconds a batch, the median of the
-epochs, by the slowest worker, and how many times as fast as one worker that is; more workers than cores tell nothing.
+epochs, by the slowest worker, and how many times as fast as one worker that is. There can be as many as cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -34,6 +36,7 @@ def work(index: int, count: int, users: int, items: int, folder: str, shared: An
     from nnrec.data.stored import StoredArray
     from nnrec.distribution import Cluster
 
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[index]})
     meeting, said, repeats = shared
 
     def gathered(number: int) -> list[int]:

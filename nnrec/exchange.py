@@ -11,9 +11,10 @@ encrypted and nobody is asked who he is: the network has to be one's own.
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -25,10 +26,6 @@ from nnrec.batches import Batch, PooledBatches, TrainingBatches
 from nnrec.coupling import num_parts
 from nnrec.parts import parts_for
 
-# A batch is a record batch, in which each array is a row.
-SCHEMA = pa.schema(
-    [("name", pa.string()), ("type", pa.string()), ("shape", pa.list_(pa.int64())), ("bytes", pa.large_binary())]
-)
 # So long a worker may take to make a pool.
 SECONDS_TO_WAIT = 600.0
 
@@ -136,28 +133,27 @@ class _Server(flight.FlightServerBase):
         super().__init__("grpc://0.0.0.0:0")
         self.exchange = exchange
 
-    def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.GeneratorStream:
+    def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.RecordBatchStream:
         epoch, pool, worker = json.loads(ticket.ticket)
-        return flight.GeneratorStream(SCHEMA, _encoded(self.exchange.given(epoch, pool, worker)))
+        batches = [_encoded(batch) for batch in self.exchange.given(epoch, pool, worker)]
+        return flight.RecordBatchStream(pa.Table.from_batches(batches))
 
 
-def _encoded(batches: Iterable[Batch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        arrays = [np.ascontiguousarray(array).reshape(np.shape(array)) for array in batch.values()]
-        columns = [
-            list(batch),
-            [array.dtype.str for array in arrays],
-            [array.shape for array in arrays],
-            [array.tobytes() for array in arrays],
-        ]
-        yield pa.record_batch(
-            [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
-        )
+def _encoded(batch: Batch) -> pa.RecordBatch:
+    """The bytes of each array, in place, as a column of one value; the first column says what they are."""
+    about = json.dumps([[array.dtype.str, array.shape] for array in batch.values()])
+    columns = [pa.array([about]), *map(_as_value, batch.values())]
+    return pa.record_batch(columns, names=["", *batch])
 
 
-def _decoded(chunk: pa.RecordBatch) -> Batch:
-    columns = (chunk["name"].to_pylist(), chunk["type"].to_pylist(), chunk["shape"].to_pylist(), chunk["bytes"])
+def _as_value(array: np.ndarray) -> pa.Array:
+    ends = pa.py_buffer(np.array([0, array.nbytes]))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(np.ascontiguousarray(array))])
+
+
+def _decoded(batch: pa.RecordBatch) -> Batch:
+    abouts = json.loads(batch[0][0].as_py())
     return {
-        name: np.frombuffer(data.as_buffer(), kind).reshape(shape)
-        for name, kind, shape, data in zip(*columns, strict=True)
+        name: np.frombuffer(column.buffers()[2], kind)[: math.prod(shape)].reshape(shape)
+        for name, column, (kind, shape) in zip(batch.schema.names[1:], batch.columns[1:], abouts, strict=True)
     }
