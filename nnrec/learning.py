@@ -54,8 +54,7 @@ class Learning:
         self.unweighed, self.split = split, weighed(config, split)
         self.model: Any = self._fresh_model(self.split)
         if getattr(split.train, "stored", False) and not self.model.reads_files:
-            console.print(f"{self.model.name} learns from memory: the training part is read into it.", soft_wrap=True)
-            self.unweighed = self.split = split.in_memory()
+            self.unweighed = self.split = _in_memory(split, self.model.name)
         if trainer.monitor == "auto":
             self.trainer = replace(trainer, monitor=f"val_{evaluation.monitor(self.model)}")
             config.trainer.monitor = self.trainer.monitor
@@ -230,6 +229,24 @@ class Learning:
                 model.adapt(split.train)
                 compile_model(model, self.trainer)
         return model
+
+
+def _in_memory(split: AnySplit, model: str) -> AnySplit:
+    """The split with its training part in memory, for a model that cannot learn from files.
+
+    Raises:
+        ConfigError: there is not so much memory.
+    """
+    import psutil
+
+    needed, free = split.train.nbytes, psutil.virtual_memory().available
+    if needed > free:
+        raise ConfigError(
+            f"{model} learns from memory: the training part takes {needed / 1e9:.2g} GB, and {free / 1e9:.2g} GB are "
+            "free. Prepare fewer data, use a larger machine, or a model that learns from files (docs/big-data.md)."
+        )
+    console.print(f"{model} learns from memory: the training part is read into it.", soft_wrap=True)
+    return split.in_memory()
 
 
 def _steadily(model: Scorer, measure: Callable[[], Measured]) -> Measured:

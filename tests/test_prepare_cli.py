@@ -137,6 +137,8 @@ def test_what_does_not_learn_from_sessions(clicks, tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
     with pytest.raises(ConfigError, match=r"markov on 60 items needs about .* GB of memory; 1e-06 GB are free"):
         nnrec.train("model=markov", *source, f"data.source.cache={tmp_path}/cache")
+    with pytest.raises(ConfigError, match=r"cnn3d learns from memory: the training part takes .* GB, and 1e-06 GB are"):
+        nnrec.train("model=cnn3d", *source, f"data.source.cache={tmp_path}/cache")
 
 
 def test_what_prepare_says(shards, tmp_path, capsys):
