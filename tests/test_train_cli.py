@@ -372,7 +372,7 @@ def test_help_is_quick(tmp_path):
     # In turns, so that a busy spell meets both; the least of each is closest to the undisturbed time.
     rounds = [(processor_seconds("train.py", "--help"), processor_seconds(str(bare), "--help")) for _ in range(6)]
     ours, bares = (min(times) for times in zip(*rounds, strict=True))
-    assert ours < bares + 0.25
+    assert ours < 1.8 * bares  # 1.5 on a quiet machine, of whatever speed
 
 
 def test_help_says_what_to_do_and_imports_little():

@@ -79,7 +79,7 @@ def arrays_of(model) -> dict[str, np.ndarray]:
 class Always:
     """The same batch in every epoch."""
 
-    varying = frozenset()
+    varying, axes = frozenset(), {}
 
     def __init__(self, batch):
         self.batch, self.batch_size = batch, len(batch["index"])
