@@ -65,7 +65,8 @@ class Exchange:
         self._parts = num_parts()
         self._numbers = [_numbers(worker, self.count) for worker in range(self.count)]
         self._lock, self._maker = threading.Lock(), ThreadPoolExecutor(1)
-        self._epoch = -1
+        # The epoch in the making, its pools, and the next one of them to be made here.
+        self._epoch, self._following = -1, 0
         self._pools: Iterator[Iterator[Batch]] = iter(())
         # Of epoch and pool: the parts of each worker, and how many workers have yet to take theirs.
         self._made: dict[tuple[int, int], tuple[Future[list[list[Batch]]], int]] = {}
@@ -91,21 +92,22 @@ class Exchange:
         self._maker.shutdown()
 
     def given(self, epoch: int, pool: int, worker: int) -> list[Batch]:
-        """A worker's parts of a pool that is made here; each worker asks for the pools in their order, once each."""
+        """A worker's parts of a pool that is made here; each worker asks for each pool once."""
         with self._lock:
-            if (epoch, pool) not in self._made:
-                self._made[epoch, pool] = self._maker.submit(self._make, epoch), self.count
+            if epoch > self._epoch:  # whoever asks for it has all of the one before, which has thus been begun
+                self._pools = self.batches.pools(epoch, range(self.index, self.batches.num_pools, self.count))
+                self._epoch, self._following = epoch, self.index
+            while epoch == self._epoch and self._following <= pool:  # in their order, whichever is asked for first
+                self._made[epoch, self._following] = self._maker.submit(self._make, self._pools), self.count
+                self._following += self.count
             making, left = self._made.pop((epoch, pool))
             if left > 1:
                 self._made[epoch, pool] = making, left - 1
         return making.result()[worker]
 
-    def _make(self, epoch: int) -> list[list[Batch]]:
-        """The next of the pools that are made here, for each worker."""
-        if epoch != self._epoch:
-            mine = range(self.index, self.batches.num_pools, self.count)
-            self._epoch, self._pools = epoch, self.batches.pools(epoch, mine)
-        batches = list(next(self._pools))
+    def _make(self, pools: Iterator[Iterator[Batch]]) -> list[list[Batch]]:
+        """The next pool, for each worker."""
+        batches = list(next(pools))
         axes = self.batches.axes
         return [
             [part for batch in batches for part in parts_for(batch, axes, numbers, self._parts)]

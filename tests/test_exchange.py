@@ -127,6 +127,23 @@ def test_each_worker_makes_a_share_and_gets_its_parts_of_all(name, workers, requ
         assert one.made == [(epoch, pool) for epoch in epochs for pool in mine]
 
 
+def test_pools_may_be_asked_for_in_any_order(made_by_rows, monkeypatch):
+    monkeypatch.setattr(distribution, "cluster", lambda: Cluster(("localhost:1", "localhost:2"), 1))
+    monkeypatch.setattr(distribution, "gathered", lambda number: [number, number])
+    monkeypatch.setattr(exchange, "num_parts", lambda: 2)
+    found = Exchange(made_by_rows())
+    expected = {number: list(pool) for number, pool in zip((1, 3, 5), made_by_rows().pools(0, [1, 3, 5]), strict=True)}
+    for number in (5, 1, 3):
+        for worker in (1, 0):
+            parts = found.given(0, number, worker)
+            for part, batch in zip(parts, expected[number], strict=True):
+                numbers = range(worker, worker + 1)
+                np.testing.assert_array_equal(
+                    part["index"], parts_for(batch, found.batches.axes, numbers, 2)[0]["index"]
+                )
+    found.close()
+
+
 def test_there_is_nothing_to_share_alone_or_in_one_pool(made_by_rows, monkeypatch):
     assert exchange_of(made_by_rows()) is None, "a process by itself"
     monkeypatch.setattr(distribution, "cluster", lambda: Cluster(("localhost:1", "localhost:2"), 0))
