@@ -8,7 +8,7 @@ without a device, bound to one core: it goes through its parts of an epoch's bat
 nothing with them.
 
 What bounds the work: numbering and drawing, on one core a worker; what is handed over is a part of the rows and all of
-the touched columns, some 2 MB a batch for each other worker. Shown are the milliseconds a batch, the median of the
+the touched columns, some 3 MB a batch for each other worker. Shown are the milliseconds a batch, the median of the
 epochs, by the slowest worker, and how many times as fast as one worker that is. There can be as many as cores.
 """
 
