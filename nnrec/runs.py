@@ -50,7 +50,7 @@ def atomic(path: Path) -> Iterator[Path]:
             errno.EEXIST: "part of its path is a file, not a folder. Choose another folder",
         }
         reason = reasons.get(error.errno or 0)
-        if error.errno == errno.ENOENT and Path(error.filename) in (temporary, *path.parents):  # as in /proc
+        if error.errno == errno.ENOENT and Path(str(error.filename)) in (temporary, *path.parents):  # as in /proc
             reason = reasons[errno.EPERM]
         if reason is None:
             raise

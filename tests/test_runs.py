@@ -93,6 +93,12 @@ def test_a_folder_in_which_nothing_can_be_made(path):
         place.write_text("")
 
 
+def test_what_is_missing_elsewhere_stays_what_it_is(tmp_path):
+    for lacking in (OSError(errno.ENOENT, "none"), OSError(errno.ENOENT, "none", str(tmp_path / "other"))):
+        with pytest.raises(FileNotFoundError, match="none"), atomic(tmp_path / "x.txt"):
+            raise lacking
+
+
 def test_create(tmp_path):
     assert RunFolder.create(tmp_path / "a" / "b").path.is_dir()
     (tmp_path / "empty").mkdir()
