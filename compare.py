@@ -9,15 +9,15 @@ def main(config: DictConfig) -> None:
     """Composes the configuration from conf/ and the command line, and does what it says."""
     from hydra.core.hydra_config import HydraConfig
 
-    from nnrec.cli import report_errors
+    from nnrec.commands.cli import report_errors
 
     with report_errors():
-        from nnrec.bakeoff import execute
+        from nnrec.commands.compare import execute
 
         execute(config, list(HydraConfig.get().overrides.task))
 
 
 if __name__ == "__main__":
-    from nnrec.cli import run
+    from nnrec.commands.cli import run
 
     run(main, "compare")

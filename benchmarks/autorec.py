@@ -40,7 +40,8 @@ work (load average 5), TensorFlow 2.21, 2026-11-23. XLA gains the dense step not
      30,000                  83     18     405     93      76     40     381    234
     100,000                 238     20    1222    109     251     46    1232    289
 
-The change comes at about a hundred times the ratings a row, hence `DENSE_UP_TO` in nnrec/models/autorec.py.
+The change comes at about a hundred times the ratings a row, hence `DENSE_UP_TO` in
+nnrec/models/autoencoders/autorec.py.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ CROSSOVER = {
 
 def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", xla: bool = False) -> Measured:
     def make():
-        from nnrec.models.autorec import AutoRec
+        from nnrec.models.autoencoders.autorec import AutoRec
 
         options = {"by": case.by, "hidden_units": (case.hidden,), "l2": L2, "center": "none", "indicator": False}
         return AutoRec(case.num_users, case.num_items, arithmetic=arithmetic, **options)

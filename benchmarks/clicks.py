@@ -69,9 +69,9 @@ def write(folder: Path, cases: list[str], num_events: int, num_items: int) -> No
 
 def load(folder: Path, case: str) -> dict[str, float]:
     """Loads a case in this process: wall and CPU seconds, GiB at the peak, sessions and events left."""
-    from nnrec.data.session_filters import filter_sessions
-    from nnrec.data.session_readers import read_clicks
-    from nnrec.data.session_splits import LastDays
+    from nnrec.data.filters.sessions import filter_sessions
+    from nnrec.data.readers.sessions import read_clicks
+    from nnrec.splits.sessions import LastDays
 
     file, settings = CASES[case]
     start, busy = time.perf_counter(), time.process_time()

@@ -50,7 +50,7 @@ def make_data(case: Case, real: Path | None, path: Path) -> None:
     """Writes simulated sessions, and the texts of their items."""
     import numpy as np
 
-    from nnrec.data.simulate_clicks import simulate_clicks
+    from nnrec.data.simulators.sessions import simulate_clicks
 
     if not case.num_events:
         np.savez(path, source="simulated")
@@ -74,7 +74,7 @@ def sessions_of(case: Case, arrays: dict) -> Any:
 
 def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
     def make() -> Any:
-        from nnrec.models.cnn3d import CNN3D
+        from nnrec.models.sessions.cnn3d import CNN3D
 
         return CNN3D(case.num_items, n_sample=NEGATIVES, clicks=CLICKS, characters=WIDTH, embedding_dim=UNITS)
 
@@ -87,7 +87,7 @@ def run_windows(case: Case, arrays: dict, epochs: int) -> Measured:
     import numpy as np
     from keras import layers, ops
 
-    from nnrec.data.characters import encode, num_codes
+    from nnrec.data.encoding.characters import encode, num_codes
 
     keras.utils.set_random_seed(SEED)
     codes = np.stack([encode(arrays[name], WIDTH) for name in ("title", "category")], axis=2)
@@ -128,7 +128,7 @@ def run_windows(case: Case, arrays: dict, epochs: int) -> Measured:
 
 
 def run_encode(case: Case, arrays: dict, epochs: int) -> Measured:
-    from nnrec.data.characters import encode
+    from nnrec.data.encoding.characters import encode
 
     titles = [f"Nordic Compact Desk Lamp {number} with Shade, 12 W (Pack of 2)" for number in range(case.num_items)]
     watch = Stopwatch()

@@ -85,9 +85,9 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, precision: str = "float32")
     import numpy as np
     import pandas as pd
 
-    from nnrec.data.impression_readers import from_frame
-    from nnrec.data.impression_splits import fitted
     from nnrec.data.preprocessing import Preprocessing
+    from nnrec.data.readers.impressions import from_frame
+    from nnrec.splits.impressions import fitted
 
     names = [f"c{place}" for place in range(FIELDS)]
     columns = {name: arrays["categorical"][:, place] for place, name in enumerate(names)}
@@ -99,7 +99,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, precision: str = "float32")
     train = fitted(replace(impressions, preprocessing=settings), np.arange(len(impressions)))
 
     def make() -> Any:
-        from nnrec.models.deepfm import DeepFM
+        from nnrec.models.clickthrough.deepfm import DeepFM
 
         how = "embedded" if case.embedded else "raw"
         return DeepFM(train.fields, embedding_dim=DIM, hidden_units=UNITS, numeric=how)

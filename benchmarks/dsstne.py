@@ -59,7 +59,7 @@ def likes(arrays: dict) -> dict:
 
 def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
     def make():
-        from nnrec.models.dsstne import DSSTNE
+        from nnrec.models.autoencoders.dsstne import DSSTNE
 
         options = {"hidden_units": (case.hidden,), "error": "cross_entropy", "denoising": 0.0, "weight_init": "glorot"}
         return DSSTNE(case.num_users, case.num_items, sampled=case.sampled, **options)

@@ -4,8 +4,8 @@
 
 Sparse rows of 20 random items each lie in files, and batches are those of a sampled autoencoder (batches of 8,192 rows,
 8,192 negatives, touched columns numbered), of which a device's part of each is handed to it. Each worker is a process
-without a device, bound to one core: it goes through its parts of an epoch's batches (`nnrec.exchange`), and does
-nothing with them.
+without a device, bound to one core: it goes through its parts of an epoch's batches (`nnrec.batches.worker_exchange`),
+and does nothing with them.
 
 What bounds the work: numbering and drawing, on one core a worker; what is handed over is a part of the rows and all of
 the touched columns, some 3 MB a batch for each other worker. Shown are the milliseconds a batch, the median of the
@@ -30,11 +30,12 @@ BATCH, LENGTH, NEGATIVES = 8_192, 20, 8_192
 
 def work(index: int, count: int, users: int, items: int, folder: str, shared: Any, told: Any) -> None:
     """Goes through three epochs as one of several workers, and tells the seconds of each."""
-    from nnrec import distribution, exchange
-    from nnrec.batches import RowBatches
-    from nnrec.data.ratings import Rows
-    from nnrec.data.stored import StoredArray
-    from nnrec.distribution import Cluster
+    from nnrec.batches import worker_exchange
+    from nnrec.batches.rows import RowBatches
+    from nnrec.core.devices import strategy
+    from nnrec.core.devices.cluster import Cluster
+    from nnrec.core.stored_arrays import StoredArray
+    from nnrec.data.rows import Rows
 
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[index]})
     meeting, said, repeats = shared
@@ -46,18 +47,18 @@ def work(index: int, count: int, users: int, items: int, folder: str, shared: An
 
     cluster = Cluster(tuple(f"localhost:{number}" for number in range(count)), index) if count > 1 else None
     for name, replacement in (("cluster", lambda: cluster), ("gathered", gathered)):
-        setattr(distribution, name, replacement)
-    exchange.num_parts = lambda: count
+        setattr(strategy, name, replacement)
+    worker_exchange.num_parts = lambda: count
     ids, values = (
         StoredArray(Path(folder) / kind.__name__, kind, (users * LENGTH,)) for kind in (np.int32, np.float32)
     )
     rows = Rows(np.arange(users + 1) * LENGTH, ids, values, None, items)
     batches = RowBatches(rows, BATCH, seed=0, touched=True, negatives=(NEGATIVES, 0.5))
-    sharing = exchange.exchange_of(batches)
+    sharing = worker_exchange.exchange_of(batches)
     for epoch in range(repeats):
         meeting.wait()
         started = time.perf_counter()
-        parts = exchange.parts_here(batches, epoch) if sharing is None else sharing.epoch(epoch)
+        parts = worker_exchange.parts_here(batches, epoch) if sharing is None else sharing.epoch(epoch)
         for _ in parts:
             pass
         told.put((epoch, (time.perf_counter() - started) / len(batches)))

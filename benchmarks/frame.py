@@ -142,13 +142,13 @@ def fit_nnrec(make: Callable[[], Any], case: Case, arrays: dict, epochs: int, **
 
 def fit_stage(make: Callable[[], Any], train: Any, epochs: int, **settings: Any) -> Measured:
     """Trains the model that `make` builds on ratings or sessions, as `train.py` does; `settings` are the trainer's."""
-    from nnrec import backend
+    from nnrec.core.devices import backend
 
     backend.start("cpu", settings.get("precision", "float32"), settings.get("xla", False))
     import keras
 
-    from nnrec.trainer import Trainer
-    from nnrec.training import Stage, compile_model
+    from nnrec.training.loop import Stage, compile_model
+    from nnrec.training.settings import Trainer
 
     if keras.backend.backend() == "tensorflow":
         keras.utils.set_random_seed(SEED)
@@ -207,11 +207,11 @@ def make_data(case: Case, real: Path | None, path: Path) -> None:
     import numpy as np
 
     if real and (real / "ratings.dat").is_file():
-        from nnrec.data.movielens import read_movielens
+        from nnrec.data.sources.movielens import read_movielens
 
         ratings, source = read_movielens("ml-1m", real, download=False), "ml-1m"
     else:
-        from nnrec.data.simulate import simulate_ratings
+        from nnrec.data.simulators.ratings import simulate_ratings
 
         least = min(20, case.num_ratings // case.num_users)
         spread = 0.6 if real else 0.0

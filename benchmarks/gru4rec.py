@@ -111,7 +111,7 @@ def sessions_of(case: Case, arrays: dict, first_id: int = 0) -> Any:
 
 
 def new_model(case: Case) -> Any:
-    from nnrec.models.gru4rec import GRU4Rec
+    from nnrec.models.sessions.gru4rec import GRU4Rec
 
     options: dict[str, Any] = {"loss": "bpr-max", "bpreg": BPREG, "elu_param": ELU}
     return GRU4Rec(case.num_items, hidden_units=(UNITS,), n_sample=NEGATIVES, sample_alpha=ALPHA, **options)
@@ -124,10 +124,10 @@ def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
 
 def run_evaluation(case: Case, arrays: dict, epochs: int) -> Measured:
     """Evaluations of a model as it is initialised."""
-    from nnrec import backend
+    from nnrec.core.devices import backend
 
     backend.start("cpu")
-    from nnrec.next_item import NextItemEvaluation
+    from nnrec.evaluation.sessions import NextItemEvaluation
 
     model, held_out = new_model(case), sessions_of(case, arrays)
     train, watch = sessions_of(case, arrays, first_id=held_out.num_sessions), Stopwatch()
@@ -142,10 +142,10 @@ def run_click(case: Case, arrays: dict, epochs: int) -> Measured:
     """Sessions of ten clicks; a lap for each click, the first for a session that gets everything compiled."""
     from types import SimpleNamespace
 
-    from nnrec import backend
+    from nnrec.core.devices import backend
 
     backend.start("cpu")
-    from nnrec.live import LiveSession
+    from nnrec.recommend.live_session import LiveSession
 
     sessions, watch = sessions_of(case, arrays), Stopwatch()
     parts = {"items": sessions.items, "item_counts": sessions.support + 1, "item_table": None}

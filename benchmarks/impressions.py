@@ -64,9 +64,9 @@ def write(path: Path, num_rows: int, num_ids: int) -> None:
 
 def measure(case: str, path: Path, batch_size: int, repeats: int) -> dict[str, float]:
     """A case in this process: rows a second and a CPU second (the median), and GiB at the peak."""
-    from nnrec.data.impression_readers import read_impressions
-    from nnrec.data.impression_splits import fitted
-    from nnrec.impression_batches import ImpressionBatches
+    from nnrec.batches.impressions import ImpressionBatches
+    from nnrec.data.readers.impressions import read_impressions
+    from nnrec.splits.impressions import fitted
 
     arguments = {"categorical": CATEGORIES, "numeric": NUMBERS}
     cache = path.with_name("cache" if case != "read" else "fresh")

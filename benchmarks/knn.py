@@ -42,11 +42,11 @@ def make_data(path: Path) -> str:
 
     real = Path(os.environ.get("NNREC_DATA", "data"), "ml-1m")
     if (real / "ratings.dat").is_file():
-        from nnrec.data.movielens import read_movielens
+        from nnrec.data.sources.movielens import read_movielens
 
         ratings, source = read_movielens("ml-1m", real, download=False), "ml-1m"
     else:
-        from nnrec.data.simulate import simulate_ratings
+        from nnrec.data.simulators.ratings import simulate_ratings
 
         ratings = simulate_ratings(6_040, 3_706, 1_000_209, seed=0, min_ratings_per_user=20, activity_spread=0.6)
         source = "simulated ratings"
@@ -61,8 +61,9 @@ def run_nnrec(user, item, shape) -> dict:
 
     from nnrec.data.ratings import Ratings
     from nnrec.data.vocabulary import Vocabulary
-    from nnrec.models.item_knn import ItemKNN
-    from nnrec.ranking import top_items, user_blocks
+    from nnrec.models.knn.item_knn import ItemKNN
+    from nnrec.ranking.blocks import user_blocks
+    from nnrec.ranking.top_items import top_items
 
     def fit(ratings: Ratings) -> ItemKNN:
         model = ItemKNN(ratings.num_users, ratings.num_items, neighbours=NEIGHBOURS)

@@ -26,9 +26,10 @@ from contextlib import contextmanager
 import numpy as np
 import scipy.sparse
 
-from nnrec import metrics
-from nnrec.data.ratings import Rows
-from nnrec.ranking import top_items, user_blocks
+from nnrec.data.rows import Rows
+from nnrec.evaluation import metrics
+from nnrec.ranking.blocks import user_blocks
+from nnrec.ranking.top_items import top_items
 
 CUTOFFS = (10, 20, 50, 100)
 SEED = 0

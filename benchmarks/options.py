@@ -37,7 +37,7 @@ def contender(settings: dict[str, Any]) -> Contender:
 
     def run(case: Case, arrays: dict, epochs: int) -> Measured:
         def make():
-            from nnrec.models.autorec import AutoRec
+            from nnrec.models.autoencoders.autorec import AutoRec
 
             return AutoRec(case.num_users, case.num_items, by="user", hidden_units=(case.hidden,), arithmetic="dense")
 

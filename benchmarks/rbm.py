@@ -42,7 +42,7 @@ at a load average of 14: only whether dense or sparse is faster means something.
      30,000                 934    170
 
 The change comes between 4,000 and more than 12,000 columns of 5 values, around 8,000: hence `DENSE_UP_TO` in
-nnrec/models/rbm.py.
+nnrec/models/rbm/rbm.py.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ CROSSOVER = {
 
 def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto") -> Measured:
     def make():
-        from nnrec.models.rbm import RBM
+        from nnrec.models.rbm.rbm import RBM
 
         options = {"by": case.by, "hidden_units": case.hidden, "weight_decay": DECAY, "arithmetic": arithmetic}
         return RBM(case.num_users, case.num_items, **options)

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="made by export.py")
     parser.add_argument("--requests", type=int, default=200)
     arguments = parser.parse_args()
-    from nnrec.serving.command import start
+    from nnrec.serving.export import start
 
     start()
     for folder in arguments.folders:

@@ -44,8 +44,8 @@ CATALOGUE, LENGTH, HELD_OUT = 20_011, 5, 1_000
 ROOT = Path(__file__).resolve().parent.parent
 EPOCH = """
 import sys, time
-from nnrec.data.shards import read_shards
-from nnrec.session_parallel import SessionParallelBatches
+from nnrec.splits.shards.shard_files import read_shards
+from nnrec.batches.session_parallel import SessionParallelBatches
 folder, cache = sys.argv[1:]
 train = read_shards(folder, None if cache == "null" else cache)
 started = time.perf_counter()
@@ -59,10 +59,10 @@ print(len(train) / (time.perf_counter() - started))
 def make(folder: Path, ratings: int) -> None:
     """Writes the shards."""
     sys.path.insert(0, str(ROOT))
-    from nnrec.data.rating_shards import about_of, schema_of
     from nnrec.data.ratings import Ratings
-    from nnrec.data.shards import SHARD_ROWS, shard_name, write_about, write_catalogue, write_shard
     from nnrec.data.vocabulary import Vocabulary
+    from nnrec.splits.shards.ratings import about_of, schema_of
+    from nnrec.splits.shards.shard_files import SHARD_ROWS, shard_name, write_about, write_catalogue, write_shard
 
     num_users, columns = ratings // MEAN, ["user", "item", "value", "time"]
     rows: dict[str, dict[str, int]] = {"train": {}, "validation": {}, "test": {}}
@@ -97,10 +97,17 @@ def make(folder: Path, ratings: int) -> None:
 def make_sessions(folder: Path, events: int) -> None:
     """Writes the shards of sessions."""
     sys.path.insert(0, str(ROOT))
-    from nnrec.data.session_shards import PARTS, about_of, schema_of
     from nnrec.data.sessions import Sessions
-    from nnrec.data.shards import SHARD_ROWS, num_shards, shard_name, write_about, write_catalogue, write_shard
     from nnrec.data.vocabulary import Vocabulary
+    from nnrec.splits.shards.sessions import PARTS, about_of, schema_of
+    from nnrec.splits.shards.shard_files import (
+        SHARD_ROWS,
+        num_shards,
+        shard_name,
+        write_about,
+        write_catalogue,
+        write_shard,
+    )
 
     columns = ["session", "item", "time"]
     rows: dict[str, dict[str, int]] = {part: {} for part in PARTS}

@@ -11,7 +11,7 @@ class NnrecSweeper(BasicSweeper):
     """A search where `sweep=` names one; otherwise Hydra's own grid, with a table of its runs at the end."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        from nnrec.cli import report_errors
+        from nnrec.commands.cli import report_errors
 
         assert self.config is not None and self.hydra_context is not None
         with report_errors():
@@ -21,6 +21,6 @@ class NnrecSweeper(BasicSweeper):
                 batches = super().sweep(arguments)
                 show_runs([job.return_value for batch in batches for job in batch])
                 return batches
-            from nnrec.sweeps import sweep
+            from nnrec.sweeps.sweep import sweep
 
             return sweep(self.hydra_context.config_loader, self.config, arguments)

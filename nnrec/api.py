@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnrec import pipeline
-from nnrec.config import build, compose
-from nnrec.console import hushed
-from nnrec.course import CourseEvaluation
-from nnrec.errors import RunError
-from nnrec.impression_sides import Sides
-from nnrec.learning import build_model, weighed
-from nnrec.results import Result
-from nnrec.runs import RunFolder
+from nnrec.commands import inputs
+from nnrec.commands import train as train_command
+from nnrec.core.config.build import build
+from nnrec.core.config.compose import compose
+from nnrec.core.console import hushed
+from nnrec.core.errors import RunError
+from nnrec.evaluation.course import CourseEvaluation
+from nnrec.runs.folder import RunFolder
+from nnrec.runs.trained import TrainedRun
+from nnrec.splits.weighted import weighted_by_age
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from nnrec.data import Data
-    from nnrec.data.ratings import Rows
-    from nnrec.data.stoplist import Words
-    from nnrec.live import LiveSession
-    from nnrec.models.scorer import Scorer
-    from nnrec.people import Ids
+    from nnrec.data.filters.stoplist import Words
+    from nnrec.data.load import Data
+    from nnrec.recommend.live_session import LiveSession
+    from nnrec.recommend.table_format import Ids
 
 
 def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool = False) -> Run:
@@ -37,7 +35,7 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool 
         data: what to train on instead of a named data set: `Ratings`, `Sessions`, `Impressions`, or a data frame with
             the columns user, item and, where there are such, rating, time, weight, event; for a model of sessions
             with session, item and, where there is one, time; for a model of impressions with label and any others
-            (see `nnrec.data.impression_readers.from_frame`; settings are then those of data=impressions).
+            (see `nnrec.data.readers.impressions.from_frame`; settings are then those of data=impressions).
         quiet: whether to print nothing; in a notebook a single line still shows the progress.
 
     Returns:
@@ -54,7 +52,7 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool 
             settings.append("data=impressions")  # not those of the simulation
         settings.append("data.name=frame")
     with hushed(quiet):
-        return Run(pipeline.execute(compose("train", settings), data))
+        return Run(train_command.execute(compose("train", settings), data))
 
 
 def load(path: str | Path) -> Run:
@@ -91,7 +89,7 @@ def compare(
     Example:
         >>> nnrec.compare("data=ml-1m", models=["popularity", "ease"])  # doctest: +SKIP
     """
-    from nnrec import bakeoff
+    from nnrec.commands import compare
 
     config = compose("compare", overrides)
     if runs:
@@ -99,63 +97,15 @@ def compare(
     if models:
         config.models = list(models)
     with hushed(quiet):
-        return bakeoff.execute(config, overrides, data).frame()
+        return compare.execute(config, overrides, data).frame()
 
 
-class Run:
-    """A finished run: its model, its figures, and what to do with them.
+class Run(TrainedRun):
+    """A finished run, and what to do with it.
 
     Args:
         folder: the run folder.
     """
-
-    def __init__(self, folder: RunFolder) -> None:
-        from omegaconf import OmegaConf
-
-        self.folder = folder
-        self.config = OmegaConf.load(folder["config.yaml"])
-        self.users, self.items, self.item_table = folder.read_catalogue()
-        self.metrics: dict[str, Any] = folder.read_json("metrics.json")
-
-    def __repr__(self) -> str:
-        return f"Run({str(self.folder.path)!r}, test={self.metrics['test']})"
-
-    @property
-    def family(self) -> str:
-        """What it learnt from: "ratings", "sessions" or "impressions"."""
-        return str(self.config.data.get("family", "ratings"))
-
-    @cached_property
-    def result(self) -> Result:
-        """What it left behind: the learning curve (`history`), and what it did on the test part."""
-        return Result(self.folder)
-
-    @cached_property
-    def model(self) -> Scorer:
-        """The trained model."""
-        pipeline.start_backend(self.config, to_train=False)
-        sizes: dict[str, Any] = {"num_items": len(self.items)}
-        sizes |= {"num_users": len(self.users)} if len(self.users) else {}
-        if self.family == "impressions":
-            sizes = {"fields": self.sides.encoder.fields}
-        model = build_model(self.config, sizes)
-        model.load_state(self.folder.read_arrays("weights.npz"))
-        return model
-
-    @cached_property
-    def sides(self) -> Sides:
-        """Of a model of impressions: the encoder, and what goes with each user and item."""
-        return Sides.read(self.folder)
-
-    @cached_property
-    def histories(self) -> Rows:
-        """What each user had rated when the model was trained, read as it is asked for."""
-        return self.folder.read_histories(len(self.items))
-
-    @cached_property
-    def item_counts(self) -> np.ndarray:
-        """(num_items,) how many ratings each item had when the model was trained."""
-        return self.folder.read_arrays("item_counts.npz")["count"]
 
     def recommend(
         self,
@@ -181,12 +131,12 @@ class Run:
             stoplist: item ids never to recommend, as a list or a file (see conf/predict.yaml).
             candidates: item ids to choose from, likewise.
             stopwords: words, as a list or a file: items with one in their title or categories are never
-                recommended, and are printed; `nnrec.data.stoplist` says how words match.
+                recommended, and are printed; `nnrec.data.filters.stoplist` says how words match.
             context: of a model of impressions: values of columns that hold for all lists, such as {"hour": 18}.
 
         Returns:
             Columns user_id (or session_id), item_id, rank (from 1), score, title (where known), source; see
-            `nnrec.recommend.TopN`.
+            `nnrec.recommend.top_n.TopN`.
 
         Raises:
             DataError, ConfigError, RunError: an unknown user, a history that cannot be used, ...
@@ -194,7 +144,7 @@ class Run:
         Example:
             >>> run.recommend(history={1: 5, 50: 4}, top_n=3)  # doctest: +SKIP
         """
-        from nnrec.recommend import recommend
+        from nnrec.recommend.lists import recommend
 
         return recommend(self, user, history, top_n, exclude_seen, stoplist, candidates, stopwords, context)
 
@@ -211,13 +161,13 @@ class Run:
             ConfigError: another model.
             DataError: no column of the data is there, or a numeric one holds something else.
         """
-        from nnrec.impression_top import score_frame
+        from nnrec.recommend.score_rows import score_frame
 
         return score_frame(self, rows)
 
     def session(self, exclude_seen: bool = False) -> LiveSession:
-        """A session that goes on, event by event; see `nnrec.live.LiveSession`."""
-        from nnrec.live import LiveSession
+        """A session that goes on, event by event; see `nnrec.recommend.live_session.LiveSession`."""
+        from nnrec.recommend.live_session import LiveSession
 
         return LiveSession(self, exclude_seen)
 
@@ -238,8 +188,10 @@ class Run:
                 "to measure it on. `metrics` has the figures of the models that were measured."
             )
         model = self.model
-        ratings = pipeline.load_data(self.config, data)
-        pipeline.check_same(ratings, self.folder.read_json("data.json")["fingerprint"])
-        split: Any = build(self.config.split, "split")(ratings, self.config.seed)
-        split = weighed(self.config, split.merged() if self.config.trainer.refit else split)
+        loaded = inputs.load_data(self.config.data, data)
+        loaded.check_fingerprint(self.folder.read_json("data.json")["fingerprint"])
+        splitter = build(self.config.split, "split")
+        split = inputs.split_data(loaded, splitter, self.config.seed, self.config.data.name)
+        split = split.merged() if self.config.trainer.refit else split
+        split = weighted_by_age(split, self.config.data.get("half_life_days"))
         return evaluation(model, split.train, split.test).figures

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nnrec.data.columns import Meaning, from_columns
-from nnrec.data.impressions import Impressions, Schema
+from nnrec.data.impressions import Impressions
+from nnrec.data.readers.impression_columns import Meaning, from_columns
+from nnrec.data.schema import Schema
 
 SCHEMA = Schema(
     categorical=("user", "item", "device"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from nnrec.models.base import Recommender
+from nnrec.models.base.neural import Recommender
 
 
 class ItemBias(Recommender):

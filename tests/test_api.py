@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from own_loader import read_diary
-from own_model import ItemBias
 
 import nnrec
+from nnrec.core.errors import ConfigError, DataError, RunError
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError, RunError
+from tests.own_loader import read_diary
+from tests.own_model import ItemBias
 
 TINY = ("model.hidden_units=[8]", "model.l2=1", "trainer.epochs=3", "trainer.batch_size=8")
 FRAME = read_diary(people=30, films=20)
@@ -110,11 +110,11 @@ def own_configuration(tmp_path):
     """A folder with a model and a data set of the user's own, beside conf/."""
     folder = tmp_path / "own"
     files = {
-        "model/item_bias.yaml": ["_target_: own_model.ItemBias", "name: item_bias", "strength: 2.0"],
+        "model/item_bias.yaml": ["_target_: tests.own_model.ItemBias", "name: item_bias", "strength: 2.0"],
         "data/diary.yaml": [
             "name: diary",
             "family: ratings",
-            "source: {_target_: own_loader.read_diary, people: 30, films: 20}",
+            "source: {_target_: tests.own_loader.read_diary, people: 30, films: 20}",
         ],
     }
     for name, lines in files.items():
@@ -144,7 +144,7 @@ def test_own_model_and_loader(own_configuration, tmp_path):
 
 
 def test_own_settings_that_do_not_fit(own_configuration, tmp_path):
-    with pytest.raises(ConfigError, match=r"model \(own_model\.ItemBias\) cannot be called: .*'depth'"):
+    with pytest.raises(ConfigError, match=r"model \(tests\.own_model\.ItemBias\) cannot be called: .*'depth'"):
         nnrec.train(own_configuration, "model=item_bias", "+model.depth=3", "data=diary", f"run_dir={tmp_path / 'run'}")
     with pytest.raises(ConfigError, match=r"data\.source \(own_loader\.read_dairy\) cannot be called: .*read_dairy"):
         nnrec.train(own_configuration, "data=diary", "data.source._target_=own_loader.read_dairy")

@@ -9,9 +9,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 import nnrec
+from tests.conftest import ROOT
 
 CONFIG = """
 {   // as DSSTNE's sample, with fewer units

@@ -22,7 +22,7 @@ SETTINGS = re.compile(r"^<!-- settings: (\S+) -->$", re.MULTILINE)
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "bash"}
 # What people call, subclass or read about, by chapter; * stands for any name. Other modules are shown as files.
 API = {
-    "Runs": ["nnrec/api.py", "nnrec/live.py", "nnrec/errors.py"],
+    "Runs": ["nnrec/api.py", "nnrec/recommend/live_session.py", "nnrec/core/errors.py"],
     "Models": [],  # those of conf/model, below
     "Model interfaces": [
         f"nnrec/models/{name}.py"

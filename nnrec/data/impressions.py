@@ -10,83 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from nnrec.core.jit import compiled
+from nnrec.core.stored_arrays import Array
 from nnrec.data.levels import Levels
 from nnrec.data.preprocessing import Preprocessing
-from nnrec.data.stored import Array
+from nnrec.data.schema import Schema
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError
-from nnrec.mistakes import meant
-from nnrec.models.compiled import compiled
 
 # Rows that are looked at together where all are gone through.
 CHUNK_ROWS = 2**18
-
-
-@dataclass(frozen=True)
-class Schema:
-    """Which columns there are, and what they are about.
-
-    Attributes:
-        categorical: columns with one value a row.
-        multi: columns with any number of values a row.
-        numeric: columns of numbers.
-        user, item: which of the categorical columns tell who it was and what was shown; None = none does.
-        of_user, of_item: columns that go with the user or the item (age, genres ...). All others are context.
-
-    Raises:
-        ConfigError: a column is named twice, or one of `user`, `item`, `of_user` and `of_item` is no column.
-    """
-
-    categorical: tuple[str, ...] = ()
-    multi: tuple[str, ...] = ()
-    numeric: tuple[str, ...] = ()
-    user: str | None = None
-    item: str | None = None
-    of_user: tuple[str, ...] = ()
-    of_item: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in self.columns:
-            if self.columns.count(name) > 1:
-                raise ConfigError(f"Column {name!r} is listed twice among the categorical, multi and numeric columns.")
-        for role in ("user", "item"):
-            name = getattr(self, role)
-            if name is not None and name not in self.categorical:
-                raise ConfigError(
-                    f"The {role} column {name!r} must be one of the categorical columns: {', '.join(self.categorical)}."
-                    + meant(name, self.categorical)
-                )
-            for other in getattr(self, f"of_{role}"):
-                if other not in self.columns:
-                    raise ConfigError(
-                        f"{role}_columns names {other!r}, which is none of {', '.join(self.columns)}."
-                        + meant(other, self.columns)
-                    )
-                if name is None:
-                    raise ConfigError(f"{role}_columns needs the column of {role}s: set {role}.")
-        if both := set(self.of_user) & set(self.of_item):
-            raise ConfigError(f"Column {min(both)!r} cannot go with the user and with the item.")
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Schema:
-        """The schema of which `dataclasses.asdict`, through JSON, made this."""
-        arguments: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
-        return cls(**arguments)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All columns."""
-        return (*self.categorical, *self.multi, *self.numeric)
-
-    @property
-    def context(self) -> tuple[str, ...]:
-        """Columns that go neither with the user nor with the item."""
-        return tuple(name for name in self.columns if name not in (*self.side("user"), *self.side("item")))
-
-    def side(self, role: str) -> tuple[str, ...]:
-        """The column of users ("user") or items ("item"), if there is one, and those that go with it."""
-        name = getattr(self, role)
-        return () if name is None else (name, *(other for other in getattr(self, f"of_{role}") if other != name))
 
 
 class Bag(NamedTuple):
@@ -137,7 +69,7 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Impressions:
-    """Rows of what was shown, with a label each. Large arrays may lie in files (`nnrec.data.stored`).
+    """Rows of what was shown, with a label each. Large arrays may lie in files (`nnrec.core.stored_arrays`).
 
     Attributes:
         schema: which columns there are.

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from nnrec.core.jit import compiled
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.models.compiled import compiled
 
 _EMPTY = np.zeros(0, np.uint64)
 
@@ -52,7 +52,7 @@ class Levels:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The levels as raw ids: whole numbers where all are written like one."""
-        from nnrec.data.tables import as_ids
+        from nnrec.data.files.tables import as_ids
 
         names = self.strings.to_pandas()
         codes = pd.Categorical.from_codes(np.arange(len(names)), dtype=pd.CategoricalDtype(names))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnrec.errors import ConfigError
+from nnrec.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nnrec.data.impressions import Schema
+    from nnrec.data.schema import Schema
 
 # Of so many training values quantiles are computed, evenly spread over the rows.
 SAMPLE = 2**20

@@ -6,17 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from nnrec.data.stored import STRETCH, StoredArray
+from nnrec.core.errors import DataError
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import DataError
-
-if TYPE_CHECKING:
-    from nnrec.data.session_splits import SessionSplit
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +22,7 @@ class Sessions:
     Build one with `Sessions.build`, which sorts; the constructor trusts its arguments. The events of session s are
     those at offsets[s] ... offsets[s + 1] - 1; no session is empty.
 
-    The arrays with an entry per event, and the ids, may lie in files (`nnrec.data.session_shards`): they are then
-    `StoredArray`s and `StoredIds`, which take as NumPy's arrays and a `Vocabulary` do and no more, and `stretches` goes
-    through all of them. What is made of such sessions lies in files too; what is taken of them is in memory.
+    Those of `StoredSessions` lie in files; `stretches` goes through the arrays of either.
 
     Attributes:
         ids: raw session ids in index order.
@@ -45,8 +39,8 @@ class Sessions:
             event, where the truth is known (simulated data), NaN for the first event of a session; or None.
         expected_names: the figures in the columns of `expected`: "recall@20", ...
         item_table: one row per item in index order, columns such as title and category, or None.
-        stopped: the items that a stoplist removed (see `nnrec.data.stoplist.catch`), or None without a stoplist.
-        given: the split that these data came with, or None; then these are its training part.
+        stopped: the items that a stoplist removed (see `nnrec.data.filters.stoplist.catch`), or None without a
+            stoplist.
         notes: what was read and what filters removed, a line each.
     """
 
@@ -63,10 +57,11 @@ class Sessions:
     expected_names: tuple[str, ...] = ()
     item_table: pd.DataFrame | None = None
     stopped: pd.DataFrame | None = None
-    given: SessionSplit | None = None
     notes: tuple[str, ...] = field(default=())
 
-    PER_EVENT = ("item", "time", "event", "expected")
+    family: ClassVar[str] = "sessions"
+    stored: ClassVar[bool] = False  # whether the events lie in files
+    PER_EVENT: ClassVar[tuple[str, ...]] = ("item", "time", "event", "expected")
 
     @classmethod
     def build(cls, ids: Vocabulary, session: np.ndarray, **fields: Any) -> Sessions:
@@ -108,13 +103,6 @@ class Sessions:
     def num_items(self) -> int:
         return len(self.items)
 
-    family = "sessions"
-
-    @property
-    def stored(self) -> bool:
-        """Whether the events lie in files."""
-        return isinstance(self.item, StoredArray)
-
     @property
     def names(self) -> list[str]:
         """The arrays that there are, with an entry per event."""
@@ -127,12 +115,7 @@ class Sessions:
 
     def stretches(self, name: str) -> Iterator[np.ndarray]:
         """One of these arrays, some neighbouring events at a time; all at once where they are in memory."""
-        array = getattr(self, name)
-        if not self.stored:
-            yield array
-            return
-        for start in range(0, len(self), STRETCH):
-            yield array.slice(start, start + STRETCH)
+        yield getattr(self, name)
 
     @property
     def users(self) -> Vocabulary:
@@ -208,18 +191,14 @@ class Sessions:
             name: of the folder in which these lie beside those in files.
             choose: items of events, all in their order but perhaps some at a time -> boolean, which events stay.
         """
-        if not self.stored:
-            return self.keep(choose(self.item))
-        from nnrec.data.stored_sessions import chosen
+        return self.keep(choose(self.item))
 
-        return chosen(self, name, choose)
+    def in_memory(self) -> Sessions:
+        """The same sessions in memory."""
+        return self
 
     def joined(self, other: Sessions) -> Sessions:
         """These sessions and others of the same data, in the order of the class; no session may be in both."""
-        if self.stored:
-            from nnrec.data.stored_sessions import joined
-
-            return joined(self, other)
         both = self.followed_by(other)
         if both.time is None or self.time_kind != "timestamp":
             return both
@@ -240,8 +219,12 @@ class Sessions:
         """The same sessions with more lines in `notes`."""
         return replace(self, notes=(*self.notes, *notes))
 
-    def fingerprint(self) -> str:
-        """A hash of sessions, items and times: the same events give the same string."""
+    def fingerprint(self, *held_out: Sessions) -> str:
+        """A hash of sessions, items and times: the same events give the same string.
+
+        Args:
+            held_out: further parts of the same data, which count too.
+        """
         digest = hashlib.sha256()
         begun = False
         for ids in self.ids.stretches():
@@ -255,9 +238,8 @@ class Sessions:
                     digest.update(np.ascontiguousarray(array).tobytes())
         if self.part is not None:
             digest.update(np.ascontiguousarray(self.part).tobytes())
-        if self.given is not None:
-            for part in (self.given.validation, self.given.test):
-                digest.update(part.fingerprint().encode())
+        for part in held_out:
+            digest.update(part.fingerprint().encode())
         return digest.hexdigest()[:16]
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnrec.data.filters.stoplist import print_caught, records
 from nnrec.data.impressions import CHUNK_ROWS, Impressions, slices
 from nnrec.data.ratings import Ratings
 from nnrec.data.sessions import Sessions
-from nnrec.data.stoplist import print_caught, records
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nnrec.data.stored import STRETCH
-from nnrec.errors import DataError
+from nnrec.core.errors import DataError
+from nnrec.core.stored_arrays import STRETCH
 
 
 class Vocabulary:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-import nnrec
-from nnrec.api import Run
-from nnrec.console import console, show_table
+from nnrec.core.console import console, show_table
+from nnrec.runs.trained import TrainedRun
 from nnrec.serving.check import Checked
 from nnrec.serving.graph import Port
 
 if TYPE_CHECKING:
-    from nnrec.serving.command import Plan
+    from nnrec.serving.plan import Plan
 
 
-def write(run: Run, plan: Plan, file_format: str, checked: list[Checked], folder: Path) -> None:
+def write(run: TrainedRun, plan: Plan, file_format: str, checked: list[Checked], folder: Path) -> None:
     """Writes about.json: what goes in and comes out, with examples, and what was compared."""
     examples = {name: found.example for found in reversed(checked) for name in found.graphs}
     graphs = {}
@@ -43,7 +43,7 @@ def write(run: Run, plan: Plan, file_format: str, checked: list[Checked], folder
         "model": run.model.name,
         "family": run.model.family,
         "format": file_format,
-        "nnrec": nnrec.__version__,
+        "nnrec": version("nnrec"),
         "run": str(run.folder.path),
         "notes": list(plan.notes),
         "graphs": graphs,
@@ -58,7 +58,7 @@ def _ports(ports: Mapping[str, Port]) -> dict[str, Any]:
     }
 
 
-def show(run: Run, plan: Plan, checked: list[Checked], folder: Path, output: Path) -> None:
+def show(run: TrainedRun, plan: Plan, checked: list[Checked], folder: Path, output: Path) -> None:
     """Prints how lists compare."""
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     title = f"{run.model.name} as {output} ({size / 1e6:.1f} MB), compared with nnrec's own"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nnrec.api import Run
-from nnrec.recommend import lists
+from nnrec.recommend.lists import lists
+from nnrec.runs.trained import TrainedRun
 from nnrec.serving.formats import Arrays, Function
 from nnrec.serving.graph import Graph
 from nnrec.serving.samples import (
@@ -90,7 +90,7 @@ class Agreement:
         return self.number - self.equal - self.tied
 
 
-def check(run: Run, graphs: Mapping[str, Graph], functions: Mapping[str, Function]) -> list[Checked]:
+def check(run: TrainedRun, graphs: Mapping[str, Graph], functions: Mapping[str, Function]) -> list[Checked]:
     """Compares what was read back with nnrec.
 
     Args:
@@ -114,7 +114,7 @@ def check(run: Run, graphs: Mapping[str, Graph], functions: Mapping[str, Functio
 
 
 def _check_lists(
-    run: Run, names: tuple[str, ...], graph: Graph, function: Function, sample: Sample, inputs: Arrays
+    run: TrainedRun, names: tuple[str, ...], graph: Graph, function: Function, sample: Sample, inputs: Arrays
 ) -> list[Checked]:
     """With or without what was seen, as the graph has it; both where an input of it says so."""
     if graph.exclude_seen is not None:
@@ -131,7 +131,7 @@ def _told(function: Function, exclude_seen: np.ndarray, arrays: Arrays) -> dict[
     return function({**arrays, "exclude_seen": exclude_seen})
 
 
-def _check_requests(run: Run, names: tuple[str, ...], graph: Graph, function: Function) -> Checked:
+def _check_requests(run: TrainedRun, names: tuple[str, ...], graph: Graph, function: Function) -> Checked:
     sample = request_sample(run, tuple(graph.columns.values()))
     encoded = not graph.columns and "user_id" not in graph.inputs
     columns = {column: own for own, column in graph.columns.items()}
@@ -144,7 +144,7 @@ def _check_requests(run: Run, names: tuple[str, ...], graph: Graph, function: Fu
     return Checked(names, _lists(run, sample, function, inputs, graph), _example(function, inputs))
 
 
-def _seen(run: Run, sample: Sample) -> np.ndarray:
+def _seen(run: TrainedRun, sample: Sample) -> np.ndarray:
     """(m, S) what the users of requests have clicked, -1 fills up."""
     people = sample.people
     if people.histories is None:
@@ -154,7 +154,7 @@ def _seen(run: Run, sample: Sample) -> np.ndarray:
     return padded([row if own >= 0 else row[:0] for row, own in zip(rows, people.index, strict=True)], -1)
 
 
-def _check_rows(run: Run, names: tuple[str, ...], graph: Graph, function: Function) -> Checked:
+def _check_rows(run: TrainedRun, names: tuple[str, ...], graph: Graph, function: Function) -> Checked:
     encoder = run.sides.encoder
     columns = {own: column for own, column in graph.columns.items()}
     frame = random_rows(encoder, tuple(columns.values()) or used_columns(encoder))
@@ -170,7 +170,7 @@ def _check_rows(run: Run, names: tuple[str, ...], graph: Graph, function: Functi
     return Checked(names, agreement, _example(function, inputs))
 
 
-def _lists(run: Run, sample: Sample, function: Function, inputs: Arrays, graph: Graph) -> Agreement:
+def _lists(run: TrainedRun, sample: Sample, function: Function, inputs: Arrays, graph: Graph) -> Agreement:
     agreement = Agreement(f"{sample.what}{', without what was seen' if graph.exclude_seen else ''}")
     port = next(iter(graph.outputs.values()))
     expected = _expected(run, sample.people, int(port.shape[1] or 0), bool(graph.exclude_seen))
@@ -222,7 +222,7 @@ def _plain(arrays: Arrays) -> dict[str, Any]:
     return {name: cell(np.asarray(array).tolist()) for name, array in arrays.items()}
 
 
-def _expected(run: Run, people: Any, n: int, exclude_seen: bool) -> list[tuple[list[str], np.ndarray]]:
+def _expected(run: TrainedRun, people: Any, n: int, exclude_seen: bool) -> list[tuple[list[str], np.ndarray]]:
     """Nnrec's own lists, in the order of the people."""
     top = lists(run, n, exclude_seen, None)
     frame = pd.concat([block.table.to_pandas() for block in top.blocks(people)], ignore_index=True)

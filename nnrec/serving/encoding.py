@@ -1,4 +1,4 @@
-"""What `nnrec.data.encoder.Encoder` does with raw rows, in a graph."""
+"""What `nnrec.data.encoding.encoder.Encoder` does with raw rows, in a graph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nnrec.data.encoder import Encoder
+from nnrec.data.encoding.encoder import Encoder
 from nnrec.data.preprocessing import NumericTransform
 from nnrec.serving.graph import Ids, Port, Tensors
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nnrec.errors import ConfigError, NnrecError
-from nnrec.fused import unfused
+from nnrec.core.devices.compilation import unfused
+from nnrec.core.errors import ConfigError, NnrecError
 from nnrec.serving.graph import Graph
 
 Arrays = Mapping[str, np.ndarray]
@@ -111,7 +111,7 @@ def _traced(graph: Graph) -> Any:
     except (NotImplementedError, tf.errors.OperatorNotAllowedInGraphError) as error:
         raise ConfigError(
             f"The model cannot be exported: what it computes with is not known while a graph is made ({error}). "
-            "A model of your own can define `served`; see nnrec.models.scorer."
+            "A model of your own can define `served`; see nnrec.models.base.scorer."
         ) from error
     return function
 

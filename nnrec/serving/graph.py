@@ -83,7 +83,7 @@ class Ids(tf.Module):
 
 
 def best(scores: Any, n: int, seen: Any, exclude: Any, barred: Any) -> tuple[Any, Any]:
-    """The n best items, best first; ties go to the lower index (as `nnrec.ranking.top_items`).
+    """The n best items, best first; ties go to the lower index (as `nnrec.ranking.top_items.top_items`).
 
     (B, num_items) scores are in memory once: what is left out is changed in place.
 

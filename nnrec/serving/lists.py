@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from nnrec.api import Run
-from nnrec.errors import ConfigError
-from nnrec.models.base import Recommender
-from nnrec.models.baseline import Baseline
-from nnrec.recommend import lists
+from nnrec.core.errors import ConfigError
+from nnrec.models.base.baseline import Baseline
+from nnrec.models.base.neural import Recommender
+from nnrec.recommend.lists import lists
+from nnrec.runs.trained import TrainedRun
 from nnrec.serving.graph import Graph, Ids, Port, Tensors, barring, best, kept
 
 # From so many items on, a user's inputs are sums of gathered rows: a (B, num_items) matrix of them would be large.
@@ -34,7 +34,7 @@ class Lists:
         ConfigError: the model has no graph.
     """
 
-    def __init__(self, run: Run, n: int) -> None:
+    def __init__(self, run: TrainedRun, n: int) -> None:
         if isinstance(run.model, Baseline):
             self.linear = Linear(run.model)
         elif isinstance(run.model, Recommender):

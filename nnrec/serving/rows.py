@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from nnrec.api import Run
-from nnrec.impression_sides import columns_of_fields
-from nnrec.impression_top import ImpressionTopN
+from nnrec.recommend.impressions import ImpressionTopN
+from nnrec.runs.side_features import columns_of_fields
+from nnrec.runs.trained import TrainedRun
 from nnrec.serving.encoding import RowEncoder
 from nnrec.serving.graph import Graph, Ids, Port, Tensors, barring, best, kept
 from nnrec.serving.samples import used_columns
@@ -33,7 +33,7 @@ class Rows:
         n: length of the lists.
     """
 
-    def __init__(self, run: Run, n: int) -> None:
+    def __init__(self, run: TrainedRun, n: int) -> None:
         model: Any = run.model
         self.sides, self.schema = run.sides, run.sides.encoder.schema
         self.encoder = RowEncoder(run.sides.encoder)

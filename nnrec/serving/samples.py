@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nnrec.api import Run
-from nnrec.data.encoder import Encoder
-from nnrec.data.ratings import Rows
+from nnrec.data.encoding.encoder import Encoder
+from nnrec.data.rows import Rows
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.impression_top import requested
-from nnrec.people import People, TableFormat, known_people
-from nnrec.session_top import RunningSessions, running_sessions, tested_sessions
+from nnrec.recommend.impressions import requested
+from nnrec.recommend.sessions import RunningSessions, running_sessions, tested_sessions
+from nnrec.recommend.table_format import TableFormat
+from nnrec.recommend.users import People, known_people
+from nnrec.runs.trained import TrainedRun
 
 # How many are compared.
 SAMPLE = 256
@@ -28,7 +29,7 @@ class Sample:
 
     Attributes:
         what: they are, for messages.
-        people: as `nnrec.recommend.audience` gives them.
+        people: as `nnrec.recommend.lists.audience` gives them.
         inputs: theirs, for graphs that take raw ids, and `indices`, for those that take indices: (m, ...) arrays.
     """
 
@@ -38,7 +39,7 @@ class Sample:
     indices: Mapping[str, np.ndarray]
 
 
-def list_samples(run: Run) -> list[Sample]:
+def list_samples(run: TrainedRun) -> list[Sample]:
     """Users or sessions of the run.
 
     Where what is known of users is not their history alone, the same histories of strangers are a sample of their own.
@@ -51,7 +52,7 @@ def list_samples(run: Run) -> list[Sample]:
     return [_people_sample(run, people) for people in _people(run)]
 
 
-def _people_sample(run: Run, people: People) -> Sample:
+def _people_sample(run: TrainedRun, people: People) -> Sample:
     rows = people.histories.take(people.which)
     cuts = rows.offsets[1:-1]
     items, values = padded(np.split(rows.ids, cuts), -1), padded(np.split(rows.values, cuts), 0.0)
@@ -62,7 +63,7 @@ def _people_sample(run: Run, people: People) -> Sample:
     return Sample("users" if people.trained else "strangers", people, ids, indices)
 
 
-def _people(run: Run) -> list[People]:
+def _people(run: TrainedRun) -> list[People]:
     strangers = "new_users" in run.model.capabilities and run.model.serves_strangers
     if not run.folder["histories"].is_dir():
         return [_random_people(run)] if strangers else []
@@ -75,7 +76,7 @@ def _people(run: Run) -> list[People]:
     return [known, People(everybody.users.take(which), histories, np.arange(len(which)), trained=False)]
 
 
-def _random_people(run: Run) -> People:
+def _random_people(run: TrainedRun) -> People:
     rng, number = np.random.default_rng(0), len(run.items)
     lengths = rng.integers(1, min(20, number) + 1, SAMPLE)
     ids = np.concatenate([np.sort(rng.permutation(number)[:length]) for length in lengths]).astype(np.int32)
@@ -85,7 +86,7 @@ def _random_people(run: Run) -> People:
     return People(Vocabulary(range(SAMPLE)), rows, np.arange(SAMPLE), trained=False)
 
 
-def _sessions(run: Run) -> RunningSessions:
+def _sessions(run: TrainedRun) -> RunningSessions:
     if run.folder["test_sessions.parquet"].is_file():
         sessions = tested_sessions(run)
     else:
@@ -134,7 +135,7 @@ def columns_as_inputs(encoder: Encoder, frame: pd.DataFrame) -> dict[str, np.nda
     return found
 
 
-def request_sample(run: Run, columns: Sequence[str]) -> Sample:
+def request_sample(run: TrainedRun, columns: Sequence[str]) -> Sample:
     """Users of a run on impressions, and somebody unknown, in random situations; inputs by the names of columns.
 
     Args:

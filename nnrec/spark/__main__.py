@@ -9,8 +9,8 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from nnrec.cli import report_errors, run
-from nnrec.config import config_folder
+from nnrec.commands.cli import report_errors, run
+from nnrec.core.config.compose import config_folder
 from nnrec.spark.session import check_installed
 
 COMMANDS = ("prepare", "recommend")

@@ -1,4 +1,4 @@
-"""The filters of `nnrec.data.filters`, in the same order and with the same outcome, on Spark data frames.
+"""The filters of `nnrec.data.filters.ratings`, in the same order and with the same outcome, on Spark data frames.
 
 The driver decides who stays, from the counts of users and items and with the arithmetic of the single-machine code;
 the workers hold masks of users and items.
@@ -14,10 +14,10 @@ import numpy as np
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from nnrec.data.filters import apply_filters, check_filters, restricted, within
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.filters.ratings import apply_filters, check_filters, restricted, within
+from nnrec.data.filters.stoplist import catch, in_words, read_words
 from nnrec.data.ratings import Ratings
-from nnrec.data.stoplist import catch, in_words, read_words
-from nnrec.errors import ConfigError, DataError
 from nnrec.spark.frames import counts_of, mapped, order
 
 
@@ -27,7 +27,7 @@ def filtered(rows: DataFrame, ratings: Ratings, filters: Mapping[str, Any]) -> t
     Args:
         rows: as `nnrec.spark.preparation.encoded` returns them.
         ratings: without rows.
-        filters: arguments of `nnrec.data.filters.apply_filters`.
+        filters: arguments of `nnrec.data.filters.ratings.apply_filters`.
 
     Raises:
         DataError: nothing is left; there are duplicates and they are to be refused.

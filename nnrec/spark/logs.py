@@ -1,4 +1,6 @@
-"""Raw logs as Spark data frames of the columns that `nnrec.data.readers` knows, told apart and checked alike."""
+"""Raw logs as Spark data frames of the columns that `nnrec.data.readers.ratings` knows, told apart and checked
+alike.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nnrec.data.readers import LATEST_SECOND, TIME_UNITS, bounds_of
-from nnrec.data.tables import LABELS, SEPARATORS, find_files, resolve
-from nnrec.errors import ConfigError, DataError
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.files.tables import LABELS, SEPARATORS, find_files, resolve
+from nnrec.data.readers.ratings import LATEST_SECOND, TIME_UNITS, bounds_of
 
 # Order of arrival: the file, by name, the part of it that was read at once, the row within.
 ARRIVAL = ("file_number", "file_part", "file_row")
@@ -33,7 +35,7 @@ def read_log(spark: SparkSession, source: Mapping[str, Any], roles: tuple[str, .
     """The rows of CSV, TSV, JSON-lines or Parquet files.
 
     Args:
-        source: arguments of `nnrec.data.readers.read_table`. The path may also be one that Spark alone knows, such as
+        source: arguments of `nnrec.data.read_table`. The path may also be one that Spark alone knows, such as
             hdfs://... or s3a://...
         roles: which of these arguments name columns.
 
@@ -191,7 +193,7 @@ def _refuse(rows: DataFrame, role: str, number: int) -> None:
 
 
 def _id(frame: DataFrame, role: str, kind: str, text: bool) -> Column:
-    """An id as `nnrec.data.readers.dense` has it: a whole number, or text without blanks around it."""
+    """An id as `nnrec.data.readers.ratings.dense` has it: a whole number, or text without blanks around it."""
     column = F.col(role)
     if kind in ("tinyint", "smallint", "int", "bigint"):
         return column.cast("bigint")
@@ -210,7 +212,7 @@ def _number(frame: DataFrame, role: str, types: Mapping[str, str]) -> Column:
 
 
 def _moment(frame: DataFrame, kind: str, unit: str) -> Column:
-    """Seconds since 1970, as `nnrec.data.readers.as_seconds` has them."""
+    """Seconds since 1970, as `nnrec.data.readers.ratings.as_seconds` has them."""
     if unit not in TIME_UNITS:
         raise ConfigError(f"time_unit must be one of {', '.join(TIME_UNITS)}. Received: {unit}")
     column = F.col("time")

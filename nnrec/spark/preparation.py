@@ -1,4 +1,4 @@
-"""Shards from raw logs, as `nnrec.preparation` writes them, on any number of machines.
+"""Shards from raw logs, as `nnrec.commands.prepare` writes them, on any number of machines.
 
 What happens to rows happens on the workers. The driver holds what every training holds too: the vocabularies, and a few
 numbers per user and item.
@@ -15,15 +15,13 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nnrec.config import build
-from nnrec.data.attributes import read_item_table, read_user_table, with_table
-from nnrec.data.rating_shards import COLUMNS, about_of, schema_of
+from nnrec.commands.prepare import check, tell
+from nnrec.core.config.build import build
+from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.ratings import Ratings
-from nnrec.data.readers import dense, event_factors
-from nnrec.data.shards import write_about, write_catalogue
+from nnrec.data.readers.ratings import dense, event_factors
+from nnrec.data.side_information import read_item_table, read_user_table, with_table
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError
-from nnrec.preparation import check, tell
 from nnrec.spark.filters import filtered
 from nnrec.spark.frames import indexed, order
 from nnrec.spark.logs import ARRIVAL, read_log
@@ -31,9 +29,11 @@ from nnrec.spark.session import spark_session
 from nnrec.spark.session_preparation import prepare_sessions
 from nnrec.spark.splits import PARTS, check_splitter, split_up
 from nnrec.spark.writing import Prepared, say, write
+from nnrec.splits.shards.ratings import COLUMNS, about_of, schema_of
+from nnrec.splits.shards.shard_files import write_about, write_catalogue
 
-READER = "nnrec.data.readers.read_table"
-CLICKS_READER = "nnrec.data.session_readers.read_clicks"
+READER = "nnrec.data.read_table"
+CLICKS_READER = "nnrec.data.read_clicks"
 
 
 def execute(config: Any) -> None:

@@ -13,14 +13,16 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from nnrec.api import Run, load
-from nnrec.console import console
-from nnrec.data.shards import check_free
-from nnrec.errors import ConfigError
-from nnrec.people import TableFormat, read_ids
-from nnrec.ranking import block_size
-from nnrec.recommend import TopN, audience, barred_items, lists
+from nnrec.core.console import console
+from nnrec.core.errors import ConfigError
+from nnrec.ranking.blocks import block_size
+from nnrec.recommend.candidates import barred_items
+from nnrec.recommend.lists import audience, lists
+from nnrec.recommend.table_format import TableFormat, read_ids
+from nnrec.recommend.top_n import TopN
+from nnrec.runs.trained import TrainedRun, load_run
 from nnrec.spark.session import spark_session
+from nnrec.splits.shards.folder import check_free
 
 # Settings of conf/predict.yaml that are for one machine, or few people.
 OTHERS = ("user", "histories", "requests", "context", "rows")
@@ -54,7 +56,7 @@ def execute(config: Any) -> None:
     if "://" not in output:
         output = str(Path(output).expanduser().absolute())
         check_free(Path(output))
-    run, table = load(config.run), TableFormat(**config.table)
+    run, table = load_run(config.run), TableFormat(**config.table)
     barred = barred_items(run, config.stoplist, config.candidates, table, config.stopwords)
     users = None if config.users is None else read_ids(config.users, "users", table)
     spark = spark_session(f"nnrec recommend {run.folder.path}")
@@ -65,17 +67,17 @@ def execute(config: Any) -> None:
 
 def top_n(
     spark: SparkSession,
-    run: Run,
+    run: TrainedRun,
     n: int = 10,
     exclude_seen: Any = "auto",
     barred: np.ndarray | None = None,
     users: list[Any] | None = None,
 ) -> DataFrame:
-    """The lists of everybody in a run, as a data frame with the columns of `nnrec.recommend.TopN`.
+    """The lists of everybody in a run, as a data frame with the columns of `nnrec.recommend.top_n.TopN`.
 
     Args:
         run: its folder must be one that all workers see; each of them loads it once.
-        n, exclude_seen, barred: as of `nnrec.recommend.lists`.
+        n, exclude_seen, barred: as of `nnrec.recommend.lists.lists`.
         users: raw ids; None = everybody.
 
     Raises:
@@ -112,6 +114,6 @@ def _ranker(
 
 
 @cache
-def _loaded(folder: str) -> Run:
+def _loaded(folder: str) -> TrainedRun:
     """The run, once in each worker."""
-    return load(folder)
+    return load_run(folder)

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnrec.errors import ConfigError
+from nnrec.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -1,4 +1,4 @@
-"""The filters of `nnrec.data.session_filters`, in the same order and with the same outcome, on Spark data frames."""
+"""The filters of `nnrec.data.filters.sessions`, in the same order and with the same outcome, on Spark data frames."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from nnrec.data.session_filters import check_filters, filter_sessions
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.filters.sessions import check_filters, filter_sessions
+from nnrec.data.filters.stoplist import catch, in_words, read_words
 from nnrec.data.sessions import Sessions
-from nnrec.data.stoplist import catch, in_words, read_words
-from nnrec.errors import ConfigError, DataError
 from nnrec.spark.frames import counts_of, mapped, order
 
 EACH = Window.partitionBy("session")
@@ -26,7 +26,7 @@ def filtered(rows: DataFrame, sessions: Sessions, filters: Mapping[str, Any]) ->
     Args:
         rows: as `nnrec.spark.session_preparation.encoded` returns them.
         sessions: without events.
-        filters: arguments of `nnrec.data.session_filters.filter_sessions`.
+        filters: arguments of `nnrec.data.filters.sessions.filter_sessions`.
 
     Raises:
         DataError: nothing is left.

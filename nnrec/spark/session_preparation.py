@@ -1,4 +1,4 @@
-"""Shards of sessions from raw logs, as `nnrec.preparation` writes them, on any number of machines.
+"""Shards of sessions from raw logs, as `nnrec.commands.prepare` writes them, on any number of machines.
 
 The driver holds the vocabulary of the items and a number for each; sessions are known to the workers alone.
 """
@@ -14,19 +14,19 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from nnrec.config import build
-from nnrec.data.readers import dense
-from nnrec.data.session_readers import MINUTE, chosen_kinds, group_of, with_catalogue
-from nnrec.data.session_shards import COLUMNS, PARTS, about_of, schema_of
+from nnrec.core.config.build import build
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.readers.ratings import dense
+from nnrec.data.readers.sessions import MINUTE, chosen_kinds, group_of, with_catalogue
 from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError
 from nnrec.spark.frames import indexed, mapped, order
 from nnrec.spark.logs import ARRIVAL, read_log
 from nnrec.spark.session import spark_session
 from nnrec.spark.session_filters import filtered, number_of
 from nnrec.spark.session_splits import checked, split_up
 from nnrec.spark.writing import Prepared, say, write
+from nnrec.splits.shards.sessions import COLUMNS, PARTS, about_of, schema_of
 
 ROLES = ("session", "user", "item", "time", "event")
 

@@ -1,4 +1,4 @@
-"""The splits of `nnrec.data.session_splits` by time, on Spark data frames, and the order of all sessions."""
+"""The splits of `nnrec.splits.sessions` by time, on Spark data frames, and the order of all sessions."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from nnrec.data.session_splits import (
-    LastDays,
-    LastSessions,
-    UsualSessions,
-    check_longest,
-    check_parts,
-    in_words,
-)
+from nnrec.core.errors import ConfigError
 from nnrec.data.sessions import Sessions
-from nnrec.errors import ConfigError
 from nnrec.spark.frames import counts_of, mapped
 from nnrec.spark.session_filters import number_of
+from nnrec.splits.sessions import LastDays, LastSessions, UsualSessions, check_longest, check_parts, in_words
 
 NAMES = ("training", "validation", "test")
 

@@ -8,13 +8,16 @@ import numpy as np
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from nnrec.data.hashed_splits import Hashed, HashedUsers, draws, id_hashes
+from nnrec.core.errors import ConfigError
+from nnrec.data.age_weighting import SECONDS_PER_DAY
+from nnrec.data.parts import TEST, TRAIN, VALIDATION
 from nnrec.data.ratings import Ratings
-from nnrec.data.splits import MORE_DATA, SHARED_MOMENTS, TEST, TRAIN, VALIDATION, TimeSplit, first_of_last, with_sizes
-from nnrec.data.user_splits import LeaveOneOut, UserTimeSplit, held_out_in_words, need_times, num_targets
-from nnrec.data.weighting import SECONDS_PER_DAY
-from nnrec.errors import ConfigError
 from nnrec.spark.frames import computed, counts_of, mapped, order
+from nnrec.splits.hashed import Hashed, HashedUsers, draws, id_hashes
+from nnrec.splits.ratings import SHARED_MOMENTS, TimeSplit
+from nnrec.splits.shares import first_of_last
+from nnrec.splits.split import MORE_DATA, with_sizes
+from nnrec.splits.users import LeaveOneOut, UserTimeSplit, held_out_in_words, need_times, num_targets
 
 # The folders of shards; TRAIN, VALIDATION and TEST are the places of the first three.
 PARTS = ("train", "validation", "test", "validation_history", "test_history")

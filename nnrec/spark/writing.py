@@ -12,8 +12,8 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from nnrec.console import console
-from nnrec.data.shards import num_shards, shard_name, write_shard
+from nnrec.core.console import console
+from nnrec.splits.shards.shard_files import num_shards, shard_name, write_shard
 
 # Data without rows, what about.json says, and part -> shard -> rows.
 Prepared: TypeAlias = tuple[Any, dict[str, Any], dict[str, dict[str, int]]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from nnrec.errors import ConfigError
+from nnrec.core.errors import ConfigError
 
 
 def configs(config: Any, folds: int | None) -> list[Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnrec.comparison import Comparison
-from nnrec.console import console
-from nnrec.errors import ConfigError
-from nnrec.results import Result
-from nnrec.runs import RunFolder
-from nnrec.scoreboard import show
+from nnrec.core.console import console
+from nnrec.core.errors import ConfigError
+from nnrec.reports.comparison import Comparison
+from nnrec.reports.table import show
+from nnrec.runs.folder import RunFolder
+from nnrec.runs.result import Result
 
 
 def show_runs(paths: Sequence[str | None]) -> None:

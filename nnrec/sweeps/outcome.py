@@ -4,27 +4,50 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from nnrec.console import console
-from nnrec.report.page import Cell, Facts, Plot, Section, Table, render
-from nnrec.results import Result, flat
-from nnrec.runs import RunFolder, atomic
+from nnrec.core.console import console
+from nnrec.core.files import atomic
+from nnrec.reports.html.page import Cell, Facts, Plot, Section, Table, render
+from nnrec.runs.folder import RunFolder
+from nnrec.runs.result import Result, flat
 from nnrec.sweeps import plots
 from nnrec.sweeps.space import Space
 from nnrec.sweeps.table import WORDS, short_names, show_best, written
 
-if TYPE_CHECKING:
-    from nnrec.sweeps.search import Search
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found, and by what.
+
+    Attributes:
+        folder: of the sweep.
+        study: all trials.
+        space: what was searched.
+        monitor: the figure that trials are compared by.
+        command: that started it.
+        folds: trials are means over so many; None = one validation part.
+        compose: overrides -> the configuration that they give, as plain dicts.
+    """
+
+    folder: RunFolder
+    study: optuna.Study
+    space: Space
+    monitor: str
+    command: str
+    folds: int | None
+    compose: Callable[[Sequence[str]], dict[str, Any]]
+
 
 # From fewer trials than these nothing can be told about importance.
 LEAST = 10
@@ -47,7 +70,7 @@ def ranked(study: optuna.Study) -> list[FrozenTrial]:
     return sorted(ended, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
 
 
-def write(search: Search, best: FrozenTrial, run: RunFolder) -> None:
+def write(search: Found, best: FrozenTrial, run: RunFolder) -> None:
     """Writes trials.csv, sweep.html and <model>_<data>.yaml into the sweep's folder, and says where."""
     result, folder = Result(run), search.folder
     with atomic(folder["trials.csv"]) as path:
@@ -65,7 +88,7 @@ def write(search: Search, best: FrozenTrial, run: RunFolder) -> None:
         console.print(f"{label + ':':12}{place}", markup=False, soft_wrap=True)
 
 
-def experiment(search: Search, best: FrozenTrial, result: Result) -> str:
+def experiment(search: Found, best: FrozenTrial, result: Result) -> str:
     """A file for conf/experiment: the winner's settings of model and trainer where they differ from the defaults."""
     from omegaconf import OmegaConf
 
@@ -95,19 +118,18 @@ def experiment(search: Search, best: FrozenTrial, result: Result) -> str:
     ]
     header = [part for line in lines for part in wrap(line, 118, subsequent_indent=" " * 10) or [""]]
     usual, own = (
-        search.compose_plain(overrides)
-        for overrides in ([*choices, "~experiment"], search.space.overrides(best.params))
+        search.compose(overrides) for overrides in ([*choices, "~experiment"], search.space.overrides(best.params))
     )
     settings = OmegaConf.to_yaml(_differing(usual, own))
     return "\n".join(["# @package _global_", *(f"# {line}".rstrip() for line in header), settings])
 
 
-def _judged_by(search: Search) -> str:
-    folds = search.settings.folds
+def _judged_by(search: Found) -> str:
+    folds = search.folds
     return f"mean {search.monitor} over {folds} folds" if folds else f"validation {search.monitor}"
 
 
-def _choices(search: Search, best: FrozenTrial) -> list[str]:
+def _choices(search: Found, best: FrozenTrial) -> list[str]:
     """What the command line, or the winner, chooses of whole groups, such as trainer/schedule=steps."""
     return [
         line for line in search.space.overrides(best.params) if "." not in _key(line) and _key(line) != "experiment"
@@ -150,7 +172,7 @@ def _frame(study: optuna.Study, space: Space) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _page(search: Search, best: FrozenTrial, result: Result) -> str:
+def _page(search: Found, best: FrozenTrial, result: Result) -> str:
     study, monitor, keys = search.study, search.monitor, list(search.space.dimensions)
     trials, metric = study.get_trials(deepcopy=False), search.monitor.removeprefix("val_")
     ended = ranked(study)
@@ -212,7 +234,7 @@ def _epochs(trial: FrozenTrial) -> int:
 
 def _hardware() -> str:
     """The processor, and the libraries that matter."""
-    from nnrec.sweeps.search import cores
+    from nnrec.sweeps.processes import cores
 
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from nnrec.report.plots import INK, MUTED, SERIES, draw
+from nnrec.reports.html.plots import INK, MUTED, SERIES, draw
 from nnrec.sweeps.space import Space
 from nnrec.sweeps.table import short_names, written
 

@@ -14,14 +14,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nnrec.errors import RunError
+from nnrec.core.errors import RunError
 
 # How long the trials of a killed sweep may take to notice that it has gone.
 SECONDS_TO_WAIT = 20.0
 
 
 class Worker:
-    """A process that runs trials one after the other, and tells how they go; see `nnrec.sweeps.trial`.
+    """A process that runs trials one after the other, and tells how they go; see `nnrec.sweeps.sweep.trial`.
 
     Args:
         log: what it prints goes there; what a trial prints, to the trial's own.
@@ -34,7 +34,7 @@ class Worker:
     def __init__(self, log: Path, threads: int, shares: bool, lock: int, target: str) -> None:
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "nnrec.sweeps.trial"],
+                [sys.executable, "-m", "nnrec.sweeps.sweep.trial"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -51,7 +51,7 @@ class Worker:
 
         Args:
             config: the trial's, as YAML.
-            folder: the trial's; None = nothing is trained, and what `nnrec.pipeline.look` finds is told.
+            folder: the trial's; None = nothing is trained, and what `nnrec.sweeps.planning.look` finds is told.
             log: what it prints goes there.
         """
         assert self._process.stdout is not None
@@ -122,3 +122,8 @@ def locked(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import threading
@@ -15,14 +14,14 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from nnrec.config import check_seed
-from nnrec.console import ProgressBar, console
-from nnrec.errors import ConfigError, DataError, Interrupted, RunError, TrainingError
-from nnrec.metrics.legend import better
-from nnrec.results import NOT_PART, flat
-from nnrec.runs import RunFolder
+from nnrec.core.config.build import check_seed
+from nnrec.core.console import ProgressBar, console
+from nnrec.core.errors import ConfigError, DataError, Interrupted, RunError, TrainingError
+from nnrec.evaluation.metrics.legend import better
+from nnrec.runs.folder import RunFolder
+from nnrec.runs.result import NOT_PART, flat
 from nnrec.sweeps import folds, outcome, studies
-from nnrec.sweeps.processes import Worker, locked
+from nnrec.sweeps.processes import Worker, cores, locked
 from nnrec.sweeps.space import Space
 from nnrec.sweeps.table import Rows
 
@@ -31,7 +30,7 @@ HOPELESS = 3
 
 
 class Search:
-    """A sweep; see `nnrec.sweeps.sweep` for the arguments.
+    """A sweep; see `nnrec.sweeps.sweep.sweep` for the arguments.
 
     This process chooses, stores and stops; each trial trains in a process of its own. The folder:
 
@@ -40,7 +39,7 @@ class Search:
         trials/000/        config.yaml, history.csv, selection.json, tensorboard/, log.txt of each trial; with
                            sweep.folds a folder for each of them: 1/, 2/, ...
         best_007/          the run folder of the winner, trial 7
-        trials.csv, sweep.html, <model>_<data>.yaml    see `nnrec.sweeps.outcome`
+        trials.csv, sweep.html, <model>_<data>.yaml    see `nnrec.sweeps.sweep.outcome`
     """
 
     def __init__(self, loader: Any, config: Any, overrides: Sequence[str]) -> None:
@@ -90,7 +89,16 @@ class Search:
                 ) from None
             finally:
                 self._dismiss()
-            outcome.write(self, best, run)
+            found = outcome.Found(
+                self.folder,
+                self.study,
+                self.space,
+                self.monitor,
+                self.command,
+                self.settings.folds,
+                self.compose_plain,
+            )
+            outcome.write(found, best, run)
 
     def _compose(self, values: Mapping[str, Any]) -> Any:
         """The configuration of a trial.
@@ -326,7 +334,7 @@ class Search:
 
     def _train(self, best: optuna.trial.FrozenTrial) -> RunFolder:
         """Trains and tests the winner, as an ordinary run."""
-        from nnrec.pipeline import execute
+        from nnrec.commands.train import execute
 
         config, run = self._compose(best.params), RunFolder(self.folder[f"best_{best.number:03d}"])
         config.run_dir = str(run.path)
@@ -341,8 +349,3 @@ class Search:
 def _group(line: str) -> str:
     """The group, or the outermost key, that an override is about."""
     return line.lstrip("+~").partition("=")[0].partition("@")[0].partition(".")[0].partition("/")[0]
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

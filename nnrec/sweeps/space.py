@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from nnrec.errors import ConfigError
+from nnrec.core.errors import ConfigError
 
 # Trials that differ in these could not be compared, or would write into each other's folders.
 FIXED = ("seed", "data", "split", "evaluation", "model", "trainer", "experiment", "sweep", "run_dir", "resume")

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from nnrec.errors import ConfigError
+from nnrec.core.errors import ConfigError
 from nnrec.sweeps.pruning import GainPruner
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes")

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
-from nnrec.console import console, show_table
+from nnrec.core.console import console, show_table
 from nnrec.sweeps.space import Space
 
 WORDS = {TrialState.COMPLETE: "", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}

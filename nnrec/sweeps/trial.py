@@ -1,4 +1,5 @@
-"""The process of a worker, `python -m nnrec.sweeps.trial`: each trial runs in a fork of it, so that nothing leaks.
+"""The process of a worker, `python -m nnrec.sweeps.sweep.trial`: each trial runs in a fork of it, so that nothing
+leaks.
 
 What all trials import is imported once, before the first fork; the backend has done nothing by then, and devices,
 precision and seeds are set in the fork. It speaks with the sweep in lines of JSON: is told on standard input the class
@@ -36,18 +37,20 @@ def _import(target: str) -> None:
     """Imports what a model needs, told as its class; what is wrong with that is told by the trial."""
     from importlib import import_module
 
-    from nnrec import backend, pipeline  # noqa: F401
+    from nnrec.core.config.build import locate
+    from nnrec.core.devices import backend
+    from nnrec.sweeps import planning  # noqa: F401
 
     backend.quiet()
     with suppress(Exception):
-        import_module(target.rpartition(".")[0])
+        locate(target)
         if "keras" in sys.modules:
-            import_module("nnrec.training")
+            import_module("nnrec.training.loop.loop")
 
 
 def _run(task: dict[str, Any], told: TextIO) -> NoReturn:
     """Does what is asked for, says what came of it, and ends this process."""
-    from nnrec.errors import NnrecError
+    from nnrec.core.errors import NnrecError
 
     with open(task["log"], "ab") as log:
         os.dup2(log.fileno(), 1)
@@ -68,15 +71,15 @@ def _run(task: dict[str, Any], told: TextIO) -> NoReturn:
 
 
 def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
-    """What `nnrec.pipeline.look` finds where nothing is to be trained, otherwise what the training came to."""
+    """What `nnrec.sweeps.planning.look` finds where nothing is to be trained, otherwise what the training came to."""
     from omegaconf import OmegaConf
 
-    from nnrec import pipeline
-    from nnrec.runs import RunFolder
+    from nnrec.runs.folder import RunFolder
+    from nnrec.sweeps import planning
 
     config = OmegaConf.create(task["config"])
     if task["folder"] is None:
-        return pipeline.look(config)
+        return planning.look(config)
 
     def report(epoch: int, value: float) -> bool:
         _say(told, epoch=epoch, value=value)
@@ -85,7 +88,7 @@ def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
             os._exit(0)
         return bool(json.loads(answer))
 
-    selection = pipeline.try_out(config, RunFolder(task["folder"]), report)
+    selection = planning.try_out(config, RunFolder(task["folder"]), report)
     kept = {name: selection[name] for name in ("value", "best_epoch", "stopped")}
     return kept | {
         "epochs": len(selection["history"]),

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.config import compose
-from nnrec.data import load
-from nnrec.data.ad_logs import AVAZU_CATEGORIES, CRITEO_CATEGORIES, CRITEO_NUMBERS, read_avazu, read_criteo
-from nnrec.data.impression_splits import LastRows, UsualRows
-from nnrec.errors import DataError
+from nnrec.core.config.compose import compose
+from nnrec.core.errors import DataError
+from nnrec.data.load import load
+from nnrec.data.sources.ad_logs import AVAZU_CATEGORIES, CRITEO_CATEGORIES, CRITEO_NUMBERS, read_avazu, read_criteo
+from nnrec.splits.impressions import LastRows, UsualRows
 
 
 def criteo_line(label, numbers: dict, categories: dict) -> str:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrec.data.characters import ALPHABET, encode, num_codes
-from nnrec.errors import ConfigError
+from nnrec.core.errors import ConfigError
+from nnrec.data.encoding.characters import ALPHABET, encode, num_codes
 
 
 def spelt(codes: np.ndarray, alphabet: str) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.data.click_model import CUTOFFS, FIGURES, ClickModel, best_figures
-from nnrec.data.simulate_clicks import draw_shop
+from nnrec.data.simulators.click_model import CUTOFFS, FIGURES, ClickModel, best_figures
+from nnrec.data.simulators.sessions import draw_shop
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra.utils import get_method
-from test_load import data_config
-from test_movielens import ml_100k, ml_dat
-from test_sessions import spelt
 
-from nnrec.data import load
-from nnrec.data.clickstreams import as_clicks, read_diginetica, read_movielens_clicks, read_yoochoose
-from nnrec.data.readers import from_frame
-from nnrec.data.session_filters import filter_sessions
-from nnrec.data.session_splits import GivenSessions, LastDays
-from nnrec.errors import DataError
+from nnrec.core.errors import DataError
+from nnrec.data.filters.sessions import filter_sessions
+from nnrec.data.load import load
+from nnrec.data.readers.ratings import from_frame
+from nnrec.data.sources.clickstreams import as_clicks, read_diginetica, read_movielens_clicks, read_yoochoose
+from nnrec.splits.sessions import GivenSessions, LastDays
+from tests.data.test_load import data_config
+from tests.data.test_movielens import ml_100k, ml_dat
+from tests.data.test_sessions import spelt
 
 NAMES = [
     "clicks", "yoochoose", "yoochoose1_64", "yoochoose-100k", "diginetica", "diginetica-sample", "retailrocket",

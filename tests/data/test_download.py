@@ -11,10 +11,10 @@ import zipfile
 
 import pytest
 
-from nnrec.data import download
-from nnrec.data.download import ensure
-from nnrec.data.movielens import read_movielens
-from nnrec.errors import DataError
+from nnrec.core.errors import DataError
+from nnrec.data.sources import download
+from nnrec.data.sources.download import ensure
+from nnrec.data.sources.movielens import read_movielens
 
 RATINGS = "userId,movieId,rating,timestamp\n1,10,4.5,964981247\n"
 SMALL = {"ml-latest-small/ratings.csv": RATINGS, "ml-latest-small/README.txt": "terms"}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from nnrec.data.dsstne import read_dsstne
-from nnrec.errors import ConfigError, DataError
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.sources.dsstne_text import read_dsstne
 
 
 def write(folder, text):

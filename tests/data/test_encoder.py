@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from impression_rows import random_rows, small
 
-from nnrec.data.encoder import Encoder
-from nnrec.data.fields import Fields
-from nnrec.data.impressions import Schema
+from nnrec.core.errors import DataError
+from nnrec.data.encoding.encoder import Encoder
+from nnrec.data.encoding.fields import Fields
 from nnrec.data.levels import hashed
 from nnrec.data.preprocessing import Preprocessing
-from nnrec.errors import DataError
+from nnrec.data.schema import Schema
+from tests.impression_rows import random_rows, small
 
 TRAIN = np.arange(5)  # the sixth row is not known
 

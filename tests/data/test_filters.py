@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrec.data.filters import apply_filters
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.filters.ratings import apply_filters
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError
 
 
 def ratings_of(rows, num_users=None, num_items=None, **fields) -> Ratings:

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import nnrec.data.streams as streams
-from nnrec.data.columns import Meaning, collected, opened
-from nnrec.data.impression_readers import from_frame, read_impressions
-from nnrec.data.impressions import Impressions, Schema
-from nnrec.data.stored import StoredArray
-from nnrec.data.streams import TableFiles
-from nnrec.errors import ConfigError, DataError
+import nnrec.data.files.streams as streams
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.core.stored_arrays import StoredArray
+from nnrec.data.files.streams import TableFiles
+from nnrec.data.impressions import Impressions
+from nnrec.data.readers.impression_columns import Meaning, collected, opened
+from nnrec.data.readers.impressions import from_frame, read_impressions
+from nnrec.data.schema import Schema
 
 LOG = """clicked,who,what,colours,price,at
 1,5,007,red|blue,3.5,2020-01-01 05:00:00
@@ -176,7 +177,7 @@ def test_a_damaged_cache_is_named(log, tmp_path, harm):
 def test_small_files_need_no_cache(log, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     assert isinstance(read(log).codes, np.ndarray)
-    monkeypatch.setattr("nnrec.data.impression_readers.IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr("nnrec.data.readers.impressions.IN_MEMORY_BYTES", 10)
     assert isinstance(read(log).codes, StoredArray)
     assert len(list((tmp_path / "home" / "nnrec").iterdir())) == 1
 
@@ -281,7 +282,7 @@ def test_parquet_that_is_damaged(tmp_path):
 
 
 def test_stored_arrays_take_what_they_are_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("nnrec.data.stored.BLOCK_ROWS", 4)
+    monkeypatch.setattr("nnrec.core.stored_arrays.BLOCK_ROWS", 4)
     array = np.arange(60, dtype=np.int32).reshape(20, 3)
     array.tofile(tmp_path / "x.bin")
     stored = StoredArray(tmp_path / "x.bin", np.int32, (20, 3))

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.data.impression_splits import GivenRows
-from nnrec.data.libfm import FRAPPE, read_frappe, read_libfm
-from nnrec.errors import ConfigError, DataError
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.sources.libfm import FRAPPE, read_frappe, read_libfm
+from nnrec.splits.impressions import GivenRows
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nnrec.data import load
-from nnrec.data.filters import apply_filters
-from nnrec.data.impression_readers import from_frame as from_shown
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.filters.ratings import apply_filters
+from nnrec.data.filters.sessions import filter_sessions
+from nnrec.data.load import load
 from nnrec.data.preprocessing import Preprocessing
-from nnrec.data.readers import from_frame
-from nnrec.data.session_filters import filter_sessions
-from nnrec.data.session_readers import clicks_from_frame
-from nnrec.errors import ConfigError, DataError
+from nnrec.data.readers.impressions import from_frame as from_shown
+from nnrec.data.readers.ratings import from_frame
+from nnrec.data.readers.sessions import clicks_from_frame
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[1] / "conf"
 RELEASES = ["ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small"]
 
 
@@ -73,7 +73,7 @@ def test_dsstne_config(tmp_path):
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_movielens_configs(tmp_path, release):
-    from test_movielens import ml_100k, ml_csv, ml_dat
+    from tests.data.test_movielens import ml_100k, ml_csv, ml_dat
 
     write = {"ml-100k": ml_100k, "ml-1m": ml_dat, "ml-10m": ml_dat}.get(release, ml_csv)
     write(tmp_path / release)
@@ -161,7 +161,7 @@ def test_importing_the_package_is_light():
     import subprocess
     import sys
 
-    code = "import sys, nnrec.data; print([name for name in ('pandas', 'numpy', 'hydra') if name in sys.modules])"
+    code = "import sys, nnrec.data.load; print([name for name in ('pandas', 'numpy', 'hydra') if name in sys.modules])"
     environment = os.environ | {"PYTHONPATH": str(CONF.parent)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert result.stdout.strip() == "[]"

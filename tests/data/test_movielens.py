@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.data.movielens import read_movielens, read_users
-from nnrec.errors import ConfigError, DataError
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.sources.movielens import read_movielens, read_users
 
 GENRES = ["unknown", "Action", "Comedy", "Drama"]
 ITEMS_DAT = (["Misérables: Part 2 (1995)", '"Odd Man" (1931-)'], ["Drama|Musical", "Film-Noir"], [1995, 1931])

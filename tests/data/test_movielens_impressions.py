@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nnrec.data.movielens_impressions import read_movielens_impressions, with_attributes
-from nnrec.data.readers import from_frame
+from nnrec.data.readers.ratings import from_frame
+from nnrec.data.sources.movielens_impressions import read_movielens_impressions, with_attributes
 
 
 def ratings(time):

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from nnrec.data.impressions import Schema
+from nnrec.core.errors import ConfigError
 from nnrec.data.preprocessing import NumericTransform, Preprocessing, log, log_square
-from nnrec.errors import ConfigError
+from nnrec.data.schema import Schema
 
 NAN = float("nan")
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.ratings import Ratings
-from nnrec.data.readers import from_frame, read_table
-from nnrec.errors import ConfigError, DataError
+from nnrec.data.readers.ratings import from_frame, read_table
 
 
 def write(folder: Path, content: str | bytes, name: str = "log.csv") -> Path:

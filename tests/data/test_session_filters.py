@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sessions import make, spelt
 
-from nnrec.data.session_filters import filter_sessions
-from nnrec.errors import ConfigError, DataError
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.filters.sessions import filter_sessions
+from tests.data.test_sessions import make, spelt
 
 
 def titled(sessions, titles):

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sessions import spelt
 
-from nnrec.data.session_readers import clicks_from_frame, read_clicks
-from nnrec.errors import ConfigError, DataError
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.readers.sessions import clicks_from_frame, read_clicks
+from tests.data.test_sessions import spelt
 
 HEADER = "session,item,time\n"
 

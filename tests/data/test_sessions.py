@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnrec.core.errors import DataError
 from nnrec.data.sessions import Sessions, in_time
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import DataError
 
 
 def make(ids: str, items: str, times: list[float] | None = None, **fields) -> Sessions:

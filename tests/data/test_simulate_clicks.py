@@ -7,11 +7,11 @@ import inspect
 import numpy as np
 import pytest
 
-from nnrec.config import compose
-from nnrec.data.click_model import FIGURES
+from nnrec.core.config.compose import compose
+from nnrec.core.errors import ConfigError
 from nnrec.data.sessions import Sessions
-from nnrec.data.simulate_clicks import DAY, GRADES, LONGEST_PAUSE, OPENING, STYLES, simulate_clicks
-from nnrec.errors import ConfigError
+from nnrec.data.simulators.click_model import FIGURES
+from nnrec.data.simulators.sessions import DAY, GRADES, LONGEST_PAUSE, OPENING, STYLES, simulate_clicks
 
 SMALL = {"num_sessions": 600, "num_events": 3_000, "num_items": 200}
 

@@ -7,11 +7,11 @@ import pytest
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
-from nnrec.config import compose
-from nnrec.data import load
-from nnrec.data.impression_readers import read_impressions
-from nnrec.data.simulate_impressions import SCHEMA, draw_store, simulate_impressions, write_impressions
-from nnrec.errors import ConfigError
+from nnrec.core.config.compose import compose
+from nnrec.core.errors import ConfigError
+from nnrec.data.load import load
+from nnrec.data.readers.impressions import read_impressions
+from nnrec.data.simulators.impressions import SCHEMA, draw_store, simulate_impressions, write_impressions
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_configuration_repeats_the_defaults():
 
 
 def test_a_file_that_is_written_part_by_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("nnrec.data.simulate_impressions.CHUNK_ROWS", 400)
+    monkeypatch.setattr("nnrec.data.simulators.impressions.CHUNK_ROWS", 400)
     write_impressions(tmp_path / "log.csv", 1_000, 50, 20)
     data = read_impressions(
         tmp_path / "log.csv", label="click", multi=["interests"], numeric=["price", "recency"], time="time",

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from nnrec.config import compose
-from nnrec.data.filters import apply_filters
-from nnrec.data.movielens import read_movielens
-from nnrec.data.stoplist import catch, in_words, print_caught, read_words, records
+from nnrec.core.config.compose import compose
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.filters.ratings import apply_filters
+from nnrec.data.filters.stoplist import catch, in_words, print_caught, read_words, records
+from nnrec.data.sources.movielens import read_movielens
 from nnrec.data.summary import print_summary, summarise
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError
 
 KEY = "filters.stoplist"
 
@@ -133,7 +133,7 @@ def test_many_words_and_many_titles_are_shortened():
 
 
 def test_summary_lists_all_and_shows_the_first_fifty(tmp_path):
-    from test_filters import ratings_of
+    from tests.data.test_filters import ratings_of
 
     ratings = ratings_of([(0, item, 3) for item in range(61)])
     ratings.item_table["title"] = [f"Gore {item:02}" if item else "Calm" for item in range(61)]
@@ -185,8 +185,8 @@ def shop(tmp_path):
 
 def test_from_training_to_prediction(shop, tmp_path, capsys):
     from nnrec.api import load
-    from nnrec.pipeline import execute
-    from nnrec.prediction import execute as predict
+    from nnrec.commands.predict import execute as predict
+    from nnrec.commands.train import execute
 
     settings = ["data.filters.stoplist=[sex,drug]", "trainer.epochs=1", "model.hidden_units=[4]"]
     folder = tmp_path / "run"

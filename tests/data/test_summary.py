@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from impression_rows import small
 from rich.console import Console
-from test_sessions import make
 
 from nnrec.data.ratings import Ratings
-from nnrec.data.readers import from_frame
+from nnrec.data.readers.ratings import from_frame
 from nnrec.data.summary import print_summary, summarise
 from nnrec.data.vocabulary import Vocabulary
+from tests.data.test_sessions import make
+from tests.impression_rows import small
 
 
 def example(**fields) -> Ratings:

@@ -15,14 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import session_trials
-import test_impression_contract as impressions
-import trials
-
-from nnrec import backend, distribution
-from nnrec.trainer import Trainer
+from nnrec.core.devices import backend, cluster, strategy
+from nnrec.training.settings import Trainer
+from tests.models import session_trials, trials
+from tests.models import test_impression_contract as impressions
 
 # Their losses lie far apart: with these, twenty steps move every one of them.
 RATES = {"dsstne": 0.05, "rbm": 0.05, "mult_dae": 0.2, "mult_vae": 0.2, "cnn3d": 0.05, "item2vec": 1.0, "deepfm": 0.05}
@@ -43,7 +41,7 @@ def first_losses(name: str, steps: int) -> list[float]:
     """The loss of each of the first steps."""
     import keras
 
-    from nnrec.training import Stage
+    from nnrec.training.loop import Stage
 
     module, case, noise = cases()[name]
     trainer = Trainer(
@@ -53,7 +51,7 @@ def first_losses(name: str, steps: int) -> list[float]:
         optimizer="sgd",
         refit=False,
     )
-    with distribution.scope():
+    with strategy.scope():
         if module is impressions:
             data: Any = impressions.rows()
             model = impressions.fresh(case, trainer=trainer)
@@ -84,10 +82,10 @@ def main() -> None:
     sharded = "--sharded" in sys.argv
     devices, steps, *names = (word for word in sys.argv[1:] if word != "--sharded")
     if sharded:
-        distribution.LARGE = 64
+        strategy.LARGE = 64
     backend.start(int(devices) if devices.isdigit() else devices, shard_tables=sharded)
     found = {name: first_losses(name, int(steps)) for name in names or cases()}
-    if distribution.is_chief():
+    if cluster.is_chief():
         print(json.dumps(found))
 
 

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from hydra.utils import get_class
-from trials import SESSION_NAMES, Trial
 
-from nnrec.config import compose
+from nnrec.batches.whole_sessions import blocks
+from nnrec.core.config.compose import compose
 from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.learning import build_model
-from nnrec.models.fitted import Fitted
-from nnrec.models.session_scorer import SessionScorer
-from nnrec.session_batches import blocks
-from nnrec.trainer import Trainer
+from nnrec.models.base.build import build_model
+from nnrec.models.base.fitted import Fitted
+from nnrec.models.base.session_scorer import SessionScorer
+from nnrec.training.settings import Trainer
+from tests.models.trials import SESSION_NAMES, Trial
 
 MODELS = {
     "cnn3d": Trial(
@@ -102,12 +101,12 @@ def trainer_of(case: tuple[str, str]) -> Trainer:
 
 
 def untrained(case: tuple[str, str], sessions: Sessions, seed: int = 0, **more: Any) -> Any:
-    return build_model(SimpleNamespace(model=settings_of(case, **more), seed=seed), sessions.sizes)
+    return build_model(settings_of(case, **more), seed, sessions.sizes)
 
 
 def fresh(case: tuple[str, str], sessions: Sessions, seed: int = 0, trainer: Trainer | None = None, **more: Any) -> Any:
     """A neural model ready to be trained."""
-    from nnrec.training import compile_model
+    from nnrec.training.loop import compile_model
 
     model = untrained(case, sessions, seed, **more)
     model.adapt(sessions)
@@ -121,7 +120,7 @@ def trained(case: tuple[str, str], sessions: Sessions, seed: int = 0, **more: An
         model = untrained(case, sessions, seed)
         model.fit(sessions)
         return model, []
-    from nnrec.training import Stage
+    from nnrec.training.loop import Stage
 
     trainer, model = trainer_of(case), fresh(case, sessions, seed, **more)
     progress = Stage("refit", trainer, model, sessions, seed=seed, epochs=trainer.epochs).run()

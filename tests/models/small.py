@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from nnrec.batches import Batch, RowBatches
+from nnrec.batches.protocol import Batch
+from nnrec.batches.rows import RowBatches
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
 

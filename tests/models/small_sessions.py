@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from nnrec.batches import Batch
+from nnrec.batches.protocol import Batch
 from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
 

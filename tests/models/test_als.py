@@ -7,10 +7,10 @@ import warnings
 import implicit.utils
 import numpy as np
 import pytest
-from small import batch_of, random_likes, ratings_of, weighted
 
-from nnrec.errors import ConfigError
-from nnrec.models.als import ALS
+from nnrec.core.errors import ConfigError
+from nnrec.models.factors.als import ALS
+from tests.models.small import batch_of, random_likes, ratings_of, weighted
 
 LIKES = random_likes()
 

@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from nnrec import optimizers
-from nnrec.batches import RowBatches
+from nnrec.batches.rows import RowBatches
+from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError
-from nnrec.models.autorec import AutoRec
-from nnrec.training import feed
+from nnrec.models.autoencoders.autorec import AutoRec
+from nnrec.training import optimizers
+from nnrec.training.feeding import feed
 
 
 def make_ratings(user, item, value, num_users=None, num_items=None, weight=None):

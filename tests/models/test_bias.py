@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.batches import RowBatches
+from nnrec.batches.rows import RowBatches
+from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError
-from nnrec.models import bias
-from nnrec.models.bias import Bias, biases, trained_users
+from nnrec.models.basic import bias
+from nnrec.models.basic.bias import Bias, biases, trained_users
 
 
 def make_ratings(user, item, value, num_users=3, num_items=3, weight=None):

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from small_sessions import random_clicks, scores_after, sessions_of
 
-from nnrec import backend
-from nnrec.data.session_splits import ColdItems
+from nnrec.core.devices import backend
+from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.sessions import Sessions
-from nnrec.data.simulate_clicks import simulate_clicks
-from nnrec.errors import ConfigError, DataError
-from nnrec.next_item import NextItemEvaluation
-from nnrec.trainer import Trainer
+from nnrec.data.simulators.sessions import simulate_clicks
+from nnrec.evaluation.sessions import NextItemEvaluation
+from nnrec.splits.sessions import ColdItems
+from nnrec.training.settings import Trainer
+from tests.models.small_sessions import random_clicks, scores_after, sessions_of
 
 pytestmark = pytest.mark.neural
 CONVOLUTIONS = (
@@ -31,7 +31,7 @@ def _started():
 
 
 def cnn3d(num_items: int = 6, **options):
-    from nnrec.models.cnn3d import CNN3D
+    from nnrec.models.sessions.cnn3d import CNN3D
 
     small = {"texts": ["title"], "characters": 12, "character_units": 4, "clicks": 3, "embedding_dim": 8}
     small |= {"convolutions": CONVOLUTIONS, "hidden_units": [12], "n_sample": 8, "id_dropout": 0.0, "dropout": 0.0}
@@ -44,7 +44,7 @@ def told(clicks, titles=TITLES, **columns) -> Sessions:
 
 
 def trained(train: Sessions, epochs: int = 4, precision: str | None = None, trainer=None, **options):
-    from nnrec.training import Stage, compile_model
+    from nnrec.training.loop import Stage, compile_model
 
     backend.seed(0)
     model = cnn3d(train.num_items, **options)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.ratings import Ratings
-from nnrec.errors import ConfigError, DataError
-from nnrec.models.bias import biases
-from nnrec.models.content_knn import ContentKNN
+from nnrec.models.basic.bias import biases
+from nnrec.models.knn.content_knn import ContentKNN
 from tests.models.small import batch_of, ratings_of
 
 ITEMS = pd.DataFrame(

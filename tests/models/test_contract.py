@@ -8,7 +8,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hydra.utils import get_class
-from trials import (
+
+from nnrec.core.config.compose import compose
+from nnrec.core.devices import backend
+from nnrec.data.ratings import Ratings
+from nnrec.data.vocabulary import Vocabulary
+from nnrec.evaluation.ratings import Evaluation
+from nnrec.models.base.fitted import Fitted
+from nnrec.models.base.scorer import Capability, Family, Scorer
+from nnrec.models.basic.popularity import Popularity
+from nnrec.runs.folder import RunFolder
+from nnrec.splits.ratings import RandomSplit
+from nnrec.splits.split import HeldOut, Split
+from nnrec.training.experiment import Learning
+from tests.learning import learning
+from tests.models.trials import (
     ALL_NAMES,
     CASES,
     IMPRESSION_NAMES,
@@ -30,18 +44,6 @@ from trials import (
     trained_anew,
     untrained,
 )
-
-from nnrec import backend
-from nnrec.config import compose
-from nnrec.data.ratings import Ratings
-from nnrec.data.splits import HeldOut, RandomSplit, Split
-from nnrec.data.vocabulary import Vocabulary
-from nnrec.evaluation import Evaluation
-from nnrec.learning import Learning
-from nnrec.models.fitted import Fitted
-from nnrec.models.popularity import Popularity
-from nnrec.models.scorer import Capability, Family, Scorer
-from nnrec.runs import RunFolder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -140,9 +142,9 @@ def learnt(case, split: Split, folder) -> tuple[dict, Learning, np.ndarray]:
     config = compose("train", [f"model={case[0]}", f"run_dir={folder}"])
     config.model = settings_on(case, split)
     trainer = replace(TRAINER, epochs=2, batch_size=64, refit=True)
-    learning = Learning(config, trainer, Evaluation((5,)), split)
-    figures = learning.run(RunFolder.create(folder))
-    return figures, learning, scores_of(learning.model, split.test.history)
+    trial = learning(config, trainer, Evaluation((5,)), split)
+    figures = trial.run(RunFolder.create(folder))
+    return figures, trial, scores_of(trial.model, split.test.history)
 
 
 def ranked(figures: dict[str, float]) -> dict[str, float]:

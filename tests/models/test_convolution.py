@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec import backend
-from nnrec.models.convolution import Convolution
+from nnrec.core.devices import backend
+from nnrec.models.layers.convolution import Convolution
 
 pytestmark = pytest.mark.neural
 

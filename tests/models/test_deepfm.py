@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrec import backend
-from nnrec.data.fields import Fields
-from nnrec.errors import ConfigError, DataError
+from nnrec.core.devices import backend
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.encoding.fields import Fields
 
 pytestmark = pytest.mark.neural
 
@@ -36,7 +36,7 @@ def _started():
 
 
 def make(**options):
-    from nnrec.models.deepfm import DeepFM
+    from nnrec.models.clickthrough.deepfm import DeepFM
 
     return DeepFM(FIELDS, **({"embedding_dim": 2, "hidden_units": ()} | options))
 
@@ -104,7 +104,7 @@ def test_the_deep_part_sees_vectors_and_raw_numbers():
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 2**31))
 def test_the_linear_time_identity_equals_the_double_sum(fields, dim, seed):
-    from nnrec.models.deepfm import second_order
+    from nnrec.models.clickthrough.deepfm import second_order
 
     vectors = np.random.default_rng(seed).normal(size=(3, fields, dim)).astype(np.float32)
     naive = [sum(float(row[f] @ row[g]) for f, g in combinations(range(fields), 2)) for row in vectors]
@@ -157,7 +157,7 @@ def test_pairs_of_user_and_item_score_as_their_rows_do(options, item_side):
 
 
 def test_items_are_scored_in_blocks(monkeypatch):
-    import nnrec.models.deepfm as module
+    import nnrec.models.clickthrough.deepfm as module
 
     keras.utils.set_random_seed(0)
     model = make(initial_spread=1.0, hidden_units=(6,))

@@ -7,15 +7,16 @@ import json
 import keras
 import numpy as np
 import pytest
-from test_autorec import make_ratings, random_ratings
 
-from nnrec import optimizers
-from nnrec.batches import RowBatches
-from nnrec.errors import ConfigError
-from nnrec.models.dsstne import DSSTNE
-from nnrec.randomness import dropout_mask
-from nnrec.trainer import Trainer
-from nnrec.training import compile_model, feed
+from nnrec.batches.rows import RowBatches
+from nnrec.core.errors import ConfigError
+from nnrec.core.keyed_random import dropout_mask
+from nnrec.models.autoencoders.dsstne import DSSTNE
+from nnrec.training import optimizers
+from nnrec.training.feeding import feed
+from nnrec.training.loop import compile_model
+from nnrec.training.settings import Trainer
+from tests.models.test_autorec import make_ratings, random_ratings
 
 # User 0 liked items 0 and 1, user 1 liked item 2; item 1's 3 of user 1 is no like.
 TINY = make_ratings(user=[0, 0, 1, 1], item=[0, 1, 1, 2], value=[5, 4, 3, 4])
@@ -311,9 +312,8 @@ def test_bad_settings_are_named(options, message):
 
 def test_a_run_folder_holds_the_network(tmp_path, monkeypatch):
     """Prediction needs the run folder alone, not the file that described the network."""
-    from conftest import TINY_DATA
-
     import nnrec
+    from tests.conftest import TINY_DATA
 
     network = tmp_path / "network.json"
     network.write_text(json.dumps(SKIPPING))

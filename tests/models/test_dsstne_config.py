@@ -7,9 +7,9 @@ from copy import deepcopy
 
 import pytest
 
-from nnrec.errors import ConfigError
-from nnrec.models.dsstne_config import read_network
-from nnrec.models.network import Layer, Weights
+from nnrec.core.errors import ConfigError
+from nnrec.models.autoencoders.dsstne_config import read_network
+from nnrec.models.layers.network import Layer, Weights
 
 PLAIN = {
     "Layers": [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small import batch_of, random_likes, ratings_of, weighted
 
-from nnrec.errors import ConfigError
-from nnrec.models import ease, gram
-from nnrec.models.ease import EASE
+from nnrec.core.errors import ConfigError
+from nnrec.models.linear import ease, gram
+from nnrec.models.linear.ease import EASE
+from tests.models.small import batch_of, random_likes, ratings_of, weighted
 
 
 def fitted(ratings, **settings):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.batches import RowBatches
+from nnrec.batches.rows import RowBatches
+from nnrec.core.errors import ConfigError, DataError, TrainingError
 from nnrec.data.ratings import Ratings
-from nnrec.data.simulate import simulate_ratings
-from nnrec.data.splits import RandomSplit
+from nnrec.data.simulators.ratings import simulate_ratings
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError, TrainingError
-from nnrec.models.bias import Bias
-from nnrec.models.svd import SVD
-from nnrec.models.svdpp import SVDPlusPlus
+from nnrec.models.basic.bias import Bias
+from nnrec.models.factors.svd import SVD
+from nnrec.models.factors.svdpp import SVDPlusPlus
+from nnrec.splits.ratings import RandomSplit
 
 SMALL = {"factors": 8, "epochs": 60, "l2": 0.05, "initial_spread": 0.05}
 

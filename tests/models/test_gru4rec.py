@@ -10,15 +10,16 @@ import pandas as pd
 import pytest
 from keras import ops
 
-from nnrec import backend
-from nnrec.config import compose
+from nnrec.batches.whole_sessions import blocks
+from nnrec.core.config.compose import compose
+from nnrec.core.devices import backend
+from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError
-from nnrec.models.gru4rec import GRU4Rec
-from nnrec.session_batches import blocks
-from nnrec.trainer import Trainer
-from nnrec.training import Stage, compile_model, feed
+from nnrec.models.sessions.gru4rec import GRU4Rec
+from nnrec.training.feeding import feed
+from nnrec.training.loop import Stage, compile_model
+from nnrec.training.settings import Trainer
 
 pytestmark = pytest.mark.neural
 TINY = {"hidden_units": (6,), "n_sample": 5, "sample_alpha": 0.5, "loss": "bpr-max", "elu_param": 0.5}
@@ -258,7 +259,7 @@ def test_logq_is_for_training_alone():
 
 def test_the_defaults_are_the_authors_optimizer_at_a_constant_rate():
     trainer = compose("train", ["model=gru4rec", "~experiment"]).trainer
-    assert trainer.schedule._target_ == "nnrec.schedules.Constant"
+    assert trainer.schedule._target_ == "nnrec.training.Constant"
     assert (trainer.optimizer, trainer.optimizer_options.momentum) == ("adagrad", 0.0)
 
 
@@ -368,7 +369,7 @@ def test_settings_without_sense_are_refused(settings, message):
 
 
 def test_a_stage_trains_validates_and_resumes(tmp_path):
-    from nnrec.runs import RunFolder
+    from nnrec.runs.folder import RunFolder
 
     trainer = Trainer(epochs=3, batch_size=4, learning_rate=0.1, optimizer="adagrad", checkpoint_seconds=0)
 

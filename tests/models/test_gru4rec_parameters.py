@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nnrec.errors import ConfigError
-from nnrec.models.gru4rec_parameters import settings
+from nnrec.core.errors import ConfigError
+from nnrec.models.sessions.gru4rec_parameters import settings
 
 STRING = (
     "loss=bpr-max,constrained_embedding=True,embedding=0,elu_param=0.5,layers=224/100,n_epochs=7,batch_size=80,"
@@ -26,7 +26,7 @@ MODEL = {
 }  # fmt: skip
 TRAINER = {
     "optimizer": "adagrad", "optimizer_options": {"momentum": 0.4}, "batch_size": 80, "learning_rate": 0.05,
-    "epochs": 7, "schedule": {"_target_": "nnrec.schedules.Constant"},
+    "epochs": 7, "schedule": {"_target_": "nnrec.training.Constant"},
 }  # fmt: skip
 
 

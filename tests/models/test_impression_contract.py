@@ -6,23 +6,23 @@ import json
 import logging
 from dataclasses import replace
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from impression_rows import SCHEMA
-from trials import IMPRESSION_NAMES
 
-from nnrec import backend
-from nnrec.config import compose
-from nnrec.data.columns import Meaning, from_columns
-from nnrec.data.impression_splits import RandomRows, fitted
-from nnrec.errors import TrainingError
-from nnrec.impression_batches import blocks
-from nnrec.impression_evaluation import ImpressionEvaluation
-from nnrec.learning import Learning, build_model
-from nnrec.runs import RunFolder
-from nnrec.trainer import Trainer
+from nnrec.batches.impressions import blocks
+from nnrec.core.config.compose import compose
+from nnrec.core.devices import backend
+from nnrec.core.errors import TrainingError
+from nnrec.data.readers.impression_columns import Meaning, from_columns
+from nnrec.evaluation.impressions import ImpressionEvaluation
+from nnrec.models.base.build import build_model
+from nnrec.runs.folder import RunFolder
+from nnrec.splits.impressions import RandomRows, fitted
+from nnrec.training.settings import Trainer
+from tests.impression_rows import SCHEMA
+from tests.learning import learning
+from tests.models.trials import IMPRESSION_NAMES
 
 pytestmark = pytest.mark.neural
 
@@ -66,16 +66,16 @@ def settings_of(case):
 
 
 def fresh(case, seed=0, trainer=TRAINER):
-    from nnrec.training import compile_model
+    from nnrec.training.loop import compile_model
 
-    model = build_model(SimpleNamespace(model=settings_of(case), seed=seed), rows().sizes)
+    model = build_model(settings_of(case), seed, rows().sizes)
     model.adapt(rows())
     compile_model(model, trainer)
     return model
 
 
 def trained(case, seed=0):
-    from nnrec.training import Stage
+    from nnrec.training.loop import Stage
 
     model = fresh(case, seed)
     progress = Stage("refit", TRAINER, model, rows(), seed=seed, epochs=TRAINER.epochs).run()
@@ -155,7 +155,7 @@ def test_what_interacts_is_told_by_models_that_multiply(case):
 
 
 def test_an_interrupted_training_resumes_bit_for_bit(few, tmp_path):
-    from nnrec.training import Stage
+    from nnrec.training.loop import Stage
 
     trainer = replace(TRAINER, monitor="val_auc", checkpoint_seconds=0)
 
@@ -191,9 +191,9 @@ def test_nothing_sees_the_labels_that_are_held_out(tmp_path):
     def learnt(split, folder):
         config = compose("train", ["model=deepfm", "trainer.monitor=val_auc", "trainer.refit=false"])
         config.model = settings_of(("deepfm", NOISY))
-        learning = Learning(config, replace(TRAINER, monitor="val_auc", epochs=2), ImpressionEvaluation(), split)
-        figures = learning.run(RunFolder.create(tmp_path / folder))
-        return figures, learning.model.estimate(next(blocks(split.test, len(split.test))))
+        trial = learning(config, replace(TRAINER, monitor="val_auc", epochs=2), ImpressionEvaluation(), split)
+        figures = trial.run(RunFolder.create(tmp_path / folder))
+        return figures, trial.model.estimate(next(blocks(split.test, len(split.test))))
 
     figures, found = learnt(split, "whole")
     told, again = learnt(changed, "changed")
@@ -203,7 +203,7 @@ def test_nothing_sees_the_labels_that_are_held_out(tmp_path):
 
 
 def test_a_diverging_training_names_step_and_rows():
-    from nnrec.training import Stage
+    from nnrec.training.loop import Stage
 
     trainer = replace(TRAINER, learning_rate=1e38)
     model = fresh(("deepfm", {}), trainer=trainer)

@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from small_sessions import batch_of_sessions, scores_after, sessions_of
 
-from nnrec import backend
-from nnrec.errors import ConfigError, TrainingError
-from nnrec.trainer import Trainer
+from nnrec.core.devices import backend
+from nnrec.core.errors import ConfigError, TrainingError
+from nnrec.training.settings import Trainer
+from tests.models.small_sessions import batch_of_sessions, scores_after, sessions_of
 
 pytestmark = pytest.mark.neural
 # (num_items, d): of inputs and outputs
@@ -24,7 +24,7 @@ def _started():
 
 
 def item2vec(num_items: int = 4, **options):
-    from nnrec.models.item2vec import Item2Vec
+    from nnrec.models.sessions.item2vec import Item2Vec
 
     return Item2Vec(num_items, **{"embedding_dim": 2, "negatives": 2, **options})
 
@@ -37,7 +37,7 @@ def given(**options):
 
 
 def trained(clicks, num_items: int, epochs: int = 20, learning_rate: float = 0.05, **options):
-    from nnrec.training import Stage, compile_model
+    from nnrec.training.loop import Stage, compile_model
 
     backend.seed(0)
     train = sessions_of(clicks, num_items)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from nnrec.errors import ConfigError, DataError
-from nnrec.models.bias import biases
-from nnrec.models.item_knn import ItemKNN
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.models.basic.bias import biases
+from nnrec.models.knn.item_knn import ItemKNN
 from tests.models.small import batch_of, random_likes, ratings_of
 
 # Six people (the last to be predicted for) and items A, B, C, D.
@@ -240,10 +240,10 @@ def test_nothing_liked():
 
 def test_movielens_100k(real_data):
     """Better than the biases by far on the publisher's first fold: .9212 is on record."""
-    from nnrec.config import compose
-    from nnrec.data.movielens import read_movielens
-    from nnrec.data.splits import PublisherFold
-    from nnrec.evaluation import Evaluation
+    from nnrec.core.config.compose import compose
+    from nnrec.data.sources.movielens import read_movielens
+    from nnrec.evaluation.ratings import Evaluation
+    from nnrec.splits.ratings import PublisherFold
 
     split = PublisherFold(fold="u1")(read_movielens("ml-100k", real_data("ml-100k")), 0).merged()
     settings = compose("train", ["experiment=item_knn_ratings_ml-100k"]).model

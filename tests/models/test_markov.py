@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_sessions import scores_after, sessions_of
 
-from nnrec.errors import ConfigError
-from nnrec.models.markov import Markov
+from nnrec.core.errors import ConfigError
+from nnrec.models.sessions.markov import Markov
+from tests.models.small_sessions import scores_after, sessions_of
 
 CLICKS = [[0, 1, 2], [0, 2], [1, 2, 3], [0, 1, 0]]
 

@@ -6,10 +6,10 @@ from math import log
 
 import numpy as np
 import pytest
-from test_dsstne import TINY, loss_of
 
-from nnrec.config import compose
-from nnrec.models.mult_dae import MultDAE
+from nnrec.core.config.compose import compose
+from nnrec.models.autoencoders.mult_dae import MultDAE
+from tests.models.test_dsstne import TINY, loss_of
 
 
 def test_the_multinomial_autoencoder_normalises_hides_and_sums():

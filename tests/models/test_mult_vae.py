@@ -6,13 +6,13 @@ from math import log
 
 import numpy as np
 import pytest
-from test_autorec import make_ratings
-from test_dsstne import TINY, loss_of
 
-from nnrec.batches import RowBatches
-from nnrec.config import compose
-from nnrec.errors import ConfigError
-from nnrec.models.mult_vae import MultVAE
+from nnrec.batches.rows import RowBatches
+from nnrec.core.config.compose import compose
+from nnrec.core.errors import ConfigError
+from nnrec.models.autoencoders.mult_vae import MultVAE
+from tests.models.test_autorec import make_ratings
+from tests.models.test_dsstne import TINY, loss_of
 
 
 def test_the_variational_autoencoder_adds_the_divergence():

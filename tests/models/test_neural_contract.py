@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from trials import CASES, MODELS, TRAINER, Trial, data_of, fresh, is_neural, ready, trained, trained_anew
 
-from nnrec import backend
+from nnrec.core.devices import backend
+from nnrec.core.errors import TrainingError
 from nnrec.data.ratings import Ratings
-from nnrec.errors import TrainingError
-from nnrec.models.base import Recommender
-from nnrec.runs import RunFolder
-from nnrec.schedules import Plateau
-from nnrec.training import Stage
+from nnrec.models.base.neural import Recommender
+from nnrec.runs.folder import RunFolder
+from nnrec.training.loop import Stage
+from nnrec.training.schedules import Plateau
+from tests.models.trials import CASES, MODELS, TRAINER, Trial, data_of, fresh, is_neural, ready, trained, trained_anew
 
 pytestmark = pytest.mark.neural
 

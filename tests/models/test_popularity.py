@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small import batch_of, ratings_of
 
-from nnrec.errors import DataError
-from nnrec.models.popularity import Popularity
+from nnrec.core.errors import DataError
+from nnrec.models.basic.popularity import Popularity
+from tests.models.small import batch_of, ratings_of
 
 VALUES = [[5, 0, 4], [3, 0, 2], [4, 1, 0]]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small import batch_of, random_likes, ratings_of
 
-from nnrec.batches import RowBatches
-from nnrec.models.random import Random
+from nnrec.batches.rows import RowBatches
+from nnrec.models.basic.random import Random
+from tests.models.small import batch_of, random_likes, ratings_of
 
 
 def scores_of(batch, num_items=12, **settings):

@@ -10,23 +10,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnrec import backend
-from nnrec.batches import RowBatches
-from nnrec.config import compose
+from nnrec.batches.rows import RowBatches
+from nnrec.core.config.compose import compose
+from nnrec.core.devices import backend
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.core.keyed_random import row_keys, uniform
 from nnrec.data.ratings import Ratings
-from nnrec.data.splits import HeldOut
-from nnrec.data.user_splits import HeldOutUsers
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError, DataError
-from nnrec.evaluation import Evaluation
-from nnrec.learning import Learning
-from nnrec.models.boltzmann import Machines, states
-from nnrec.models.foldin import fold_in_softmax
-from nnrec.models.rbm import RBM
-from nnrec.randomness import row_keys, uniform
-from nnrec.runs import RunFolder
-from nnrec.trainer import Trainer
-from nnrec.training import Stage, compile_model, feed
+from nnrec.evaluation.ratings import Evaluation
+from nnrec.models.layers.fold_in import fold_in_softmax
+from nnrec.models.rbm.boltzmann import Machines, states
+from nnrec.models.rbm.rbm import RBM
+from nnrec.runs.folder import RunFolder
+from nnrec.splits.split import HeldOut
+from nnrec.splits.users import HeldOutUsers
+from nnrec.training.feeding import feed
+from nnrec.training.loop import Stage, compile_model
+from nnrec.training.settings import Trainer
+from tests.learning import learning
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -531,9 +532,9 @@ def test_large_scores_come_in_blocks(monkeypatch):
         queries = model.encode(next(RowBatches(ratings.rows("user"), 30).epoch()))
         whole, rows = numpy(model.score(queries)), np.arange(20)
         with monkeypatch.context() as patched:
-            patched.setattr("nnrec.models.softmax.BLOCK", 30 * 5 * 3)
+            patched.setattr("nnrec.models.rbm.softmax_scorer.BLOCK", 30 * 5 * 3)
             np.testing.assert_allclose(numpy(model.score(queries)), whole, rtol=1e-5)
-            patched.setattr("nnrec.models.softmax.BLOCK", 70)
+            patched.setattr("nnrec.models.rbm.softmax_scorer.BLOCK", 70)
             np.testing.assert_allclose(model.score_pairs(queries, rows, rows), whole[rows, rows], rtol=1e-5)
             means = model.probabilities(queries, rows, rows) @ numpy(model.level_values)
             np.testing.assert_allclose(means, whole[rows, rows], rtol=1e-5)
@@ -584,7 +585,7 @@ def test_diagnostics_are_logged_each_epoch(tmp_path):
     split = HeldOutUsers(test=0.2, validation=0.2)(ratings, 0)
     config = compose("train", ["model=rbm", "model.by=user", "model.hidden_units=3", f"run_dir={tmp_path}/run"])
     folder = RunFolder.create(tmp_path / "run")
-    Learning(config, Trainer(epochs=2, batch_size=16), Evaluation((5,)), split).run(folder)
+    learning(config, Trainer(epochs=2, batch_size=16), Evaluation((5,)), split).run(folder)
     history = pd.read_csv(folder["history.csv"])
     assert np.isfinite(history[["reconstruction_rmse", "free_energy_gap"]]).all(axis=None)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -12,21 +12,30 @@ import pytest
 if os.environ.get("KERAS_BACKEND") == "jax":
     pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
-import session_trials  # noqa: E402
-import trials  # noqa: E402
 from hydra.utils import get_class  # noqa: E402
-from small_sessions import scores_after  # noqa: E402
 
-from nnrec import backend  # noqa: E402
-from nnrec.batches import RowBatches  # noqa: E402
-from nnrec.errors import ConfigError  # noqa: E402
-from nnrec.models.base import last_events  # noqa: E402
-from nnrec.models.foldin import fold_in  # noqa: E402
-from nnrec.models.foldin_rows import fold_in_rows  # noqa: E402
-from nnrec.ranking import top_items  # noqa: E402
-from nnrec.serving.graph import Ids, best  # noqa: E402
-from nnrec.serving.lists import Lists, distinct, padded_rows  # noqa: E402
+from nnrec.batches.rows import RowBatches  # noqa: E402
+from nnrec.core.devices import backend  # noqa: E402
+from nnrec.core.errors import ConfigError  # noqa: E402
+from nnrec.models.base.neural import last_events  # noqa: E402
+from nnrec.models.layers.fold_in import fold_in  # noqa: E402
+from nnrec.models.layers.fold_in_batch import fold_in_rows  # noqa: E402
+from nnrec.ranking.top_items import top_items  # noqa: E402
+from nnrec.serving.graph import (
+    Ids,
+    best,  # noqa: E402
+)
+from nnrec.serving.lists import (
+    Lists,
+    distinct,
+    padded_rows,  # noqa: E402
+)
 from nnrec.serving.samples import padded  # noqa: E402
+from tests.models import (
+    session_trials,  # noqa: E402
+    trials,  # noqa: E402
+)
+from tests.models.small_sessions import scores_after  # noqa: E402
 
 LINEAR = [("ease", "default"), ("slim", "default"), ("item_knn", "sum"), ("popularity", "default")]
 NEURAL = [case for case in trials.CASES if trials.is_neural(case)]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hydra.utils import get_class
-from small_sessions import batch_of_sessions, random_clicks, sessions_of
 
-from nnrec.errors import RunError
-from nnrec.models.session_baseline import latest
+from nnrec.core.errors import RunError
+from nnrec.models.base.session_baseline import latest
+from tests.models.small_sessions import batch_of_sessions, random_clicks, sessions_of
 
 NUM_ITEMS = 20  # the last two without a training event
 TARGETS = {
-    "session_popularity": "nnrec.models.session_popularity.SessionPopularity",
-    "session_item_knn": "nnrec.models.session_item_knn.SessionItemKNN",
-    "sknn": "nnrec.models.sknn.SKNN",
-    "vsknn": "nnrec.models.vsknn.VSKNN",
-    "markov": "nnrec.models.markov.Markov",
+    "session_popularity": "nnrec.models.SessionPopularity",
+    "session_item_knn": "nnrec.models.SessionItemKNN",
+    "sknn": "nnrec.models.SKNN",
+    "vsknn": "nnrec.models.VSKNN",
+    "markov": "nnrec.models.Markov",
 }
 OPTIONS = {"sknn": {"k": 9, "sample_size": 25}, "vsknn": {"k": 9, "sample_size": 25, "idf_weighting": 1.0}}
 

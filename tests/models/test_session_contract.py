@@ -7,7 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from session_trials import (
+
+from nnrec.core.config.compose import compose
+from nnrec.core.devices import backend
+from nnrec.core.errors import TrainingError
+from nnrec.evaluation.sessions import NextItemEvaluation
+from nnrec.runs.folder import RunFolder
+from nnrec.splits.sessions import LastSessions
+from tests.learning import learning
+from tests.models.session_trials import (
     CASES,
     ITEMS_PER_GROUP,
     MODELS,
@@ -23,15 +31,7 @@ from session_trials import (
     trainer_of,
     untrained,
 )
-from trials import Trial, trained_anew
-
-from nnrec import backend
-from nnrec.config import compose
-from nnrec.data.session_splits import LastSessions
-from nnrec.errors import TrainingError
-from nnrec.learning import Learning
-from nnrec.next_item import NextItemEvaluation
-from nnrec.runs import RunFolder
+from tests.models.trials import Trial, trained_anew
 
 PREFIXES = np.array([[0, 2, 4, 6, -1], [1, 1, -1, -1, -1], [15, 3, 5, 7, 9], [4, -1, -1, -1, -1]], np.int32)
 
@@ -144,9 +144,9 @@ def learnt(case, split, folder):
     config = compose("train", [f"model={case[0]}", f"run_dir={folder}"])
     config.model = settings_of(case)
     trainer = replace(trainer_of(case), epochs=2, refit=True)
-    learning = Learning(config, trainer, NextItemEvaluation((5,)), split)
-    figures = learning.run(RunFolder.create(folder))
-    return figures, scores_of(learning.model, split.validation)
+    trial = learning(config, trainer, NextItemEvaluation((5,)), split)
+    figures = trial.run(RunFolder.create(folder))
+    return figures, scores_of(trial.model, split.validation)
 
 
 @trained_anew(CASES, is_neural)
@@ -180,7 +180,7 @@ def test_config_round_trips(neural):
 
 @trained_anew(list(filter(is_neural, CASES)), is_neural)
 def test_an_interrupted_training_resumes_bit_for_bit(case, tmp_path):
-    from nnrec.training import Stage
+    from nnrec.training.loop import Stage
 
     trainer = replace(trainer_of(case), epochs=4, monitor="val_mrr@20", checkpoint_seconds=0)
 
@@ -208,7 +208,7 @@ def test_an_interrupted_training_resumes_bit_for_bit(case, tmp_path):
 
 
 def test_a_diverging_training_names_step_and_what_is_in_it(neural):
-    from nnrec.training import Stage
+    from nnrec.training.loop import Stage
 
     trainer = replace(trainer_of(neural), learning_rate=1e38)
     model = fresh(neural, clicks(), trainer=trainer)

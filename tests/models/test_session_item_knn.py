@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_sessions import random_clicks, scores_after, sessions_of
 
-from nnrec.errors import ConfigError
-from nnrec.models import session_item_knn
-from nnrec.models.session_item_knn import SessionItemKNN
+from nnrec.core.errors import ConfigError
+from nnrec.models.sessions import session_item_knn
+from nnrec.models.sessions.session_item_knn import SessionItemKNN
+from tests.models.small_sessions import random_clicks, scores_after, sessions_of
 
 CLICKS = [[0, 1, 2], [0, 2], [1, 2, 3], [0, 1, 0]]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from small_sessions import scores_after, sessions_of
 
-from nnrec.models.session_popularity import SessionPopularity
+from nnrec.models.sessions.session_popularity import SessionPopularity
+from tests.models.small_sessions import scores_after, sessions_of
 
 # Events: item 0 four, 1 and 2 three, 3 one, 4 none: levels 1, 2, 2, 3, 4 of 4
 CLICKS = [[0, 1, 2], [0, 2], [1, 2, 3], [0, 1, 0]]

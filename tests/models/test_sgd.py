@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.models import sgd
+from nnrec.models.factors import sgd_loops
 
 
 def f32(*values):
@@ -16,7 +16,7 @@ def test_one_step_of_svd_by_hand():
     user_bias, item_bias = f32(0.1), f32(-0.2)
     p, q = f32(0.5)[:, None], f32(2.0)[:, None]
     index = np.zeros(1, np.int32)
-    squared = sgd.svd_epoch(
+    squared = sgd_loops.svd_epoch(
         np.array([0]), index, index, f32(1.5), f32(1), user_bias, item_bias, p, q, rate=0.1, l2=0.2, l2_bias=0.5
     )
     # e = 1.5 - .1 + .2 - .5 * 2 = .6
@@ -30,7 +30,7 @@ def test_one_step_of_svd_by_hand():
 def test_one_step_of_svdpp_by_hand():
     user_bias, item_bias = f32(0.1), f32(0)
     p, q, y = f32(0.5)[:, None], f32(2.0)[:, None], f32(0.5)[:, None]
-    sgd.svdpp_epoch(
+    sgd_loops.svdpp_epoch(
         np.array([0]), np.array([0, 1]), np.array([0]), np.zeros(1, np.int32), f32(2.7), f32(1), user_bias, item_bias,
         p, q, y, rate=0.1, l2=0.2, l2_bias=0.5, l2_implicit=0.4,
     )  # fmt: skip
@@ -73,7 +73,7 @@ def test_svdpp_is_the_textbooks_with_every_y_updated_at_every_rating():
             y[rated] += step * (error * before / np.sqrt(len(rated)) - settings["l2_implicit"] * y[rated])
 
     found = [array.copy() for array in start]
-    squared = sgd.svdpp_epoch(users, offsets, order, item.astype(np.int32), target, weight, *found, **settings)
+    squared = sgd_loops.svdpp_epoch(users, offsets, order, item.astype(np.int32), target, weight, *found, **settings)
     assert squared == pytest.approx(total, rel=1e-5)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)

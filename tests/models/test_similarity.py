@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, stats
 
-from nnrec.errors import ConfigError
-from nnrec.models import similarity
-from nnrec.models.similarity import MEASURES, similarities
+from nnrec.core.errors import ConfigError
+from nnrec.models.knn import similarity
+from nnrec.models.knn.similarity import MEASURES, similarities
 
 NAN = np.nan
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from small_sessions import scores_after, sessions_of
 
-from nnrec.models.sknn import SKNN
+from nnrec.models.sessions.sknn import SKNN
+from tests.models.small_sessions import scores_after, sessions_of
 
 CLICKS = [[0, 1, 2], [0, 2], [1, 2, 3], [0, 1, 0]]
 # The session 1, 2 shares two items with the first and third (of three each), one with the others (of two each).

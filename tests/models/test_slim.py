@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small import batch_of, random_likes, ratings_of, weighted
 
-from nnrec.errors import ConfigError
-from nnrec.models.slim import SLIM
+from nnrec.core.errors import ConfigError
+from nnrec.models.linear.slim import SLIM
+from tests.models.small import batch_of, random_likes, ratings_of, weighted
 
 
 def fitted(ratings, **settings):

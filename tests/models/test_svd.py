@@ -7,7 +7,7 @@ import pytest
 
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.models.svd import SVD
+from nnrec.models.factors.svd import SVD
 
 
 def by_hand():

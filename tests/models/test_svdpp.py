@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrec.batches import RowBatches
+from nnrec.batches.rows import RowBatches
+from nnrec.core.errors import ConfigError
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.errors import ConfigError
-from nnrec.models.svdpp import SVDPlusPlus
+from nnrec.models.factors.svdpp import SVDPlusPlus
 
 
 def ratings_of(user, item, value):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nnrec.batches import RowBatches
-from nnrec.errors import DataError
-from nnrec.models.bias import biases
-from nnrec.models.user_knn import UserKNN
+from nnrec.batches.rows import RowBatches
+from nnrec.core.errors import DataError
+from nnrec.models.basic.bias import biases
+from nnrec.models.knn.user_knn import UserKNN
 from tests.models.small import batch_of, random_likes, ratings_of
 
 # Items A, B, C, D. By msd with somebody who has B = 5, C = 2:

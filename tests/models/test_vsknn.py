@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_sessions import random_clicks, scores_after, sessions_of
 
-from nnrec.errors import ConfigError
-from nnrec.models.session_baseline import decays
-from nnrec.models.session_neighbours import place_weights
-from nnrec.models.vsknn import VSKNN
+from nnrec.core.errors import ConfigError
+from nnrec.models.base.session_baseline import decays
+from nnrec.models.sessions.session_neighbours import place_weights
+from nnrec.models.sessions.vsknn import VSKNN
+from tests.models.small_sessions import random_clicks, scores_after, sessions_of
 
 CLICKS = [[0, 1, 2], [0, 2], [1, 2, 3], [0, 1, 0]]
 

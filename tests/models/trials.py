@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from tempfile import TemporaryDirectory, mkdtemp
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,17 +18,19 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from nnrec.batches import RowBatches
-from nnrec.config import compose, config_folder
+from nnrec.batches.rows import RowBatches
+from nnrec.core.config.compose import compose, config_folder
 from nnrec.data.ratings import Ratings
-from nnrec.data.splits import RandomSplit, Split
 from nnrec.data.vocabulary import Vocabulary
-from nnrec.evaluation import Evaluation
-from nnrec.learning import Learning, build_model
-from nnrec.models.baseline import Baseline
-from nnrec.models.scorer import Scorer
-from nnrec.runs import RunFolder
-from nnrec.trainer import Trainer
+from nnrec.evaluation.ratings import Evaluation
+from nnrec.models.base.baseline import Baseline
+from nnrec.models.base.build import build_model
+from nnrec.models.base.scorer import Scorer
+from nnrec.runs.folder import RunFolder
+from nnrec.splits.ratings import RandomSplit
+from nnrec.splits.split import Split
+from nnrec.training.settings import Trainer
+from tests.learning import learning
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def finished_run(case: tuple[str, str], split: Split) -> str:
     config.model = settings_of(case)
     folder.write_catalogue(split.train)
     folder.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    Learning(config, TRAINER, Evaluation((5,)), split).run(folder)
+    learning(config, TRAINER, Evaluation((5,)), split).run(folder)
     return str(folder.path)
 
 
@@ -255,12 +256,12 @@ def data_of(case: tuple[str, str]) -> Ratings:
 def untrained(case: tuple[str, str], ratings: Ratings, seed: int = 0, **more: Any) -> Any:
     settings = settings_on(case, ratings, **more)
     settings |= {"seed": seed} if "seed" in settings else {}
-    return build_model(SimpleNamespace(model=settings, seed=seed), ratings.sizes)
+    return build_model(settings, seed, ratings.sizes)
 
 
 def fresh(case: tuple[str, str], ratings: Ratings, seed: int = 0, trainer: Trainer = TRAINER, **more: Any):
     """A neural model ready to be trained."""
-    from nnrec.training import compile_model
+    from nnrec.training.loop import compile_model
 
     model = untrained(case, ratings, seed, **more)
     model.adapt(ratings)
@@ -271,7 +272,7 @@ def fresh(case: tuple[str, str], ratings: Ratings, seed: int = 0, trainer: Train
 def trained(case, ratings, seed: int = 0, trainer: Trainer | None = None, **more) -> tuple[Any, list[float]]:
     """A trained model, prepared to score the users it was trained on, and the loss of each epoch."""
     if is_neural(case):
-        from nnrec.training import Stage
+        from nnrec.training.loop import Stage
 
         trainer = trainer or replace(TRAINER, **MODELS.get(case[0], Trial()).trainer)
         model = fresh(case, ratings, seed, trainer, **more)

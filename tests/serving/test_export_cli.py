@@ -10,17 +10,21 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 if os.environ.get("KERAS_BACKEND") == "jax":
     pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
 
 from nnrec.api import load  # noqa: E402
-from nnrec.config import compose  # noqa: E402
-from nnrec.errors import ConfigError, RunError  # noqa: E402
+from nnrec.commands.export import execute  # noqa: E402
+from nnrec.core.config.compose import compose  # noqa: E402
+from nnrec.core.errors import (
+    ConfigError,
+    RunError,  # noqa: E402
+)
 from nnrec.serving import graph  # noqa: E402
-from nnrec.serving.command import execute  # noqa: E402
 
 
 def export(run_folder, *overrides) -> None:

@@ -14,15 +14,30 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 tf = pytest.importorskip("tensorflow")
 
 import nnrec  # noqa: E402
-from nnrec import backend  # noqa: E402
-from nnrec.data.columns import Meaning, from_columns  # noqa: E402
-from nnrec.data.encoder import Encoder  # noqa: E402
-from nnrec.data.impressions import Schema  # noqa: E402
+from nnrec.core.devices import backend  # noqa: E402
+from nnrec.data.encoding.encoder import Encoder  # noqa: E402
 from nnrec.data.levels import hashed as hashes_of  # noqa: E402
-from nnrec.data.preprocessing import NumericTransform, Preprocessing  # noqa: E402
-from nnrec.serving import command  # noqa: E402
-from nnrec.serving.encoding import RowEncoder, described, hashed, transformed  # noqa: E402
-from nnrec.serving.samples import columns_as_inputs, random_rows, used_columns  # noqa: E402
+from nnrec.data.preprocessing import (
+    NumericTransform,
+    Preprocessing,  # noqa: E402
+)
+from nnrec.data.readers.impression_columns import (
+    Meaning,
+    from_columns,  # noqa: E402
+)
+from nnrec.data.schema import Schema  # noqa: E402
+from nnrec.serving import export  # noqa: E402
+from nnrec.serving.encoding import (
+    RowEncoder,
+    described,
+    hashed,
+    transformed,  # noqa: E402
+)
+from nnrec.serving.samples import (
+    columns_as_inputs,
+    random_rows,
+    used_columns,  # noqa: E402
+)
 
 SCHEMA = Schema(categorical=("user", "device", "size"), multi=("words",), numeric=("age", "price", "clicks"))
 
@@ -119,7 +134,7 @@ def run(tmp_path_factory):
 
 
 def test_a_savedmodel_of_impressions(run, tmp_path):
-    checked = command.write(run.folder.path, tmp_path / "served", "savedmodel", 5)
+    checked = export.write(run.folder.path, tmp_path / "served", "savedmodel", 5)
     assert [found.graphs for found in checked] == [("serving_default",), ("all",), ("unseen",)]
     for found in checked:
         assert found.agreement.number == found.agreement.equal + found.agreement.tied == 256
@@ -138,7 +153,7 @@ def test_a_savedmodel_of_impressions(run, tmp_path):
 def test_onnx_of_impressions(run, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
-    checked = command.write(run.folder.path, tmp_path / "served", "onnx", 5)
+    checked = export.write(run.folder.path, tmp_path / "served", "onnx", 5)
     assert [(found.graphs, found.agreement.different) for found in checked] == [(("rows",), 0), (("top_n",), 0)]
     files = {path.name for path in (tmp_path / "served").iterdir()}
     assert files == {"rows.onnx", "top_n.onnx", "encoder.json", "items.parquet", "about.json"}

@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("pyspark")
 
-from nnrec import preparation
 from nnrec.api import load
-from nnrec.config import compose
-from nnrec.data import shards
-from nnrec.errors import ConfigError, DataError
+from nnrec.commands import prepare
+from nnrec.core.config.compose import compose
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.splits.shards import shard_files
 
 pytestmark = pytest.mark.slow  # a JVM takes seconds to start, and each of its jobs more
 
@@ -72,7 +72,7 @@ def both(tmp_path: Path, path: str, *settings: str) -> dict[str, bytes]:
     """Makes sure that both write the same files, and returns them."""
     from nnrec.spark.preparation import execute
 
-    preparation.execute(config(path, tmp_path / "one", *settings))
+    prepare.execute(config(path, tmp_path / "one", *settings))
     execute(config(path, tmp_path / "spark", *settings))
     one, other = contents(tmp_path / "one"), contents(tmp_path / "spark")
     assert one.keys() == other.keys()
@@ -96,7 +96,7 @@ FILTERS = ("data.filters.min_ratings_per_user=12", "data.filters.min_ratings_per
     ],
 )
 def test_shards_are_those_of_one_machine(spark, tmp_path, monkeypatch, settings):
-    monkeypatch.setattr(shards, "SHARD_ROWS", 60)
+    monkeypatch.setattr(shard_files, "SHARD_ROWS", 60)
     found = both(tmp_path, log(tmp_path / "log"), *settings)
     assert sum(name.startswith("train/") for name in found) >= 2
     assert json.loads(found["about.json"])["columns"] == ["user", "item", "value", "time", "weight", "event"]

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("pyspark")
 
-from nnrec import preparation
-from nnrec.config import compose
-from nnrec.data import shards
-from nnrec.errors import ConfigError, DataError
+from nnrec.commands import prepare
+from nnrec.core.config.compose import compose
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.splits.shards import shard_files
 
 pytestmark = pytest.mark.slow  # a JVM takes seconds to start, and each of its jobs more
 
@@ -61,7 +61,7 @@ def both(tmp_path: Path, path: str, *settings: str, columns=COLUMNS) -> dict[str
     from nnrec.spark.preparation import execute
 
     made = ["data=clicks", f"data.source.path={path}", *(f"data.source.{column}" for column in columns), *settings]
-    preparation.execute(compose("prepare", [*made, f"output={tmp_path / 'one'}"]))
+    prepare.execute(compose("prepare", [*made, f"output={tmp_path / 'one'}"]))
     execute(compose("prepare", [*made, f"output={tmp_path / 'spark'}"]))
     one, other = contents(tmp_path / "one"), contents(tmp_path / "spark")
     assert one.keys() == other.keys()
@@ -89,7 +89,7 @@ def both(tmp_path: Path, path: str, *settings: str, columns=COLUMNS) -> dict[str
     ],
 )
 def test_shards_are_those_of_one_machine(spark, tmp_path, monkeypatch, settings):
-    monkeypatch.setattr(shards, "SHARD_ROWS", 150)
+    monkeypatch.setattr(shard_files, "SHARD_ROWS", 150)
     found = both(tmp_path, log(tmp_path / "log"), *settings)
     assert sum(name.startswith("train/") for name in found) >= 2
     assert json.loads(found["about.json"])["family"] == "sessions"

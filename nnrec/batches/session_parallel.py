@@ -1,0 +1,246 @@
+"""Session-parallel mini-batches, planned a host call at a time: which event sits in which slot at which step.
+
+A batch has B slots, each reading one session, an event per step: the event's item goes in, the next event's item is the
+target. A slot whose session is over takes the next session of the queue in the following step, its state zeroed before
+it; of several, the first slot takes first. When the queue is empty, slots without a session stay masked until the last
+session is over: every pair of neighbouring events is learnt from once per epoch (Hidasi, Karatzoglou, Baltrunas,
+Tikk, ICLR 2016, section 3.1.1). A session of n events takes n - 1 steps, one of a single event none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from nnrec.batches.protocol import Batch
+from nnrec.batches.session_parallel_loops import count_moments, draw, fill, number_items
+from nnrec.batches.session_pools import orders
+from nnrec.core.errors import DataError
+from nnrec.core.keyed_random import row_keys
+from nnrec.data.sessions import Sessions
+
+CALL_EVENTS = 16_384  # events per host call, about
+POOL_EVENTS = 2**20  # events that are read together, at most
+
+
+class Slots:
+    """B slots and the queue of sessions that they read from.
+
+    Args:
+        slots: B.
+        offsets: (num_sessions + 1,) where each session starts among the events.
+    """
+
+    def __init__(self, slots: int, offsets: np.ndarray) -> None:
+        self.offsets = offsets
+        # Of each slot: its next event, and how many are to be read.
+        self._place, self._left = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
+        # Of the sessions that wait, in the order of the queue, the same.
+        self._queue = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def add(self, which: np.ndarray) -> None:
+        """Puts sessions at the end of the queue."""
+        first = self.offsets[which]
+        pairs = self.offsets[which + 1] - first - 1
+        some = pairs > 0
+        starts, left = self._queue
+        self._queue = (np.concatenate([starts, first[some]]), np.concatenate([left, pairs[some]]))
+
+    def read(self, events: np.ndarray, begins: np.ndarray, row: int, last: bool) -> int:
+        """Fills in moments, until there is no room or nothing to fill in; returns the first that is not filled.
+
+        Args:
+            events: (moments, B) int64, -1, to become events.
+            begins: (moments, B) float32, 0, to become 1 for the first event of a session.
+            row: the moment to begin with.
+            last: whether no more sessions will be added; otherwise it ends where a slot would have to wait for one.
+        """
+        row, taken = fill(events, begins, row, last, self._place, self._left, *self._queue)
+        self._queue = (self._queue[0][taken:], self._queue[1][taken:])
+        return row
+
+
+class Call(NamedTuple):
+    """What is planned for a host call.
+
+    Attributes:
+        moments: how many of the K L moments there are.
+        events, begins: (K L, B), see `Slots.read`.
+    """
+
+    moments: int
+    events: np.ndarray
+    begins: np.ndarray
+
+
+class SessionParallelBatches:
+    """The planned steps of an epoch, many of them in each host call.
+
+    With K steps per call, L moments per step (1, or more for truncated back-propagation through time), B slots and U
+    rows a call holds
+
+        `steps`: () int32, how many of the K steps are to be made: fewer in the last call.
+        `input`, `target`: (K, L, B) int32, positions in `touched` (inputs: in `looked_up`, where that is there).
+        `begins`: (K, L, B) float32, 1 where the slot's state is zeroed before this event.
+        `weight`: (K, L, B) float32, 0 where a slot has run out of sessions.
+        `key`: (K, L, B) uint32, the event's random key in this epoch.
+        `touched`: (K, U) int32, the distinct items of the step; padding repeats the first.
+        `touched_scale`: (K, U) float32, 0 marks padding.
+        `scored`: (K, U) float32, 1 for items that are targets or negatives of the step, which are the first in
+          `touched`: not for those that are only read.
+        `aimed`: (K, L, U) float32, how often an item is a target at this moment.
+        `drawn`: (K, U) float32, how often it was drawn as a negative for all slots of this step.
+        `support`: (K, U) float32, its number of training events.
+    and with `separate_inputs` the items that are read stand apart, in
+        `looked_up`, `looked_up_scale`: (K, L * B), like `touched`.
+
+    Shapes are the same in every call. Negatives are drawn with replacement, with probabilities proportional to
+    support ** sample_alpha over the items that occur; neither the targets nor anything else is taken out, as the
+    authors have it.
+
+    Args:
+        train: what to learn from; sessions are read in this order, which is that of their start.
+        batch_size: B.
+        seed: for negatives, keys and the random order.
+        n_sample: negatives per step.
+        sample_alpha: see above.
+        moments: L.
+        random_order: read the sessions in an order of its own in every epoch; of sessions in files it is approximate
+            (`nnrec.batches.shuffling`).
+        separate_inputs: see above.
+        steps_per_call: K; None = as many as make a call worth while.
+
+    Raises:
+        DataError: no session has two events.
+    """
+
+    varying: frozenset[str] = frozenset()
+    axes: Mapping[str, int] = dict.fromkeys(("input", "target", "begins", "weight", "key"), 2)
+
+    def __init__(
+        self,
+        train: Sessions,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        n_sample: int = 0,
+        sample_alpha: float = 0.0,
+        moments: int = 1,
+        random_order: bool = False,
+        separate_inputs: bool = False,
+        steps_per_call: int | None = None,
+    ) -> None:
+        self.train, self.batch_size, self.seed, self.moments = train, batch_size, seed, moments
+        self.n_sample, self.random_order, self.separate_inputs = n_sample, random_order, separate_inputs
+        pairs = train.lengths - 1
+        self.num_examples = int(pairs.sum())
+        if not self.num_examples:
+            raise DataError("No training session has two events, so there is no next event to learn from.")
+        self.support = train.support.astype(np.float32)
+        odds = np.where(train.support > 0, np.maximum(train.support, 1.0) ** sample_alpha, 0.0)
+        self.probability = odds / odds.sum()
+        # Draws start their search here: on average there is one item to a cell.
+        self._cumulative = np.cumsum(self.probability)
+        self._cumulative[np.flatnonzero(odds)[-1] :] = 1.0
+        self._guide = np.searchsorted(self._cumulative, np.arange(train.num_items) / train.num_items, side="right")
+        if random_order:
+            # No order takes more: all slots are busy until the queue is empty.
+            self.steps = (self.num_examples // batch_size + int(pairs.max()) + moments) // moments
+        else:
+            self.steps = -(-count_moments(pairs, batch_size) // moments)
+        ideal = max(-(-CALL_EVENTS // (batch_size * moments)), 16)
+        self.steps_per_call = min(steps_per_call or ideal, self.steps)
+        self.room = self._room()
+
+    def _room(self) -> int:
+        """Distinct items that a step has room for: those it reads, its targets, and negatives.
+
+        For negatives there is room for as many as are distinct on average, and six standard deviations more. Should a
+        step ever draw more, it does without the last ones.
+        """
+        expected = float(-np.expm1(self.n_sample * np.log1p(-np.minimum(self.probability, 1 - 1e-12))).sum())
+        drawn = min(self.n_sample, int(expected + 6 * expected**0.5) + 1)
+        read = self.moments * self.batch_size
+        return min(drawn + read * (1 if self.separate_inputs else 2), self.train.num_items)
+
+    def __len__(self) -> int:
+        """Host calls per epoch."""
+        return -(-self.steps // self.steps_per_call)
+
+    def plan(self, epoch: int) -> Iterator[Call]:
+        """The host calls of an epoch."""
+        slots = Slots(self.batch_size, self.train.offsets)
+        waiting = orders(self.train, (self.seed, epoch) if self.random_order else None)
+        following: np.ndarray | None = next(waiting)
+        shape = (self.steps_per_call * self.moments, self.batch_size)
+        for _ in range(len(self)):
+            events, begins = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
+            row = slots.read(events, begins, 0, following is None)
+            while row < len(events) and following is not None:
+                slots.add(following)
+                following = next(waiting, None)
+                row = slots.read(events, begins, row, following is None)
+            yield Call(row, events, begins)
+
+    def where(self, epoch: int, call: int) -> str:
+        """Which sessions a host call reads, for messages."""
+        events = next(islice(self.plan(epoch), call, None)).events
+        sessions = np.unique(np.searchsorted(self.train.offsets, events[events >= 0], side="right")) - 1
+        ids = self.train.ids.take(sessions[:10]).ids
+        return f"sessions in the batch: {', '.join(map(str, ids))}" + (", ..." if len(sessions) > 10 else "")
+
+    def negatives(self, epoch: int, step: int) -> np.ndarray:
+        """(n_sample,) int32, the items drawn for a step."""
+        uniform = np.random.default_rng([self.seed, epoch, step]).random(self.n_sample)
+        return draw(uniform, self._cumulative, self._guide)
+
+    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
+        """The host calls of one epoch; the same every time it is asked for."""
+        for pool in self.pools(epoch, range(self.num_pools)):
+            yield from pool
+
+    @property
+    def num_pools(self) -> int:
+        """Parts of an epoch whose events are read together."""
+        return -(-len(self) // self._calls_per_pool)
+
+    @property
+    def _calls_per_pool(self) -> int:
+        return max(POOL_EVENTS // (self.steps_per_call * self.moments * self.batch_size), 1)
+
+    def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
+        """See `nnrec.batches.protocol.PooledBatches`; whatever the numbers are, all of the epoch is planned."""
+        plan = self.plan(epoch)
+        for number in range(self.num_pools):
+            calls = list(islice(plan, self._calls_per_pool))
+            if number in numbers:
+                yield self._made(epoch, number * self._calls_per_pool, calls)
+
+    def _made(self, epoch: int, first: int, calls: list[Call]) -> Iterator[Batch]:
+        """The batches of some calls, the first of which has this number."""
+        shape = (self.steps_per_call, self.moments, self.batch_size)
+        every = self._items(np.stack([call.events for call in calls]))
+        for number, (moments, events, begins) in enumerate(calls):
+            steps, start = -(-moments // self.moments), (first + number) * self.steps_per_call
+            drawn = [self.negatives(epoch, step) for step in range(start, start + steps)]
+            negatives = np.stack(drawn) if drawn else np.zeros((0, self.n_sample), np.int32)
+            inputs, targets = every[:, number].reshape(2, *shape)
+            numbered = number_items(inputs, targets, negatives, self.train.num_items, self.room, self.separate_inputs)
+            yield numbered | {
+                "steps": np.array(steps, np.int32),
+                "begins": begins.reshape(shape),
+                "weight": (events >= 0).astype(np.float32).reshape(shape),
+                "key": row_keys(self.seed, epoch, np.maximum(events, 0)).reshape(shape),
+                "support": self.support[numbered["touched"]],
+            }
+
+    def _items(self, events: np.ndarray) -> np.ndarray:
+        """(2, ...) int32, the items of some events and of those after them; -1 where there is no event."""
+        real = events >= 0
+        items = np.full((2, *events.shape), -1, np.int32)
+        for ahead in (0, 1):
+            items[ahead][real] = self.train.item.take(events[real] + ahead)
+        return items

@@ -1,0 +1,154 @@
+"""What each step of a session-parallel schedule touches, by compiled loops: see `nnrec.batches.session_parallel`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnrec.core.jit import compiled
+
+
+def count_moments(pairs: np.ndarray, slots: int) -> int:
+    """How many moments it takes until all sessions are read; `pairs` (n,) are their numbers of events, less one."""
+    return _count(pairs[pairs > 0], slots)
+
+
+@compiled
+def _count(pairs, slots):
+    left = np.zeros(slots, np.int64)
+    moments, following, busy = 0, 0, 1
+    while busy:
+        busy = 0
+        for slot in range(slots):
+            if left[slot] == 0 and following < len(pairs):
+                left[slot] = pairs[following]
+                following += 1
+            if left[slot]:
+                left[slot] -= 1
+                busy += 1
+        moments += busy > 0
+    return moments
+
+
+@compiled
+def fill(events, begins, row, last, place, left, starts, pairs):
+    """What `nnrec.batches.session_parallel.Slots.read` does; returns the next moment, and how many sessions were
+    taken.
+    """
+    slots, following = len(left), 0
+    while row < len(events):
+        free = 0
+        for slot in range(slots):
+            free += left[slot] == 0
+        waiting = len(starts) - following
+        if (free > waiting and not last) or (free == slots and waiting == 0):
+            break
+        for slot in range(slots):
+            if left[slot] == 0:
+                if following == len(starts):
+                    continue
+                place[slot], left[slot] = starts[following], pairs[following]
+                begins[row, slot] = 1
+                following += 1
+            events[row, slot] = place[slot]
+            place[slot] += 1
+            left[slot] -= 1
+        row += 1
+    return row, following
+
+
+def draw(uniform: np.ndarray, cumulative: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    """Indices with given probabilities.
+
+    Args:
+        uniform: (N,) in [0, 1).
+        cumulative: (n,) sums of the probabilities, the last positive one to 1.
+        guide: (n,) the first index whose cumulative probability exceeds each of 0, 1/n, 2/n ...
+
+    Returns:
+        (N,) int32, for each u the first index whose cumulative probability exceeds u.
+    """
+    return _draw(uniform, cumulative, guide)
+
+
+@compiled
+def _draw(uniform, cumulative, guide):
+    result = np.empty(len(uniform), np.int32)
+    for number, u in enumerate(uniform):
+        index = guide[int(u * len(guide))]
+        while cumulative[index] <= u:
+            index += 1
+        result[number] = index
+    return result
+
+
+def number_items(
+    inputs: np.ndarray, targets: np.ndarray, negatives: np.ndarray, num_items: int, room: int, separate: bool
+) -> dict[str, np.ndarray]:
+    """The distinct items of each step, and everything as positions among them.
+
+    Args:
+        inputs, targets: (K, L, B) items, -1 for none.
+        negatives: (steps, N) items of the first steps.
+        num_items: how many items there are.
+        room: U, how many distinct items of a step there is room for; negatives that find none are left out.
+        separate: whether inputs get a list of their own.
+
+    Returns:
+        `input`, `target`, `touched`, `touched_scale`, `scored`, `aimed`, `drawn` and, if separate, `looked_up`
+        and `looked_up_scale`; see `SessionParallelBatches`.
+    """
+    numbered = _number(inputs, targets, negatives, num_items, room, separate)
+    places, touched, aimed, drawn, counts, scored, looked_up, looks = numbered
+    result = {"input": places[0], "target": places[1], "aimed": aimed, "drawn": drawn}
+    result["scored"] = (np.arange(room) < scored[:, None]).astype(np.float32)
+    for name, items, used in (("touched", touched, counts), ("looked_up", looked_up, looks))[: 1 + separate]:
+        real = np.arange(items.shape[1]) < used[:, None]
+        result |= {name: np.where(real, items, items[:, :1]), f"{name}_scale": real.astype(np.float32)}
+    return result
+
+
+@compiled
+def _number(inputs, targets, negatives, num_items, room, separate):
+    steps, moments, slots = inputs.shape
+    places = np.zeros((2, steps, moments, slots), np.int32)
+    touched, looked_up = np.zeros((steps, room), np.int32), np.zeros((steps, moments * slots), np.int32)
+    aimed, drawn = np.zeros((steps, moments, room), np.float32), np.zeros((steps, room), np.float32)
+    counts, scored, looks = np.zeros(steps, np.int64), np.zeros(steps, np.int64), np.zeros(steps, np.int64)
+    reserved = 0 if separate else moments * slots
+    place, seen = np.zeros(num_items, np.int32), np.full(num_items, -1, np.int64)
+    for step in range(steps):
+        count = 0
+        for moment in range(moments):
+            for slot in range(slots):
+                item = targets[step, moment, slot]
+                if item >= 0:
+                    if seen[item] != 2 * step:
+                        seen[item], place[item], touched[step, count] = 2 * step, count, item
+                        count += 1
+                    places[1, step, moment, slot] = place[item]
+                    aimed[step, moment, place[item]] += 1
+        if step < len(negatives):
+            for item in negatives[step]:
+                if seen[item] != 2 * step:
+                    if count >= room - reserved and room < num_items:
+                        continue
+                    seen[item], place[item], touched[step, count] = 2 * step, count, item
+                    count += 1
+                drawn[step, place[item]] += 1
+        scored[step] = counts[step] = count
+        into, mark = touched[step], 2 * step
+        if separate:
+            into, mark, count = looked_up[step], 2 * step + 1, 0
+        for moment in range(moments):
+            for slot in range(slots):
+                item = inputs[step, moment, slot]
+                if item >= 0:
+                    if seen[item] != mark:
+                        seen[item], place[item], into[count] = mark, count, item
+                        count += 1
+                    places[0, step, moment, slot] = place[item]
+        if separate:
+            looks[step] = count
+        else:
+            counts[step] = count
+    return places, touched, aimed, drawn, counts, scored, looked_up, looks

@@ -1,0 +1,192 @@
+"""Batches of stretches of sessions: what was clicked, and after each click what is to be predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from nnrec.batches.padding import bucket, padded
+from nnrec.batches.protocol import Batch
+from nnrec.core.devices.collectives import in_parts
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.core.keyed_random import row_keys
+from nnrec.data.sessions import Sessions
+
+LONGEST = 32  # clicks of a segment
+
+
+class SegmentBatches:
+    """Batches of segments: S clicks of a session, one after the other, with the L - 1 clicks before them.
+
+    Each of the S is an example, whose input is the click and those before it: so every beginning of a session is learnt
+    from, and what clicks have in common is computed once. S suits the lengths of the sessions.
+
+    With N segments of S examples and D = L - 1 + S clicks a batch holds, in the same shapes always,
+        `input`: (N, D) int32, positions in `touched`.
+        `present`: (N, D) float32, 0 where there is no click: before a session's first and behind its last.
+        `target`: (N, S) int32, positions in `touched`.
+        `weight`: (N, S) float32, 0 where there is nothing to predict.
+        `key`: (N, S) uint32, the click's random key in this epoch.
+        `touched`: (U,) int32, the distinct items, targets and negatives first; padding repeats the first.
+        `touched_scale`: (U,) float32, 0 marks padding.
+        `scored`: (U,) float32, 1 for targets and negatives.
+        `touched_key`: (U,) uint32, the item's random key in this batch.
+        `aimed`, `drawn`, `support`: (U,) float32, how often the item is a target and was drawn as a negative, and its
+          number of training events.
+
+    Segments come in a new order in every epoch.
+
+    Args:
+        train: what to learn from.
+        batch_size: examples, N S at most.
+        seed: of order, negatives and keys.
+        clicks: L.
+        n_sample: negatives drawn for each batch, with replacement.
+        sample_alpha: they are drawn with probabilities proportional to support ** sample_alpha.
+        event: the kind of event to predict: after each click the item of the next event of this kind in the session;
+            None = the next event.
+        prefixes: whether every click is an example, or only the last of each session that has something to predict.
+
+    Raises:
+        DataError: nothing can be predicted; the data have no such kind of event.
+    """
+
+    varying: frozenset[str] = frozenset()
+    axes: Mapping[str, int] = dict.fromkeys(("input", "present", "target", "weight", "key"), 0)
+
+    def __init__(
+        self,
+        train: Sessions,
+        batch_size: int,
+        *,
+        seed: int,
+        clicks: int,
+        n_sample: int,
+        sample_alpha: float,
+        event: str | None = None,
+        prefixes: bool = True,
+    ) -> None:
+        self.train, self.seed, self.clicks = train, seed, clicks
+        self.aim = aims(train, event)
+        last = np.maximum.reduceat(np.where(self.aim >= 0, np.arange(len(train)), -1), train.offsets[:-1])
+        some = np.flatnonzero(last >= 0)
+        if not len(some):
+            what = "has two events" if event is None else f"has an event of the kind {event!r} after another event"
+            raise DataError(f"No training session {what}, so there is nothing to learn from.")
+        if not prefixes:
+            only = np.zeros(len(train), bool)
+            only[last[some]] = True
+            self.aim = np.where(only, self.aim, -1)
+        self.num_examples = int((self.aim >= 0).sum())
+        begin = train.offsets[some] if prefixes else last[some]
+        length = last[some] - begin + 1
+        self.size = segment_size(length, clicks)
+        parts = -(-length // self.size)
+        part = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+        self.session = np.repeat(some, parts)
+        self.start = np.repeat(begin, parts) + part * self.size
+        self.stop = np.minimum(self.start + self.size, np.repeat(begin + length, parts))
+        self.rows = in_parts(min(max(batch_size // self.size, 1), len(self.start)))
+        odds = np.where(train.support > 0, np.maximum(train.support, 1.0) ** sample_alpha, 0.0)
+        self._cumulative, self.n_sample = np.cumsum(odds / odds.sum()), n_sample
+        # As many distinct negatives as there are on average, and six standard deviations more.
+        expected = float(-np.expm1(n_sample * np.log1p(-np.minimum(odds / odds.sum(), 1 - 1e-12))).sum())
+        self.most_drawn = min(n_sample, int(expected + 6 * expected**0.5) + 1)
+        ahead = 1 if event is None else self.size
+        self.room = in_parts(min(self.most_drawn + self.rows * (clicks - 1 + self.size + ahead), train.num_items))
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return -(-len(self.start) // self.rows)
+
+    def _chosen(self, epoch: int, step: int) -> np.ndarray:
+        """The segments of a batch."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.start))
+        return order[step * self.rows : (step + 1) * self.rows]
+
+    def where(self, epoch: int, step: int) -> str:
+        """Which sessions a batch reads, for messages."""
+        ids = self.train.ids.ids[np.unique(self.session[self._chosen(epoch, step)])]
+        return f"sessions in the batch: {', '.join(map(str, ids[:10]))}" + (", ..." if len(ids) > 10 else "")
+
+    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch; the same every time it is asked for."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.start))
+        for step in range(len(self)):
+            yield self._batch(order[step * self.rows : (step + 1) * self.rows], epoch, step)
+
+    def _batch(self, chosen: np.ndarray, epoch: int, step: int) -> Batch:
+        items = self.train.item
+        start, stop = (padded(array[chosen], self.rows) for array in (self.start, self.stop))
+        place = start[:, None] + np.arange(1 - self.clicks, self.size)
+        first = padded(self.train.offsets[self.session[chosen]], self.rows)
+        present = (place >= first[:, None]) & (place < stop[:, None])
+        place = np.where(present, place, 0)
+        aim = np.where(present, self.aim[place], -1)[:, self.clicks - 1 :]
+        real = aim >= 0
+        negatives = self._negatives(epoch, step)
+        targets, inputs = items[aim[real]], items[place[present]]
+        codes, touched = pd.factorize(np.concatenate([targets, negatives, inputs]))
+        codes = codes.astype(np.int32)
+        target, input_ = np.zeros(aim.shape, np.int32), np.zeros(place.shape, np.int32)
+        target[real], input_[present] = codes[: len(targets)], codes[len(codes) - len(inputs) :]
+        drawn = codes[len(targets) : len(targets) + len(negatives)]
+        scored = codes[: len(targets) + len(negatives)].max() + 1
+        counts = [np.bincount(part, minlength=self.room) for part in (codes[: len(targets)], drawn)]
+        filled = padded(touched.astype(np.int32), self.room, fill=touched[0])
+        number = row_keys(self.seed, epoch, np.array([step]))[0]
+        return {
+            "input": input_,
+            "present": present.astype(np.float32),
+            "target": target,
+            "weight": real.astype(np.float32),
+            "key": row_keys(self.seed, epoch, place[:, self.clicks - 1 :]),
+            "touched": filled,
+            "touched_scale": padded(np.ones(len(touched), np.float32), self.room),
+            "scored": (np.arange(self.room) < scored).astype(np.float32),
+            "touched_key": row_keys(int(number), epoch, filled),
+            "aimed": counts[0].astype(np.float32),
+            "drawn": counts[1].astype(np.float32),
+            "support": self.train.support[filled].astype(np.float32),
+        }
+
+    def _negatives(self, epoch: int, step: int) -> np.ndarray:
+        """The items drawn for a batch; those beyond the room for distinct ones are left out."""
+        uniform = np.random.default_rng([self.seed, epoch, step]).random(self.n_sample) * self._cumulative[-1]
+        drawn = np.searchsorted(self._cumulative, uniform, side="right")
+        codes, _ = pd.factorize(drawn)
+        return drawn[codes < self.most_drawn].astype(np.int32)
+
+
+def aims(sessions: Sessions, event: str | None = None) -> np.ndarray:
+    """(n,) int64, which event is to be predicted after each: the next of its session, or the next of a kind; -1 = none.
+
+    Raises:
+        ConfigError: the data have no such kind of event.
+    """
+    places = np.flatnonzero(of_kind(sessions, event))
+    following = np.searchsorted(places, np.arange(len(sessions)), side="right")
+    aim = np.append(places, len(sessions))[following]
+    return np.where(aim < sessions.offsets[1:][sessions.session], aim, -1)
+
+
+def of_kind(sessions: Sessions, event: str | None) -> np.ndarray:
+    """(n,) boolean, which events are of a kind; None = all.
+
+    Raises:
+        ConfigError: the data have no such kind of event.
+    """
+    if event is None:
+        return np.ones(len(sessions), bool)
+    if sessions.event is None or event not in sessions.event_names:
+        there = ", ".join(sessions.event_names) or "no kinds of events"
+        raise ConfigError(f"evaluation.event: the data have no events of the kind {event!r}. There: {there}.")
+    return sessions.event == sessions.event_names.index(event)
+
+
+def segment_size(lengths: np.ndarray, clicks: int) -> int:
+    """The S for which segments of sessions of these lengths hold the fewest clicks, with padding and context."""
+    sizes = sorted({bucket(size) for size in range(1, LONGEST + 1)})
+    return min(sizes, key=lambda size: int((-(-lengths // size)).sum()) * (size + clicks - 1))

@@ -1,0 +1,201 @@
+"""A comparison from its configuration to a table, a CSV and a page; trains what is to be compared."""
+
+from __future__ import annotations
+
+import gc
+import glob
+import itertools
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnrec.core.config.compose import compose
+from nnrec.core.console import console
+from nnrec.core.errors import ConfigError, Interrupted, NnrecError, RunError
+from nnrec.core.files import atomic
+from nnrec.reports.comparison import Comparison, Failure
+from nnrec.runs.folder import RunFolder
+from nnrec.runs.result import NOT_PART, Result, flat
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nnrec.data.load import Data
+
+# Settings of the comparison itself, which the models' own training does not know.
+OWN = ("runs", "models", "seeds", "folds", "sort_by", "people", "output")
+# What has to be said in another way here.
+INSTEAD = {
+    "model": "models=[...], which names the models to train",
+    "run_dir": "output=<folder>, which holds the runs",
+    "resume": "the same command with the same output, which goes on where it was interrupted",
+}
+
+
+def execute(config: Any, overrides: Sequence[str], data: pd.DataFrame | Data | None = None) -> Comparison:
+    """Does what a composed comparison configuration asks for.
+
+    Args:
+        config: the configuration, composed from conf/compare.yaml.
+        overrides: the command line that it was composed from.
+        data: ratings to train on instead of a named data set.
+
+    Raises:
+        NnrecError: whatever stands in the way, in words for the user. A model that cannot be trained
+            is reported in the table and stops nobody else.
+    """
+    from nnrec.reports.html.write import write_comparison
+    from nnrec.reports.table import show
+
+    if not config.runs and not config.models:
+        raise ConfigError(
+            "What to compare? Give finished runs, runs=[runs/ease/ml-1m/...], or models to train, "
+            "models=[popularity,ease]."
+        )
+    results = [Result(folder) for folder in _finished(config.runs or [])]
+    output = Path(config.output)
+    failures: list[Failure] = []
+    if config.models:
+        members = _members(config, overrides, output / "runs", named=data is None)
+        trained, failures = _train(members, data, output)
+        results += trained
+    if not results:
+        raise RunError(
+            "No model could be trained:\n  " + "\n  ".join(f"{failure.label}: {failure.reason}" for failure in failures)
+        )
+    comparison = Comparison.of(results, config.sort_by, failures)
+    with atomic(output / "comparison.csv") as path:
+        comparison.frame().to_csv(path, index=False)
+    show(comparison)
+    console.print(f"Every figure:  {output / 'comparison.csv'}", soft_wrap=True)
+    console.print(f"With plots:    {write_comparison(comparison, output, config.people)}", soft_wrap=True)
+    return comparison
+
+
+@dataclass
+class _Member:
+    """A model to train: what to call it, how, and where it is kept."""
+
+    label: str
+    config: Any
+    folder: RunFolder
+
+
+def _finished(patterns: Sequence[Any]) -> list[RunFolder]:
+    """The run folders that paths name; of those that a pattern finds, the finished ones, each once."""
+    if isinstance(patterns, str):
+        raise ConfigError(f"runs must be a list, such as runs=[{patterns}].")
+    found: dict[Path, RunFolder] = {}
+    for pattern in map(str, patterns):
+        paths = [pattern]
+        if glob.has_magic(pattern) and not Path(pattern).is_dir():
+            paths = [path for path in sorted(glob.glob(pattern)) if (Path(path) / "metrics.json").is_file()]
+            if not paths:
+                raise RunError(f"runs: no finished run is found by {pattern} in {Path.cwd()}.")
+        for path in paths:
+            found.setdefault(Path(path).resolve(), RunFolder.open(path))
+    return list(found.values())
+
+
+def _members(config: Any, overrides: Sequence[str], folder: Path, named: bool) -> list[_Member]:
+    """What `models`, `seeds` and `folds` ask for.
+
+    Raises:
+        ConfigError: settings that do not compose or have no place here, a model listed twice, or another comparison in
+            the folder.
+    """
+    if isinstance(config.models, str):
+        raise ConfigError(f"models must be a list, such as models=[{config.models}].")
+    shared = []
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        if key in INSTEAD:
+            raise ConfigError(f"{override} has no place in a comparison. Give {INSTEAD[key]}.")
+        if key not in OWN:
+            shared.append(override)
+    seeds = [f"seed={seed}" for seed in config.seeds or []]
+    folds = [f"split.fold={fold}" for fold in config.folds or []]
+    members: list[_Member] = []
+    for model, *repeat in itertools.product(map(str, config.models), seeds or [""], folds or [""]):
+        name, *own = " ".join([model, *repeat]).split()
+        label = " ".join([name, *own])
+        place = RunFolder(folder / re.sub(r"[^\w.+-]+", "-", label).strip("-"))
+        if any(member.folder.path == place.path for member in members):
+            raise ConfigError(f"models lists {label} twice.")
+        try:
+            composed = compose("train", [*shared, f"model={name}", *own, *([] if named else ["data.name=frame"])])
+        except ConfigError as error:
+            raise ConfigError(f"models: {label}: {error}") from error
+        composed.run_dir = str(place.path)
+        members.append(_Member(label, composed, place))
+    for member in members:
+        _check_same(member)
+    return members
+
+
+def _check_same(member: _Member) -> None:
+    """Makes sure that what already lies in the folder was asked for with the same settings, and notes those.
+
+    Raises:
+        ConfigError: it was asked for with others.
+    """
+    from omegaconf import OmegaConf
+
+    path = member.folder.path.with_name(f"{member.folder.path.name}.yaml")
+    if not path.is_file():
+        RunFolder(path.parent).write_text(path.name, OmegaConf.to_yaml(member.config, resolve=True))
+        return
+    there, wanted = (
+        {key: value for key, value in flat(OmegaConf.to_container(config, resolve=True)).items() if key not in NOT_PART}
+        for config in (OmegaConf.load(path), member.config)
+    )
+    for key in dict.fromkeys([*wanted, *there]):
+        if there.get(key) != wanted.get(key):
+            raise ConfigError(
+                f"{member.folder.path} holds {member.label} with {key}={there.get(key)}, and {key}={wanted.get(key)} "
+                "is asked for. Choose another output."
+            )
+
+
+def _train(members: Sequence[_Member], data: Any, output: Path) -> tuple[list[Result], list[Failure]]:
+    """Trains what has not been trained yet.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    from nnrec.commands import train
+
+    results, failures = [], []
+    for number, member in enumerate(members, start=1):
+        console.rule(f"{number} of {len(members)}: {member.label}", style="dim")
+        try:
+            if member.folder["metrics.json"].is_file():
+                console.print(f"Already there: {member.folder.path}", soft_wrap=True)
+            else:
+                if member.folder["config.yaml"].is_file():
+                    member.config.resume = str(member.folder.path)
+                train.execute(member.config, data)
+            results.append(Result(member.folder))
+        except (KeyboardInterrupt, Interrupted):
+            raise Interrupted(f"Interrupted. The same command goes on from here if it says output={output}") from None
+        except NnrecError as error:
+            failures.append(Failure(member.label, str(error)))
+        except Exception as error:
+            name = f"{member.folder.path.name}.error.txt"
+            RunFolder(output).write_text(name, traceback.format_exc())
+            failures.append(Failure(member.label, f"{type(error).__name__}: {error} (more in {name})"))
+        if failures and failures[-1].label == member.label:
+            console.print(f"Failed: {failures[-1].reason}", soft_wrap=True, markup=False, style="red")
+        _release()
+    return results, failures
+
+
+def _release() -> None:
+    """Lets go of the last model before the next one needs the memory."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+    gc.collect()

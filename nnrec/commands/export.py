@@ -1,0 +1,30 @@
+"""An export from its configuration to a folder that has been checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nnrec.core.errors import ConfigError
+from nnrec.serving.export import FORMATS, write
+
+
+def execute(config: Any) -> None:
+    """Does what a composed export configuration asks for.
+
+    Args:
+        config: the configuration, composed from conf/export.yaml.
+
+    Raises:
+        NnrecError: whatever stands in the way, in words for the user; lists that are not nnrec's.
+    """
+    from omegaconf import OmegaConf
+
+    for key, what in (("run", "Which run? Give the folder of a finished training"), ("output", "Where to")):
+        if OmegaConf.is_missing(config, key):
+            raise ConfigError(f"{what}: {key}=<folder>.")
+    if config.format not in FORMATS:
+        raise ConfigError(f"format must be one of {', '.join(FORMATS)}. Received: {config.format}")
+    if not (isinstance(config.exclude_seen, bool) or config.exclude_seen == "auto"):
+        raise ConfigError(f"exclude_seen must be true, false or auto. Received: {config.exclude_seen!r}")
+    write(str(config.run), Path(str(config.output)), config.format, config.top_n, config.exclude_seen)

@@ -1,0 +1,125 @@
+"""What the commands read from a configuration: its typed settings, the data, and what splits them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nnrec.core.config.build import build, check_seed, locate
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.families import DATA, EVALUATIONS, SPLITS
+from nnrec.data.load import load
+from nnrec.data.parts import Parts
+from nnrec.models.base.scorer import Scorer
+from nnrec.splits.shards.folder import Prepared
+from nnrec.training.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nnrec.data.load import Data
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Data, as they were read and filtered.
+
+    Attributes:
+        data: `Ratings`, `Sessions` or `Impressions`; of data that come split the training part.
+        split: what they came split into, or None.
+    """
+
+    data: Data
+    split: Any = None
+
+    def fingerprint(self) -> str:
+        """A hash of all of them: the same data give the same string."""
+        return (self.data if self.split is None else self.split).fingerprint()
+
+    def check_fingerprint(self, expected: str) -> None:
+        """Refuses data that are not those of a run.
+
+        Raises:
+            DataError: they differ.
+        """
+        if self.fingerprint() != expected:
+            raise DataError(
+                "The data are not those that the run began with: files or filters have changed. Restore them, or start "
+                "a new run."
+            )
+
+
+def load_data(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) -> Loaded:
+    """The ratings, sessions or impressions of a `data` group, or those given instead."""
+    found: Any = load(config, frame)
+    return Loaded(found.train, found) if isinstance(found, Parts) else Loaded(found)
+
+
+def resolve(config: Any) -> Settings:
+    """The typed settings of a composed training configuration; what is wrong with them is told before data are read.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    from omegaconf import OmegaConf
+
+    plain: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
+    check_seed(plain["seed"])
+    model = model_class(plain["model"])
+    if model is not None:
+        plain["trainer"] = {**plain["trainer"], **model.trainer_settings(plain["model"])}
+    trainer, evaluation, splitter = (build(plain[group], group) for group in ("trainer", "evaluation", "split"))
+    return Settings(plain, trainer, evaluation, splitter)
+
+
+def model_class(settings: Mapping[str, Any]) -> Any:
+    """The class of a model, None where it is none of nnrec's kinds or cannot be found: building it says why."""
+    found = locate(str(settings.get("_target_", "")))
+    return found if isinstance(found, type) and issubclass(found, Scorer) else None
+
+
+def check_families(settings: Settings, family: str) -> None:
+    """Makes sure that model and evaluation are of the family of the data.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    data, model = settings.data["name"], model_class(settings.model)
+    if model is not None:
+        learns = "ratings" if model.family == "implicit" else model.family
+        if learns != family:
+            raise ConfigError(
+                f"model={settings.model['name']} learns from {learns}, and data={data} are {family}. Choose "
+                f"data={DATA[learns]}, ..., or a model of {family} (python train.py --help lists them)."
+            )
+    if settings.evaluation.family != family:
+        raise ConfigError(
+            f"{type(settings.evaluation).__name__} measures models of {settings.evaluation.family}, and data={data} "
+            f"are {family}. Choose evaluation={EVALUATIONS[family]}."
+        )
+
+
+def split_data(loaded: Loaded, splitter: Any, seed: int, name: str) -> Any:
+    """The split of the data.
+
+    Args:
+        loaded: the data.
+        splitter: what splits them.
+        seed: of the split.
+        name: of the data, for messages.
+
+    Raises:
+        ConfigError: the splitter cannot split such data.
+    """
+    data = loaded.data
+    if isinstance(splitter, Prepared):
+        return splitter(loaded.split, seed)
+    if loaded.split is not None:
+        raise ConfigError(f"data={name} come split: choose split=prepared.")
+    if getattr(splitter, "family", "ratings") != data.family:
+        raise ConfigError(
+            f"{type(splitter).__name__} does not split {data.family}, which data={name} are. Choose "
+            f"split={SPLITS[data.family]}."
+        )
+    return splitter(data, seed)

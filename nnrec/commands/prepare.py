@@ -1,0 +1,66 @@
+"""From a log to a folder of shards, in memory; `nnrec.spark.preparation` does the same on any number of machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nnrec.commands.inputs import load_data, split_data
+from nnrec.core.config.build import build, check_seed
+from nnrec.core.console import console
+from nnrec.core.errors import ConfigError
+from nnrec.splits.shards.folder import check_free, write_shards
+
+
+def execute(config: Any) -> None:
+    """Reads, filters and splits ratings or sessions, and writes them as shards.
+
+    Args:
+        config: the configuration, composed from conf/prepare.yaml.
+
+    Raises:
+        NnrecError: whatever stands in the way, in words for the user.
+    """
+    from nnrec.data.summary import print_summary, summarise
+
+    folder = check(config)
+    loaded, splitter = load_data(config.data), build(config.split, "split")
+    if loaded.split is not None:
+        raise ConfigError(f"data={config.data.name} are shards already: train from them with split=prepared.")
+    print_summary(summarise(loaded.data), console)
+    split = split_data(loaded, splitter, config.seed, config.data.name)
+    console.print(f"Split: {split.definition}", soft_wrap=True)
+    write_shards(split, folder, config.data.name)
+    tell(folder, loaded.data.family)
+
+
+def check(config: Any) -> Path:
+    """Makes sure, before anything is read, that such data can become shards; returns the folder.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    from omegaconf import OmegaConf
+
+    check_seed(config.seed)
+    if OmegaConf.is_missing(config, "output"):
+        raise ConfigError("Where to? Give an empty folder: output=shards/<name>.")
+    if config.data.get("family") == "impressions":
+        raise ConfigError(
+            f"Shards hold ratings or sessions, and data={config.data.name} are impressions, which need none: they "
+            "stream from any files."
+        )
+    if config.data.get("half_life_days") is not None:
+        raise ConfigError("Shards know no age weighting. Set data.half_life_days=null.")
+    folder = Path(str(config.output)).expanduser()
+    check_free(folder)
+    return folder
+
+
+def tell(folder: Path, family: str) -> None:
+    """Says what is there, and what comes next."""
+    model = "gru4rec" if family == "sessions" else "mult_dae"
+    console.print(f"Shards in {folder}", soft_wrap=True)
+    console.print(
+        f"Train:  python train.py model={model} data=shards split=prepared data.source.path={folder}", soft_wrap=True
+    )

@@ -1,0 +1,181 @@
+"""A training from its configuration to its run folder: data, split, selection, refit, test."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from nnrec.commands.inputs import Loaded, check_families, load_data, resolve, split_data
+from nnrec.core.console import console, results_table, show_table
+from nnrec.core.devices import backend, cluster, strategy
+from nnrec.core.errors import ConfigError, Interrupted, RunError, TrainingError
+from nnrec.data.families import WORDS
+from nnrec.data.summary import print_summary, summarise
+from nnrec.evaluation.course import CourseEvaluation
+from nnrec.reports.html.write import write_report
+from nnrec.runs.folder import RunFolder
+from nnrec.training.experiment import Learning
+from nnrec.training.kane_protocol import Course
+from nnrec.training.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nnrec.data.load import Data
+
+
+def execute(config: Any, frame: pd.DataFrame | Data | None = None) -> RunFolder:
+    """Runs a composed training configuration to its end, or resumes the run that it names.
+
+    Args:
+        config: the configuration, composed from conf/train.yaml.
+        frame: ratings, sessions or impressions instead of `config.data`.
+
+    Returns:
+        The folder of the finished run.
+
+    Raises:
+        NnrecError: whatever stands in the way, in words for the user.
+    """
+    if config.get("sweep") is not None:
+        raise ConfigError("A sweep takes many runs: say python train.py -m ... sweep=...")
+    folder = None
+    if config.resume:
+        folder = RunFolder.open(config.resume)
+        if folder["metrics.json"].is_file():
+            raise RunError(f"The run {folder.path} has finished: there is nothing to resume.")
+        config = folder.read_config()
+    if not cluster.is_chief():
+        with TemporaryDirectory() as scratch:
+            return _work(config, frame, folder, Path(scratch) / "run")
+    if folder is None:
+        RunFolder.check_free(config.run_dir)
+    else:
+        folder.remove_leftovers()
+    return _execute(config, frame, folder, config.run_dir)
+
+
+def _execute(config: Any, frame: Any, folder: RunFolder | None, run_dir: str | Path) -> RunFolder:
+    """The same of a configuration that is settled.
+
+    Args:
+        folder: holds what to go on from; None = begin.
+        run_dir: where a new run is kept.
+    """
+    settings = resolve(config)
+    loaded = load_data(settings.data, frame)
+    summary = summarise(loaded.data)
+    print_summary(summary, console)
+    start_backend(settings)
+    learning = plan(settings, loaded)
+    settings = learning.settings
+    if folder is None:
+        folder = RunFolder.create(run_dir)
+        folder.write_json("data.json", summary | {"fingerprint": loaded.fingerprint()})
+        folder.write_catalogue(loaded.data)
+        folder.write_config(settings.config)
+    else:
+        loaded.check_fingerprint(folder.read_json("data.json")["fingerprint"])
+    console.print(f"Run folder: {folder.path}", soft_wrap=True)
+    try:
+        figures = learning.run(folder)
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted. Continue with: python train.py resume={folder.path}") from None
+    except Exception as error:
+        if not strategy.is_lost(error):
+            raise
+        raise TrainingError(
+            "Another worker is gone, or cannot be reached any more. Start all of them again, with resume="
+            + (str(folder.path) if cluster.is_chief() else "<the run folder of the first one>")
+        ) from error
+    strategy.meet()
+    if not cluster.is_chief():
+        return folder
+    _print_result(settings, folder, figures)
+    console.print(f"Look:       {write_report(folder)}", soft_wrap=True)
+    console.print(f"Done. The run is in {folder.path}", soft_wrap=True)
+    return folder
+
+
+def _work(config: Any, frame: Any, chiefs: RunFolder | None, run_dir: Path) -> RunFolder:
+    """Runs as one of several workers, but for the chief: says nothing, and what it writes is in a folder to be lost."""
+    console.quiet = True
+    folder = None
+    if chiefs is not None:
+        folder = RunFolder.create(run_dir)
+        for name in ("config.yaml", "data.json", "selection.json", "checkpoint.npz"):
+            if chiefs[name].is_file():
+                shutil.copy(chiefs[name], folder[name])
+    _execute(config, frame, folder, run_dir)
+    return chiefs or RunFolder(run_dir)
+
+
+def start_backend(settings: Settings) -> None:
+    """Prepares Keras for the training, where the model needs it."""
+    trainer = settings.trainer
+    backend.start(
+        trainer.devices,
+        trainer.precision,
+        trainer.xla,
+        settings.config["verbose"],
+        settings.model.get("_target_"),
+        trainer.shard_tables,
+    )
+
+
+def plan(settings: Settings, loaded: Loaded) -> Learning | Course:
+    """What happens with the data: learning from one split, or the course's protocol."""
+    name = settings.data["name"]
+    check_families(settings, loaded.data.family)
+    if loaded.split is not None:
+        settings = settings.changed("data", family=loaded.data.family)  # the folder of shards says it
+    if isinstance(settings.evaluation, CourseEvaluation):
+        if loaded.split is not None:
+            raise ConfigError(f"evaluation=course splits by itself, and data={name} come split.")
+        course = Course(settings, loaded.data)
+        console.print(f"Split: {course.definition}", soft_wrap=True)
+        return course
+    split = split_data(loaded, settings.splitter, settings.seed, name)
+    console.print(f"Split: {split.definition}", soft_wrap=True)
+    return Learning(settings, split)
+
+
+def _print_result(settings: Settings, folder: RunFolder, figures: dict[str, Any]) -> None:
+    best = figures["data"].get("best_reachable", {})
+    words = WORDS[settings.data.get("family", "ratings")]
+    training = figures["training"]
+    console.print()
+    show_table(
+        results_table(
+            f"{settings.model['name']} on {settings.data['name']}",
+            figures["test"],
+            figures["validation"],
+            figures["test_intervals"],
+            best,
+        )
+    )
+    for kind, found in figures["test_by_rating"].items():
+        rates = ", ".join(f"{float(value):g}: {rate:.4f} ({users:,})" for value, (rate, users) in found.items())
+        cutoff = settings.config["evaluation"]["cutoffs"][0]
+        console.print(f"Hit rate@{cutoff} by {kind} rating (users): {rates}", soft_wrap=True)
+    for note in figures["test_notes"]:
+        console.print(note, style="bold red", soft_wrap=True)
+    if "epochs" in training:
+        rate = f"{training['examples_per_second']:,.0f} {words[0]}/s"
+        speed = f"{training['epochs']} epochs in {training['seconds']:.0f} s ({rate})"
+    else:
+        speed = f"Fitted in {training['seconds']:.1f} s"
+    console.print(f"{speed}; {training['users_per_second']:,.0f} {words[1]}/s scored and ranked.")
+    if "rmse" in best and "rmse" in figures["test"]:
+        excess = 100 * (figures["test"]["rmse"] / best["rmse"] - 1)
+        console.print(f"The test rmse is {excess:.1f}% above the best that anybody could reach on these data.")
+    for name in (f"recall@{max(settings.config['evaluation'].get('cutoffs') or [0])}", "auc"):
+        if name not in best:
+            continue
+        share = 100 * figures["test"][name] / best[name]
+        console.print(f"The test {name} is {share:.1f}% of the best that anybody could reach on these data.")
+    events = folder["tensorboard"] if folder["tensorboard"].is_dir() else folder.path
+    console.print(f"Watch:      tensorboard --logdir {events}", soft_wrap=True)
+    console.print(f"Recommend:  python predict.py run={folder.path} output=recommendations.csv", soft_wrap=True)

@@ -1,0 +1,1 @@
+from .blend import Blend as Blend

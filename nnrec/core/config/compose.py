@@ -1,0 +1,111 @@
+"""Configurations: composing them from conf/, and what is wrong with a command line in words for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnrec.core.config.validate import meant
+from nnrec.core.errors import ConfigError
+
+
+def config_folder() -> Path:
+    """Where conf/ lies: beside the package in a checkout, inside it once installed."""
+    package = Path(__file__).resolve().parents[2]
+    beside = package.parent / "conf"
+    return beside if (beside / "train.yaml").is_file() else package / "conf"
+
+
+def compose(name: str, overrides: Sequence[str] = ()) -> Any:
+    """The configuration that the command line would compose from these overrides.
+
+    Args:
+        name: "train", "predict", "export" or "compare".
+        overrides: as on the command line, such as "model=autorec" or "trainer.epochs=5".
+
+    Raises:
+        ConfigError: an override does not fit.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    # Within a Hydra application (compare.py, or somebody else's) its own state is put aside meanwhile.
+    own = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return compose(name, list(map(quoted, overrides)))
+    except HydraException as error:
+        mistake = error
+    finally:
+        GlobalHydra.instance().hydra = own
+    raise ConfigError(explain(mistake, name, overrides)) from mistake
+
+
+def explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
+    """An error of Hydra's in words for the person at the keyboard.
+
+    Args:
+        error: raised while a configuration was composed.
+        name: the configuration, such as "train".
+        overrides: of the command line.
+    """
+    from hydra.errors import MissingConfigException, OverrideParseException
+
+    if isinstance(error, OverrideParseException):
+        problem = " ".join(error.message.partition("See https:")[0].split())
+        return (
+            f"{error.override!r} cannot be read: {problem}. Settings are written key=value; what holds brackets, "
+            "commas or quotes goes between quotes, such as 'model.hidden_units=[600,100]' or "
+            "'data.source.user=\"last, first\"'."
+        )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.strip("/").rpartition("/")
+        options = [option for option in error.options if not option.startswith("_")]
+        return f"There is no {group}={choice}.{meant(choice, options)} There are: {', '.join(options)}."
+    key = re.match(r"Could not (?:override|delete)[^']*'([^']+)'", str(error))
+    if key is None:
+        return " ".join(f"{error} {error.__cause__ or ''}".split())
+    return f"There is no setting {key[1]}.{meant(key[1], _known(name, key[1], overrides))} --help lists all settings."
+
+
+def quoted(override: str) -> str:
+    """An override whose value Hydra's grammar has no word for, such as `separator=;`, with the value in quotes.
+
+    Any other is as it was, and so is one that holds brackets or quotes: there a mistake is more likely.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, equals, value = override.partition("=")
+    if not equals or not value or set(value) & set("[]{}'\"\\"):
+        return override
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return f'{key}="{value}"'
+    return override
+
+
+def _known(name: str, key: str, overrides: Sequence[str]) -> list[str]:
+    """The settings and groups that there are when the mistaken override is left out."""
+    from omegaconf import OmegaConf
+
+    others = [text for text in overrides if text.lstrip("+~").partition("=")[0] != key]
+    try:
+        config = compose(name, others)
+    except ConfigError:
+        config = compose(name)
+    folder = config_folder()
+    groups = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_dir()]
+    return [*_keys(OmegaConf.to_container(config)), *groups]
+
+
+def _keys(settings: Any, above: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        yield f"{above}{key}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{above}{key}.")

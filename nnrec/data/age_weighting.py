@@ -1,0 +1,55 @@
+"""Age weighting: old ratings count less."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.ratings import Ratings
+
+SECONDS_PER_DAY = 86_400
+# The least that age leaves of a weight: a rating that weighs nothing would look like padding.
+LEAST = 1e-30
+
+
+def age_weighted(ratings: Ratings, half_life_days: float, now: int | None = None) -> Ratings:
+    """The same ratings with weights that halve with every half-life of age.
+
+        weight * 0.5 ** (age in days / half_life_days)
+
+    Meant for what is trained on, never for held-out targets, which all count alike.
+
+    Args:
+        half_life_days: above 0.
+        now: the moment from which age is measured, in seconds since 1970; None = the latest time among the ratings.
+            Later ratings are of age 0.
+
+    Raises:
+        ConfigError: the half-life is not a number above 0.
+        DataError: the ratings have no times, or only an order within each user.
+    """
+    check_half_life(ratings, half_life_days)
+    if not len(ratings):
+        return ratings
+    time = np.asarray(ratings.time)
+    age = np.maximum((time.max() if now is None else now) - time, 0) / SECONDS_PER_DAY
+    factor = np.maximum(0.5 ** (age / half_life_days), LEAST).astype(np.float32)
+    return replace(ratings, weight=factor if ratings.weight is None else ratings.weight * factor)
+
+
+def check_half_life(ratings: Ratings, half_life_days: Any) -> None:
+    """Makes sure that these ratings can be weighted by age.
+
+    Raises:
+        ConfigError, DataError: as `age_weighted`.
+    """
+    number = isinstance(half_life_days, (int, float)) and not isinstance(half_life_days, bool)
+    if not number or not 0 < half_life_days < math.inf:
+        raise ConfigError(f"half_life_days must be a number of days above 0, or null. Received: {half_life_days!r}")
+    if ratings.time is None or ratings.time_kind != "timestamp":
+        lack = "have no times" if ratings.time is None else "know only the order of each user's ratings, not when"
+        raise DataError(f"Age weighting (half_life_days) needs dates; these data {lack}. Set half_life_days=null.")

@@ -1,0 +1,83 @@
+"""A sparse matrix in CSR form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnrec.core.stored_arrays import STRETCH, StoredArray
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A sparse matrix in CSR form: one row per user (or per item), explicit zeros kept.
+
+    The entries may lie in files: their arrays are then `StoredArray`s, which take as NumPy's do and no more, and
+    `parts` goes through all of them. The offsets are always in memory.
+
+    Attributes:
+        offsets: (num_rows + 1,) int64, where each row starts in the arrays below.
+        ids: (n,) int32, column indices.
+        values: (n,) float32.
+        weights: (n,) float32, or None where every entry counts 1.
+        num_columns: width of the matrix.
+    """
+
+    offsets: np.ndarray
+    ids: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray | None
+    num_columns: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(num_rows,) int64, entries per row."""
+        return np.diff(self.offsets)
+
+    @property
+    def stored(self) -> bool:
+        """Whether the entries lie in files."""
+        return isinstance(self.ids, StoredArray)
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """The given rows in the given order, in memory."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        entries = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        weights = None if self.weights is None else self.weights.take(entries)
+        return Rows(offsets, self.ids.take(entries), self.values.take(entries), weights, self.num_columns)
+
+    def parts(self, which: np.ndarray | None = None) -> Iterator[Rows]:
+        """The given rows (None = all) in memory, some at a time where they lie in files."""
+        if not self.stored:
+            yield self if which is None else self.take(which)
+            return
+        which = np.arange(len(self)) if which is None else which
+        ends = np.cumsum(self.lengths[which])
+        start = 0
+        while start < len(which):
+            read = int(ends[start - 1]) if start else 0
+            stop = max(int(np.searchsorted(ends, read + STRETCH, side="right")), start + 1)
+            yield self.take(which[start:stop])
+            start = stop
+
+    def counts(self, which: np.ndarray | None = None) -> np.ndarray:
+        """(num_columns,) int64, how many entries of the given rows (None = all) each column has."""
+        counts = np.zeros(self.num_columns, np.int64)
+        for part in self.parts(which):
+            counts += np.bincount(part.ids, minlength=self.num_columns)
+        return counts
+
+    @classmethod
+    def joined(cls, parts: list[Rows]) -> Rows:
+        """The rows of several matrices of one width, one after the other, in memory."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        ids, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "values"))
+        weights = [part.weights for part in parts if part.weights is not None]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return cls(offsets, ids, values, np.concatenate(weights) if weights else None, parts[0].num_columns)

@@ -1,0 +1,159 @@
+"""Sessions whose events lie in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nnrec.core.stored_arrays import STRETCH, ArrayFiles, StoredArray, made_once, stored_array
+from nnrec.data.sessions import Sessions
+from nnrec.data.vocabulary import Vocabulary
+
+DTYPES = {"item": np.int32, "time": np.float64, "event": np.int16, "offsets": np.int64}
+
+
+class StoredIds:
+    """The ids of sessions in a file: what a `Vocabulary` of them offers, without holding them.
+
+    Args:
+        array: (n,) numbers, or text in UTF-8.
+    """
+
+    def __init__(self, array: StoredArray) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def numeric(self) -> bool:
+        return self.array.dtype.kind == "i"
+
+    def _decoded(self, ids: np.ndarray) -> np.ndarray:
+        return ids if self.numeric else np.char.decode(ids, "utf-8").astype(object)
+
+    def stretches(self) -> Iterator[np.ndarray]:
+        """All ids in their order, some at a time."""
+        for start in range(0, len(self), STRETCH):
+            yield self._decoded(self.array.slice(start, start + STRETCH))
+
+    def take(self, which: np.ndarray) -> Vocabulary:
+        """A vocabulary of the ids at these indices, in memory."""
+        return Vocabulary(self._decoded(self.array.take(which)))
+
+    def indices(self, raw: Iterable) -> np.ndarray:
+        """As `Vocabulary.indices`; all ids are read once."""
+        wanted, distinct = pd.factorize(pd.Index(raw))
+        sought, done = Vocabulary(distinct), 0
+        found = np.full(len(sought), -1, np.int32)
+        for ids in self.stretches():
+            places = sought.indices(ids)
+            here = np.flatnonzero(places >= 0)
+            found[places[here]] = done + here
+            done += len(ids)
+        return found[wanted]
+
+
+def encoded(ids: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Ids as they lie in files: numbers, or UTF-8 of one length."""
+    return ids if dtype.kind == "i" else np.array([name.encode() for name in ids], dtype)
+
+
+class StoredSessions(Sessions):
+    """Sessions whose arrays are `StoredArray`s, and whose ids `StoredIds`: they take as NumPy's arrays and a
+    `Vocabulary` do and no more.
+
+    What is made of them lies in other files beside theirs, made once, in passing; what is taken of them is in memory.
+    """
+
+    stored = True
+
+    @classmethod
+    def open(cls, folder: Path, like: Sessions, id_dtype: np.dtype) -> StoredSessions:
+        """Those whose arrays lie in a folder, a file for each that `like` has; all else is as there.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        offsets = np.asarray(stored_array(folder, "offsets", DTYPES["offsets"]))
+        ids = StoredIds(StoredArray(folder / "id.bin", id_dtype, (len(offsets) - 1,)))
+        number = int(offsets[-1])
+        arrays = {name: StoredArray(folder / f"{name}.bin", DTYPES[name], (number,)) for name in like.names}
+        return cls(**_fields(like) | {"ids": ids, "offsets": offsets} | arrays)
+
+    def stretches(self, name: str) -> Iterator[np.ndarray]:
+        array: Any = getattr(self, name)
+        for start in range(0, len(self), STRETCH):
+            yield array.slice(start, start + STRETCH)
+
+    def take(self, which: np.ndarray) -> Sessions:
+        taken = super().take(which)
+        return Sessions(**_fields(taken))
+
+    def in_memory(self) -> Sessions:
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in self.names}
+        return Sessions(**_fields(self) | {"ids": self.ids.take(np.arange(self.num_sessions))} | arrays)
+
+    def chosen(self, name: str, choose: Callable[[np.ndarray], np.ndarray]) -> Sessions:
+        every = np.arange(self.num_sessions)
+
+        def parts() -> Iterator[Sessions]:
+            for which in in_stretches(every, self.lengths):
+                part = self.take(which)
+                yield part.keep(choose(part.item))
+
+        return self._made(name, parts)
+
+    def joined(self, other: Sessions) -> Sessions:
+        """As of `Sessions`, in the folder `joined`; the others are in memory."""
+        lengths = np.concatenate([self.lengths, other.lengths])
+        order = np.arange(len(lengths))
+        if self.time is not None and self.time_kind == "timestamp":
+            assert other.time is not None
+            starts = [part.time.take(part.offsets[:-1]) for part in (self, other)]  # type: ignore[union-attr]
+            order = np.argsort(np.concatenate(starts), kind="stable")
+
+        def parts() -> Iterator[Sessions]:
+            for which in in_stretches(order, lengths):
+                mine = which < self.num_sessions
+                both = self.take(which[mine]).followed_by(other.take(which[~mine] - self.num_sessions))
+                place = np.empty(len(which), np.int64)
+                place[np.argsort(~mine, kind="stable")] = np.arange(len(which))
+                yield both.take(place)
+
+        return self._made("joined", parts)
+
+    def _made(self, name: str, parts: Callable[[], Iterator[Sessions]]) -> StoredSessions:
+        """Sessions that come some at a time, in the folder `name` beside these."""
+        item, ids = self.item, self.ids
+        assert isinstance(item, StoredArray) and isinstance(ids, StoredIds)
+        dtype = ids.array.dtype
+
+        def make(place: Path) -> None:
+            done = 0
+            dtypes = {column: DTYPES[column] for column in self.names} | {"offsets": DTYPES["offsets"], "id": dtype}
+            with ArrayFiles(place, dtypes) as files:
+                for part in parts():
+                    files.add("id", encoded(part.ids.ids, dtype))
+                    files.add("offsets", part.offsets[:-1] + done)
+                    for column in self.names:
+                        files.add(column, getattr(part, column))
+                    done += len(part)
+                files.add("offsets", np.array([done]))
+
+        return self.open(made_once(item.path.parent / name, make), self, dtype)
+
+
+def in_stretches(order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Sessions in some order, cut so that those of a piece have about `STRETCH` events."""
+    number = np.cumsum(lengths[order]) // STRETCH
+    return np.split(order, np.flatnonzero(np.diff(number)) + 1)
+
+
+def _fields(sessions: Sessions) -> dict[str, Any]:
+    return {entry.name: getattr(sessions, entry.name) for entry in fields(sessions)}

@@ -1,0 +1,139 @@
+"""How well a model tells which impressions are clicked, or rated how."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+import nnrec.evaluation.metrics as metrics
+from nnrec.batches.impressions import blocks
+from nnrec.core.console import ProgressBar
+from nnrec.core.errors import ConfigError, DataError, TrainingError
+from nnrec.evaluation.outcomes.impressions import MeasuredImpressions
+
+if TYPE_CHECKING:
+    from nnrec.splits.impressions import Examples
+
+Depth = Literal["accuracy", "ranking", "all"]
+# Rows that are scored together.
+ROWS_AT_A_TIME = 2**13
+
+
+@dataclass(frozen=True)
+class ImpressionEvaluation:
+    """What is measured of a model of impressions, over all rows held out.
+
+    Of probabilities: `auc`, a tie counting half; `log_loss` in nats; `gauc`, the AUC within each user's rows, weighted
+    by their number, users with one label alone left out; `calibration_error`, the mean difference between the
+    probability predicted and the share observed, in bins of equally many rows. Of ratings: `rmse` and `mae`.
+
+    Args:
+        bins: of the calibration.
+
+    Raises:
+        ConfigError: fewer than two bins.
+    """
+
+    bins: int = 20
+
+    family = "impressions"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.bins, int) or self.bins < 2:
+            raise ConfigError(f"evaluation.bins must be a whole number from 2 on. Received: {self.bins}")
+
+    def monitor(self, model: Any) -> str:
+        """What chooses the best epoch, unless somebody says otherwise."""
+        return "rmse" if "rating_scale" in model.capabilities else "auc"
+
+    def best_reachable(self, train: Examples, held_out: Examples) -> dict[str, float]:
+        """What the true probabilities reach, by figure, where they are known (simulated data)."""
+        if held_out.expected is None:
+            return {}
+        expected, label = held_out.expected, held_out.label
+        best = {"auc": metrics.auc(label, expected), "log_loss": metrics.log_loss(label, expected)}
+        within = self._within_users(MeasuredImpressions(_users(held_out), examples=held_out), expected)
+        return best | ({} if within is None else {"gauc": within[1]})
+
+    def check(self, held_out: Examples) -> None:
+        """Makes sure, before anything is trained, that there is something to tell apart.
+
+        Raises:
+            DataError: all labels are the same.
+        """
+        label = held_out.label
+        if len(label) and label.min() == label.max():
+            raise DataError(
+                f"All {len(label):,} held-out rows have the label {label[0]:g}: there is nothing to tell apart. "
+                "Hold out more rows, or look at how labels are read."
+            )
+
+    def __call__(self, model: Any, train: Examples, held_out: Examples, depth: Depth = "all") -> MeasuredImpressions:
+        """Measures a trained model.
+
+        Args:
+            model: trained.
+            train: what it learnt from.
+            held_out: rows to predict.
+            depth: makes no difference.
+
+        Raises:
+            DataError: training and held-out part share a row.
+            TrainingError: a prediction is not a number.
+        """
+        if (shared := train.shared(held_out)).size:
+            raise DataError(
+                f"{len(shared):,} of {len(held_out):,} held-out rows are in the training part, for example row "
+                f"{shared[0]} of the data, counted from 0: figures would mean nothing. Mend the split."
+            )
+        measured = MeasuredImpressions(_users(held_out), examples=held_out)
+        prediction = self._estimates(model, held_out, measured)
+        measured.predictions, label = prediction, held_out.label
+        if "rating_scale" in model.capabilities:
+            error = label.astype(np.float64) - prediction
+            measured.add_rows({"rmse": error**2, "mae": np.abs(error)})
+            return measured
+        measured.figures["auc"] = metrics.auc(label, prediction)
+        likely = np.clip(
+            np.where(label == 1, prediction, 1 - prediction.astype(np.float64)), metrics.SMALLEST_PROBABILITY, 1
+        )
+        measured.add_rows({"log_loss": -np.log(likely)})
+        if (within := self._within_users(measured, prediction)) is not None:
+            measured.per_user["gauc"], measured.figures["gauc"] = within
+        measured.calibration = metrics.calibration(label, prediction, self.bins)
+        measured.figures["calibration_error"] = measured.calibration.error
+        return measured
+
+    def _estimates(self, model: Any, held_out: Examples, measured: MeasuredImpressions) -> np.ndarray:
+        """(n,) float32, what the model predicts of each row."""
+        found, started, rows = [], time.perf_counter(), min(ROWS_AT_A_TIME, len(held_out))
+        with ProgressBar("evaluating", len(held_out), transient=True) as bar:
+            for batch in blocks(held_out, rows):
+                found.append(model.estimate(batch)[batch["weight"] > 0])
+                bar.advance(len(found[-1]))
+                bar.report("rows")
+        measured.users_per_second = len(held_out) / max(time.perf_counter() - started, 1e-9)
+        prediction = np.concatenate(found)
+        if wrong := int((~np.isfinite(prediction)).sum()):
+            raise TrainingError(
+                f"{wrong:,} of {len(prediction):,} predictions are not a number. Lower trainer.learning_rate, or look "
+                "for extreme values in numeric columns."
+            )
+        return prediction
+
+    @staticmethod
+    def _within_users(measured: MeasuredImpressions, score: np.ndarray) -> tuple[np.ndarray, float] | None:
+        """The AUC within each user's rows, and GAUC; None where no user has both labels."""
+        user = measured.rows_of_users
+        there, number = user >= 0, len(measured.users)
+        areas = metrics.auc_by_group(user[there], measured.examples.label[there], score[there], number)
+        known, rows = ~np.isnan(areas), np.bincount(user[there], minlength=number)
+        return (areas, float(np.average(areas[known], weights=rows[known]))) if known.any() else None
+
+
+def _users(examples: Examples) -> np.ndarray:
+    """The users who are in these rows, ascending."""
+    return np.zeros(0, np.int32) if examples.user is None else np.unique(examples.user[examples.user >= 0])

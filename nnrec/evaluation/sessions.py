@@ -1,0 +1,288 @@
+"""How well a model tells the next event of a session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+import nnrec.evaluation.metrics as metrics
+from nnrec.batches.session_segments import of_kind
+from nnrec.batches.whole_sessions import blocks
+from nnrec.core.console import ProgressBar
+from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.sessions import Sessions
+from nnrec.evaluation.outcomes.sessions import MeasuredSessions
+from nnrec.models.base.session_scorer import SessionScorer
+from nnrec.ranking.blocks import BLOCK_ENTRIES, EVENTS_AT_A_TIME, filled
+from nnrec.ranking.top_items import competing_ranks, top_items
+
+Depth = Literal["accuracy", "ranking", "all"]
+Ties = Literal["standard", "median", "conservative"]
+# Ties are told apart where they move a figure in the third digit.
+VISIBLE = 0.0005
+# Of the places of the items that came.
+FIGURES = {
+    "recall": metrics.hit_rate_at,
+    "mrr": metrics.reciprocal_rank_at,
+    "ndcg": metrics.discounted_gain_at,
+}
+SLICED = ("recall", "mrr")  # those that are shown of known and of new items
+
+
+@dataclass(frozen=True)
+class NextItemEvaluation:
+    """What is measured of a model of sessions, and how.
+
+    Every event of every held-out session is to be predicted from those before it, save the first. All items of the
+    training part compete, those already in the session included; of each event only the place of the item that came
+    counts (Hidasi et al. 2016, Session-based Recommendations with Recurrent Neural Networks, section 4). Over all of
+    them
+
+        recall@k   share whose item is among the first k
+        mrr@k      mean of 1 / place, 0 beyond k
+        ndcg@k     mean of 1 / log2(1 + place), 0 beyond k
+
+    Held-out events of items that the training part does not know are left out first, and counted; the events around
+    them move together. A model that can score such items (the capability "new_items") is measured on the same events.
+
+    With `new_items` they are to be predicted as well: `recall_new@k` is over them alone, `recall_known@k` over the
+    others, `recall@k` over all; likewise `mrr`. Models without that capability are shown sessions without them, where
+    nothing else has come yet rank by popularity, and miss every one of them: the last place.
+
+    Where scores tie, the place is 1 + the items scored higher (`standard`), the last of those tied (`conservative`),
+    or the mean of both (`median`); where it matters to a figure, the other two are reported too (`recall_median@k`).
+
+    The lists before the last predicted event of each session also have `catalogue_coverage@k`, `gini@k`,
+    `popularity_rank@k` and `popularity_share@k`, at the last cutoff.
+
+    Args:
+        cutoffs: the k's.
+        ties: what the figures without a name for it go by.
+        new_items: whether held-out events of items without a training event count.
+        event: the kind of events that are predicted; None = all. Every event is seen by those after it.
+
+    Raises:
+        ConfigError: no cutoff, or one below 1; an unknown `ties`.
+    """
+
+    cutoffs: Sequence[int] = (20, 10, 5, 1)
+    ties: Ties = "standard"
+    new_items: bool = False
+    event: str | None = None
+
+    family = "sessions"
+
+    def __post_init__(self) -> None:
+        if not self.cutoffs or any(not isinstance(k, int) or k < 1 for k in self.cutoffs):
+            raise ConfigError(f"evaluation.cutoffs must list whole numbers from 1 on. Received: {list(self.cutoffs)}")
+        if self.ties not in ("standard", "median", "conservative"):
+            raise ConfigError(f"evaluation.ties must be standard, median or conservative. Received: {self.ties!r}")
+
+    def monitor(self, model: SessionScorer) -> str:
+        """What chooses the best epoch, unless somebody says otherwise."""
+        return f"mrr@{max(self.cutoffs)}"
+
+    def best_reachable(self, train: Sessions, held_out: Sessions) -> dict[str, float]:
+        """What the best possible prediction of these sessions reaches, by figure, where the truth is known."""
+        kept, predicted = self.to_predict(held_out, train.support > 0)
+        return kept.expected_of(predicted) or {}
+
+    def to_predict(self, held_out: Sessions, known: np.ndarray) -> tuple[Sessions, np.ndarray]:
+        """The held-out sessions as they are measured, and (n,) boolean, which of their events are to be predicted.
+
+        Args:
+            known: (num_items,) boolean, the items with a training event.
+
+        Raises:
+            DataError: nothing is left.
+            ConfigError: the data have no such kind of event.
+        """
+        kept = held_out if self.new_items else predictable(held_out, known)
+
+        def wanted(sessions: Sessions) -> np.ndarray:
+            mask = of_kind(sessions, self.event)
+            mask[sessions.offsets[:-1]] = False
+            return mask
+
+        some = np.bincount(kept.session[wanted(kept)], minlength=kept.num_sessions) > 0
+        if not some.any():
+            raise DataError(f"Nothing can be predicted: no held-out event is of the kind {self.event!r}.")
+        kept = kept.take(some)
+        return kept, wanted(kept)
+
+    def check(self, held_out: Sessions) -> None:
+        """Makes sure, before anything is trained, that there is something to predict.
+
+        Raises:
+            DataError: no session has two events.
+        """
+        if len(held_out) and held_out.lengths.max() < 2:
+            raise DataError("No held-out session has two events: there is nothing to predict.")
+
+    def __call__(
+        self, model: SessionScorer, train: Sessions, held_out: Sessions, depth: Depth = "all"
+    ) -> MeasuredSessions:
+        """Measures a trained model.
+
+        Args:
+            model: trained.
+            train: what it learnt from.
+            held_out: sessions to predict.
+            depth: "accuracy" and "ranking" = places of the next items; "all" = with the lists too.
+
+        Raises:
+            DataError: nothing can be predicted, or training and held-out part share a session.
+            TrainingError: a score is not a number.
+        """
+        check_apart(train, held_out)
+        known = train.support > 0
+        kept, predicted = self.to_predict(held_out, known)
+        measured = MeasuredSessions.of(kept, predicted)
+        able = "new_items" in model.capabilities
+        self._score(model, train.support, able, measured, depth == "all")
+        self._figures(measured)
+        new = predicted & ~known[kept.item]
+        if self.new_items:
+            self._slices(measured, {"known": predicted & ~new, "new": new})
+        if depth == "all":
+            if not self.new_items and (dropped := len(held_out) - len(kept)) and self.event is None:
+                measured.notes.append(
+                    f"Left out: {dropped:,} of {len(held_out):,} held-out events, which are of items without a "
+                    "training event, or alone in their session without these."
+                )
+            if new.any() and not able:
+                measured.notes.append(
+                    f"{int(new.sum()):,} of {int(predicted.sum()):,} events are of items without a training event, "
+                    f"which {model.name} cannot score: it misses them."
+                )
+            self._lists(measured, train)
+        return measured
+
+    def _score(
+        self, model: SessionScorer, support: np.ndarray, able: bool, measured: MeasuredSessions, with_lists: bool
+    ) -> None:
+        """Fills in places and lists; `able` says whether the model scores items without a training event."""
+        held_out, known = measured.sessions, support > 0
+        catalogue = np.ones_like(known) if able else known
+        width = min(max(self.cutoffs), held_out.num_items)
+        if with_lists:
+            measured.lists = np.full((held_out.num_sessions, width), -1, np.int32)
+            measured.scores = np.zeros(measured.lists.shape, np.float32)
+        rows = int(np.clip(BLOCK_ENTRIES // held_out.num_items, 1, 1024))
+
+        def rank(event: np.ndarray, scores: np.ndarray) -> None:
+            target = held_out.item[event]
+            places = competing_ranks(scores, target, catalogue)
+            measured.places[:, event] = np.where(catalogue[target], places, held_out.num_items)
+            if with_lists and (last := is_last[event]).any():
+                who = held_out.session[event[last]]
+                measured.lists[who], measured.scores[who] = top_items(scores[last], width, barred=~catalogue)
+
+        visible = catalogue[held_out.item]
+        shown = held_out if visible.all() else held_out.keep(visible)
+        seen = np.cumsum(visible) - visible
+        before = seen - seen[held_out.offsets[:-1]][held_out.session]  # shown events of the session so far
+        number = np.cumsum(np.bincount(held_out.session[visible], minlength=held_out.num_sessions) > 0) - 1
+        events = np.flatnonzero(measured.predicted)
+        is_last = np.zeros(len(held_out), bool)
+        is_last[events[np.append(np.diff(held_out.session[events]) > 0, True)]] = True
+        blind, events = events[before[events] == 0], events[before[events] > 0]
+        first = np.searchsorted(number[held_out.session[events]], np.arange(shown.num_sessions + 1))
+        seconds = 0.0
+        with ProgressBar("evaluating", len(shown), transient=True) as bar:
+            for batch in blocks(shown, EVENTS_AT_A_TIME):
+                started = time.perf_counter()
+                real = np.flatnonzero(batch["session"] >= 0)
+                session = batch["session"][real]
+                counts = first[session + 1] - first[session]
+                row, event = np.repeat(real, counts), events[ranges(first[session], counts)]
+                queries = np.asarray(model.encode(batch))[row, before[event] - 1]
+                for start in range(0, len(row), rows):
+                    part = slice(start, start + rows)
+                    scores = np.asarray(model.score(filled(queries[part], rows)))[: len(row[part])]
+                    rank(event[part], scores)
+                seconds += time.perf_counter() - started
+                bar.advance(int((batch["item"] >= 0).sum()))
+                bar.report("events")
+            for start in range(0, len(blind), rows):
+                part = blind[start : start + rows]
+                rank(part, np.repeat(support[None].astype(np.float32), len(part), axis=0))
+        measured.users_per_second = held_out.num_sessions / max(seconds, 1e-9)
+
+    def _slices(self, measured: MeasuredSessions, slices: dict[str, np.ndarray]) -> None:
+        """Figures of some of the events, by what to call them."""
+        for name, events in slices.items():
+            if events.any():
+                places = self._tied(measured.places[:, events])
+                found = {f"{figure}_{name}@{k}": FIGURES[figure](places, k) for figure in SLICED for k in self.cutoffs}
+                measured.add_events(found, events)
+
+    def _tied(self, places: np.ndarray) -> np.ndarray:
+        """(m,) places, of (2, m) with ties in the item's favour and against it."""
+        standard, conservative = places.astype(np.float64)
+        return {"standard": standard, "median": (standard + conservative) / 2, "conservative": conservative}[self.ties]
+
+    def _figures(self, measured: MeasuredSessions) -> None:
+        standard, conservative = measured.places[:, measured.predicted].astype(np.float64)
+        places = {"standard": standard, "median": (standard + conservative) / 2, "conservative": conservative}
+        for name, figure in FIGURES.items():
+            measured.add_events({f"{name}@{k}": figure(places[self.ties], k) for k in self.cutoffs})
+        for name, figure in FIGURES.items():
+            gap = max(np.mean(figure(standard, k) - figure(conservative, k)) for k in self.cutoffs)
+            if gap >= VISIBLE:
+                others = {ties: place for ties, place in places.items() if ties != self.ties}
+                for ties, place in others.items():
+                    measured.add_events({f"{name}_{ties}@{k}": figure(place, k) for k in self.cutoffs})
+
+    def _lists(self, measured: MeasuredSessions, train: Sessions) -> None:
+        k, lists, counts = max(self.cutoffs), measured.lists, train.support
+        measured.figures[f"catalogue_coverage@{k}"] = metrics.catalogue_coverage(lists, train.num_items)
+        measured.figures[f"gini@{k}"] = metrics.gini(metrics.times_listed(lists, train.num_items))
+        measured.add(
+            {
+                f"popularity_rank@{k}": metrics.mean_popularity_rank(lists, counts),
+                f"popularity_share@{k}": metrics.popularity_share(lists, counts),
+            }
+        )
+
+
+def predictable(held_out: Sessions, known: np.ndarray) -> Sessions:
+    """The held-out events of known items, in sessions that have two of them or more.
+
+    Args:
+        known: (num_items,) boolean.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    kept = held_out.keep(known[held_out.item])
+    kept = kept.take(kept.lengths > 1)
+    if not len(kept):
+        raise DataError(
+            "Nothing can be predicted: no held-out session has two events of items that the training part knows. "
+            "Train on more of the data, or hold out later sessions in smaller number."
+        )
+    return kept
+
+
+def check_apart(train: Sessions, held_out: Sessions) -> None:
+    """Makes sure that no held-out session was trained on.
+
+    Raises:
+        DataError: one was.
+    """
+    shared = train.ids.indices(held_out.ids.ids) >= 0
+    if shared.any():
+        raise DataError(
+            f"{int(shared.sum()):,} of {len(shared):,} held-out sessions are in the training part, for example session "
+            f"{held_out.ids.ids[np.argmax(shared)]}: figures would mean nothing. Mend the split."
+        )
+
+
+def ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """first[0], first[0] + 1, ... (counts[0] of them), then those from first[1] on, and so forth."""
+    return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())

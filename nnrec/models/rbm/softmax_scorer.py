@@ -1,0 +1,158 @@
+"""Scoring by the probabilities of the values that a rating can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from nnrec.batches.protocol import Batch
+from nnrec.batches.rows import RowBatches
+from nnrec.data.ratings import Ratings
+from nnrec.models.base.neural import Recommender
+from nnrec.models.layers.fold_in import fold_in_softmax
+from nnrec.models.rbm.boltzmann import states
+
+
+class SoftmaxScorer(Recommender):
+    """Predicts a rating from hidden units h: the expectation, or the mode, of softmax_k(b_ik + sum_j h_j W_ikj).
+
+    What each subclass has: `by`, "user" (h belongs to users, W to items) or "item" (the other way round);
+    `visible_weights` (columns, K, units) and `visible_bias` (columns, K); `level_values` (K,), the ratings that the
+    values stand for; `known` (columns,), 1 for those in the training; `prediction`, "expectation" or "mode";
+    `weight_decay` and `num_rows`, for strangers; and if `by="item"`, to be filled by `prepare`, `encodings`
+    (num_items, units) and the average user's `average` (K, units + 1).
+    """
+
+    by: str
+    num_items: int
+    num_rows: int
+    weight_decay: float
+    prediction: str
+    level_values: keras.Variable
+    visible_weights: keras.Variable
+    visible_bias: keras.Variable
+    known: keras.Variable
+    encodings: keras.Variable
+    average: keras.Variable
+
+    def hidden_of(self, batch: Batch) -> Any:
+        """(B, units) float32: the hidden units' probabilities of rows, as the visible weights meet them."""
+        raise NotImplementedError
+
+    def rating_of(self, logits: Any, axis: int = -1) -> Any:
+        """Predictions from logits whose axis holds the values."""
+        if self.prediction == "mode":
+            return ops.take(self.level_values, ops.argmax(logits, axis=axis))
+        return self.expectation(logits, axis)
+
+    def expectation(self, logits: Any, axis: int = -1) -> Any:
+        shape = [1] * len(logits.shape)
+        shape[axis] = -1
+        return ops.sum(ops.softmax(logits, axis=axis) * ops.reshape(self.level_values, shape), axis=axis)
+
+    def prepare(self, history: Ratings) -> None:
+        """Infers the hidden units of all items from the ratings that may be seen (item-based only)."""
+        if self.by != "item":
+            return
+        batches = RowBatches(history.rows("item"), 256)
+        encodings = [ops.convert_to_numpy(self.hidden_of(batch)) for batch in batches.epoch()]
+        self.encodings.assign(np.concatenate(encodings)[: self.num_items])
+        share = self.known / ops.maximum(ops.sum(self.known), 1.0)
+        self.average.assign(ops.sum(share[:, None, None] * self._units(slice(None)), axis=0))
+
+    def _units(self, columns: Any) -> Any:
+        """(m, K, units + 1): these visible units' weights and biases."""
+        weights, bias = ops.convert_to_tensor(self.visible_weights), ops.convert_to_tensor(self.visible_bias)
+        if not isinstance(columns, slice):
+            weights, bias = ops.take(weights, columns, axis=0), ops.take(bias, columns, axis=0)
+        return ops.concatenate([weights, bias[:, :, None]], axis=2)
+
+    def encode(self, batch: Batch) -> Any:
+        """The users' hidden units (B, units), or the weights and biases of their visible units (B, K, units + 1)."""
+        if self.by == "user":
+            return self.hidden_of(batch)
+        users = np.asarray(batch["index"])
+        trained = (users >= 0) & (np.asarray(ops.convert_to_numpy(self.known))[users] > 0)
+        average = ops.convert_to_numpy(self.average)
+        queries = np.tile(average, (len(users), 1, 1))
+        queries[trained] = ops.convert_to_numpy(self._units(users[trained]))
+        rated = np.bincount(batch["row"], weights=batch["weight"], minlength=len(users)) > 0
+        strangers = np.flatnonzero(rated & ~trained)
+        if len(strangers):
+            vectors = ops.convert_to_numpy(self.encodings)
+            level = np.asarray(ops.convert_to_numpy(states(batch["value"], self.level_values)))
+        for position in strangers:
+            entries = np.flatnonzero((batch["row"] == position) & (batch["weight"] > 0))
+            observed = vectors[batch["column"][entries]], level[entries], batch["weight"][entries]
+            queries[position] = fold_in_softmax(*observed, average, l2=self.num_rows * self.weight_decay)
+        return ops.convert_to_tensor(queries)
+
+    def served(self, batch: Any) -> Any:
+        """Scores; of users of the training alone where `by="item"`: others are fitted in many steps."""
+        if self.by == "user":
+            return super().served(batch)
+        return self.score(self._units(ops.maximum(batch["index"], 0)))
+
+    def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
+        """(B, num_items) or (B, m) predicted ratings."""
+        items = np.arange(self.num_items) if items is None else np.asarray(items)
+        rows = queries.shape[0] or ROWS  # within a graph the number is unknown
+        size = max(BLOCK // (rows * self.level_values.shape[0]), 1)
+        blocks = [self._score(queries, items[start : start + size]) for start in range(0, len(items), size)]
+        return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
+
+    def _score(self, queries: Any, items: np.ndarray) -> Any:
+        if self.by == "user":
+            table = ops.take(self.visible_weights, items, axis=0)
+            size, values, units = table.shape
+            logits = ops.matmul(queries, ops.transpose(ops.reshape(table, (-1, units))))
+            logits = ops.reshape(logits, (-1, size, values)) + ops.take(self.visible_bias, items, axis=0)
+            return self.rating_of(logits, 2)
+        _, values, units = queries.shape
+        encodings = ops.transpose(ops.take(self.encodings, items, axis=0))
+        logits = ops.matmul(ops.reshape(queries[:, :, :-1], (-1, units - 1)), encodings)
+        return self.rating_of(ops.reshape(logits, (-1, values, len(items))) + queries[:, :, -1:], 1)
+
+    def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return self._of_pairs(self.rating_of, (), queries, rows, items)
+
+    def probabilities(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """How likely each value of a rating is, of single (query, item) pairs.
+
+        Args:
+            queries: what `encode` returned.
+            rows: (m,) positions in `queries`.
+            items: (m,) item indices.
+
+        Returns:
+            (m, K) float32; the K values are `level_values`, ascending.
+        """
+        return self._of_pairs(ops.softmax, self.level_values.shape, queries, rows, items)
+
+    def _of_pairs(
+        self, function: Callable[[Any], Any], shape: tuple[int, ...], queries: Any, rows: np.ndarray, items: np.ndarray
+    ) -> np.ndarray:
+        """(m, *shape) float32: a function of the (some, K) logits of single pairs."""
+        size = max(BLOCK // int(np.prod(self.visible_weights.shape[1:])), 1)
+        found = [np.empty((0, *shape), np.float32)]
+        for start in range(0, len(items), size):
+            some = items[start : start + size]
+            query = ops.take(queries, rows[start : start + size], axis=0)
+            if self.by == "user":
+                products = ops.take(self.visible_weights, some, axis=0) * query[:, None, :]
+                logits = ops.sum(products, axis=2) + ops.take(self.visible_bias, some, axis=0)
+            else:
+                products = query[:, :, :-1] * ops.take(self.encodings, some, axis=0)[:, None, :]
+                logits = ops.sum(products, axis=2) + query[:, :, -1]
+            found.append(ops.convert_to_numpy(function(logits)))
+        return np.concatenate(found)
+
+
+# Numbers in the largest intermediate result when scoring.
+BLOCK = 2**26
+# Users at a time that an exported graph is made for.
+ROWS = 64

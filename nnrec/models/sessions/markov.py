@@ -1,0 +1,54 @@
+"""Markov chains and sequential rules: what tends to follow the last item."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from nnrec.data.sessions import Sessions
+from nnrec.models.base.session_baseline import Decay, SessionBaseline, check_at_least, check_one_of, decays, put_rows
+
+
+class Markov(SessionBaseline):
+    """Scores an item by how often it followed the session's last item in training.
+
+    Source: Ludewig, Jannach: Evaluation of Session-based Recommendation Algorithms, 2018, section 2.1: steps=1 is their
+    simple Markov chain (MC), an item's score the share of the transitions from the last item that led to it; with more
+    steps sequential rules (SR): an item x events after another in a session counts the weight of x, 1 / x by default.
+
+    In: sessions. Out: (M, num_items) float32: shares, which add up to 1 over the followers of the last item; all other
+    items follow by popularity.
+
+    Differs: SR's scores are divided by the sum of all weights from the last item, which changes no list.
+
+    Args:
+        num_items: size of the data.
+        steps: how many events ahead an item counts as a follower.
+        weighting: how much x steps count, see `decays`.
+    """
+
+    learnt = ("backoff", "shares")
+
+    def __init__(self, num_items: int, *, steps: int = 1, weighting: Decay = "div", name: str = "markov") -> None:
+        super().__init__(num_items, name=name)
+        check_at_least(steps=(steps, 1))
+        check_one_of("weighting", weighting, Decay)
+        self.steps, self.weighting = steps, weighting
+
+    def fit(self, train: Sessions) -> None:
+        """Sets `shares`: (num_items, num_items), in each row what followed the item."""
+        self.fit_backoff(train)
+        shape = (self.num_items, self.num_items)
+        counts = sparse.csr_array(shape, dtype=np.float64)
+        for step, weight in enumerate(decays(self.weighting, self.steps), start=1):
+            here = np.flatnonzero(train.session[:-step] == train.session[step:])
+            if weight == 0 or not len(here):
+                break
+            pairs = train.item[here], train.item[here + step]
+            counts = counts + sparse.csr_array((np.full(len(here), weight), pairs), shape=shape)
+        sums = np.repeat(counts.sum(axis=1), np.diff(counts.indptr))
+        counts.data /= sums
+        self.shares = counts.astype(np.float32)
+
+    def add(self, queries: np.ndarray, scores: np.ndarray) -> None:
+        put_rows(self.shares, queries[:, 0], scores)

@@ -1,0 +1,43 @@
+"""Popularity within the session."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnrec.data.sessions import Sessions
+from nnrec.models.base.session_baseline import SessionBaseline
+
+
+class SessionPopularity(SessionBaseline):
+    """Scores an item by how often it occurred in the session so far.
+
+    Source: Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural Networks, 2016,
+    section 4: S-POP, ties are broken by global popularity; with in_session=false POP.
+
+    In: sessions. Out: (M, num_items) float32; S-POP: for items of the session the number of their events minus their
+    place in the order of popularity, a share of 1; for all others minus that place. POP: training events.
+
+    Differs: nothing.
+
+    Args:
+        num_items: size of the data.
+        in_session: S-POP; false = POP, the same for everybody.
+    """
+
+    window = None
+
+    def __init__(self, num_items: int, *, in_session: bool = True, name: str = "session_popularity") -> None:
+        super().__init__(num_items, name=name)
+        self.in_session = self.personal = in_session
+        if not in_session:
+            self.window = 1
+
+    def fit(self, train: Sessions) -> None:
+        self.fit_backoff(train)
+        if not self.in_session:
+            self.backoff = train.support.astype(np.float32)
+
+    def add(self, queries: np.ndarray, scores: np.ndarray) -> None:
+        if self.in_session:
+            row, place = np.nonzero(queries >= 0)
+            np.add.at(scores, (row, queries[row, place]), 1)

@@ -1,0 +1,133 @@
+"""What a run keeps of users and items, so that any of them can be paired without the data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnrec.data.encoding.fields import Fields
+from nnrec.data.impressions import CHUNK_ROWS, slices
+from nnrec.data.rows import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nnrec.batches.protocol import Batch
+    from nnrec.data.encoding.encoder import Encoder
+    from nnrec.runs.folder import RunFolder
+    from nnrec.splits.impressions import Examples
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The encoder of a run, and the encoded fields that go with each of its users and items.
+
+    Attributes:
+        encoder: fitted on what the model learnt from.
+        arrays: `user.known` and `item.known`, (num_users,) and (num_items,) boolean, who is in a training row;
+            `user.categorical` and so on, the fields of the side in the last of these rows, a row for each who is known.
+    """
+
+    encoder: Encoder
+    arrays: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, train: Examples) -> Sides:
+        """Reads off the training rows what goes with whom."""
+        arrays = {}
+        for role in ("user", "item"):
+            last = train.last_rows(role)
+            arrays[f"{role}.known"] = last >= 0
+            rows, columns = last[last >= 0], columns_of_fields(train.fields, train.encoder.schema.side(role))
+            chunks = [
+                train.encoded(rows[start : start + CHUNK_ROWS]) for start in range(0, max(len(rows), 1), CHUNK_ROWS)
+            ]
+            for name, places in columns.items():
+                arrays[f"{role}.{name}"] = np.concatenate([chunk[name][:, places] for chunk in chunks])
+        return cls(train.encoder, arrays)
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Sides:
+        """What `write` wrote.
+
+        Raises:
+            RunError: a file is missing or damaged.
+        """
+        from nnrec.data.encoding.encoder import Encoder
+
+        return cls(Encoder.from_arrays(folder.read_arrays("encoder.npz")), folder.read_arrays("sides.npz"))
+
+    def write(self, folder: RunFolder) -> None:
+        """Writes encoder.npz and sides.npz to a run folder."""
+        folder.write_arrays("encoder.npz", self.encoder.arrays())
+        folder.write_arrays("sides.npz", self.arrays)
+
+    def known(self, role: str) -> np.ndarray:
+        """(num_users,) or (num_items,) boolean, who is in a training row."""
+        return self.arrays[f"{role}.known"]
+
+    def batch(self, role: str, which: np.ndarray, given: pd.DataFrame) -> Batch:
+        """Encoded rows of users or items.
+
+        Args:
+            role: "user" or "item".
+            which: (m,) indices, -1 for somebody unknown.
+            given: (m) raw rows, columns of the data that are known of each row beside: context, or what has changed
+                about the user. Other columns are unknown.
+
+        Raises:
+            DataError: a numeric column holds something else.
+        """
+        batch = self.encoder.encode_frame(given)
+        known = self.known(role)
+        place = np.cumsum(known) - 1
+        filled = (which >= 0) & known[np.maximum(which, 0)] if len(known) else np.zeros(len(which), bool)
+        names = [name for name in self.encoder.schema.side(role) if name not in given.columns]
+        side = columns_of_fields(self.encoder.fields, self.encoder.schema.side(role))
+        for name, columns in columns_of_fields(self.encoder.fields, names).items():
+            stored = self.arrays[f"{role}.{name}"][:, np.isin(side[name], columns)]
+            batch[name][np.ix_(filled, columns)] = stored[place[which[filled]]]
+        return batch
+
+
+def histories_of(train: Examples) -> Rows | None:
+    """What each user clicked, (num_users, num_items), with the highest label; None where users or items are unknown.
+
+    Of ratings, whatever was rated. Held in memory are two numbers for each of these rows alone.
+    """
+    data, schema = train.impressions, train.impressions.schema
+    if schema.user is None or schema.item is None:
+        return None
+    chunks = [train.which[places] for places in slices(len(train), CHUNK_ROWS)]
+    clicks = all(((label := data.label.take(rows, axis=0)) >= 0).all() and (label <= 1).all() for rows in chunks)
+    pairs, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    for rows in chunks:
+        user, item = (data.codes_of(name, rows) for name in (schema.user, schema.item))
+        label = data.label.take(rows, axis=0)
+        wanted = (user >= 0) & (item >= 0) & (label > 0 if clicks else True)
+        pairs.append(user[wanted].astype(np.int64) * train.num_items + item[wanted])
+        labels.append(label[wanted])
+    pair, label = np.concatenate(pairs), np.concatenate(labels)
+    del pairs, labels
+    order = np.lexsort((-label, pair))
+    pair = pair[order]
+    first = np.append(True, pair[1:] != pair[:-1])[: len(pair)]
+    pair, label = pair[first], label[order[first]]
+    offsets = np.searchsorted(pair, np.arange(train.num_users + 1) * train.num_items).astype(np.int64)
+    return Rows(offsets, (pair % max(train.num_items, 1)).astype(np.int32), label, None, train.num_items)
+
+
+def columns_of_fields(fields: Fields, names: Collection[str]) -> dict[str, np.ndarray]:
+    """The columns of each array of a batch that belong to these fields, ascending."""
+    slices = zip(fields.multi, fields.multi_slices, strict=True)
+    multi = [np.arange(within.start, within.stop) for name, within in slices if name in names]
+    places = {
+        "categorical": [place for place, name in enumerate(fields.categorical) if name in names],
+        "multi": np.concatenate(multi) if multi else [],
+        "numeric": [place for place, name in enumerate(fields.numeric) if name in names],
+    }
+    found = {name: np.array(columns, np.int64) for name, columns in places.items()}
+    return found | {"multi_share": found["multi"]}
