@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnrec.core.config.build import build, check_seed, locate
@@ -66,9 +66,6 @@ def resolve(config: Any) -> Settings:
 
     plain: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
     check_seed(plain["seed"])
-    model = model_class(plain["model"])
-    if model is not None:
-        plain["trainer"] = {**plain["trainer"], **model.trainer_settings(plain["model"])}
     trainer, evaluation, splitter = (build(plain[group], group) for group in ("trainer", "evaluation", "split"))
     return Settings(plain, trainer, evaluation, splitter)
 
@@ -79,11 +76,15 @@ def model_class(settings: Mapping[str, Any]) -> Any:
     return found if isinstance(found, type) and issubclass(found, Scorer) else None
 
 
-def check_families(settings: Settings, family: str) -> None:
-    """Makes sure that model and evaluation are of the family of the data.
+def fitted_together(settings: Settings, family: str) -> Settings:
+    """The settings once the model's class is known: with those of the trainer that the model's bring along.
+
+    Args:
+        settings: of a training whose backend has started, so that the class may be imported.
+        family: of the data.
 
     Raises:
-        ConfigError: they are not.
+        ConfigError: model or evaluation are of another family than the data.
     """
     data, model = settings.data["name"], model_class(settings.model)
     if model is not None:
@@ -98,6 +99,11 @@ def check_families(settings: Settings, family: str) -> None:
             f"{type(settings.evaluation).__name__} measures models of {settings.evaluation.family}, and data={data} "
             f"are {family}. Choose evaluation={EVALUATIONS[family]}."
         )
+    brought = model.trainer_settings(settings.model) if model is not None else {}
+    if not brought:
+        return settings
+    trainer = {**settings.config["trainer"], **brought}
+    return replace(settings, config={**settings.config, "trainer": trainer}, trainer=build(trainer, "trainer"))
 
 
 def split_data(loaded: Loaded, splitter: Any, seed: int, name: str) -> Any:

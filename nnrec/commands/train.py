@@ -7,11 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from nnrec.commands.inputs import Loaded, check_families, load_data, resolve, split_data
+from nnrec.commands.inputs import Loaded, fitted_together, load_data, resolve, split_data
 from nnrec.core.console import console, results_table, show_table
 from nnrec.core.devices import backend, cluster, strategy
 from nnrec.core.errors import ConfigError, Interrupted, RunError, TrainingError
 from nnrec.data.families import WORDS
+from nnrec.data.ratings import Ratings
 from nnrec.data.summary import print_summary, summarise
 from nnrec.evaluation.course import CourseEvaluation
 from nnrec.reports.html.write import write_report
@@ -128,12 +129,13 @@ def start_backend(settings: Settings) -> None:
 def plan(settings: Settings, loaded: Loaded) -> Learning | Course:
     """What happens with the data: learning from one split, or the course's protocol."""
     name = settings.data["name"]
-    check_families(settings, loaded.data.family)
+    settings = fitted_together(settings, loaded.data.family)
     if loaded.split is not None:
         settings = settings.changed("data", family=loaded.data.family)  # the folder of shards says it
     if isinstance(settings.evaluation, CourseEvaluation):
         if loaded.split is not None:
             raise ConfigError(f"evaluation=course splits by itself, and data={name} come split.")
+        assert isinstance(loaded.data, Ratings)
         course = Course(settings, loaded.data)
         console.print(f"Split: {course.definition}", soft_wrap=True)
         return course

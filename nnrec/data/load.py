@@ -41,7 +41,7 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) ->
     return _sessions(config, frame) if config.get("family") == "sessions" else _ratings(config, frame)
 
 
-def _ratings(config: Mapping[str, Any], frame: Any) -> Ratings | Sessions:
+def _ratings(config: Mapping[str, Any], frame: Any) -> Any:
     import pandas as pd
 
     from nnrec.core.errors import ConfigError
@@ -69,7 +69,7 @@ def _ratings(config: Mapping[str, Any], frame: Any) -> Ratings | Sessions:
     return data.noted(f"Age weighting: in training, a rating counts half as much after {half_life_days:g} days.")
 
 
-def _sessions(config: Mapping[str, Any], frame: Any) -> Sessions:
+def _sessions(config: Mapping[str, Any], frame: Any) -> Any:
     import pandas as pd
 
     from nnrec.core.errors import ConfigError

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.recommend.lists import lists
+from nnrec.recommend.score_rows import score_frame
 from nnrec.runs.trained import TrainedRun
 from nnrec.serving.formats import Arrays, Function
 from nnrec.serving.graph import Graph
@@ -163,7 +164,7 @@ def _check_rows(run: TrainedRun, names: tuple[str, ...], graph: Graph, function:
         inputs = {own: found[column] for own, column in columns.items()}
     else:
         inputs = {key: array for key, array in encoder.encode_frame(frame).items() if key in graph.inputs}
-    agreement, expected = Agreement("rows"), run.predict(frame)
+    agreement, expected = Agreement("rows"), score_frame(run, frame)
     for start, answer in _answers(function, inputs):
         for row, value in enumerate(answer["prediction"]):
             agreement.add(f"row {start + row}", ([], expected[start + row, None]), ([], value[None]))

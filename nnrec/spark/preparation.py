@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from nnrec.commands.prepare import check, tell
 from nnrec.core.config.build import build
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.catalogue import write_catalogue
 from nnrec.data.ratings import Ratings
 from nnrec.data.readers.ratings import dense, event_factors
 from nnrec.data.side_information import read_item_table, read_user_table, with_table
@@ -30,7 +31,7 @@ from nnrec.spark.session_preparation import prepare_sessions
 from nnrec.spark.splits import PARTS, check_splitter, split_up
 from nnrec.spark.writing import Prepared, say, write
 from nnrec.splits.shards.ratings import COLUMNS, about_of, schema_of
-from nnrec.splits.shards.shard_files import write_about, write_catalogue
+from nnrec.splits.shards.shard_files import write_about
 
 READER = "nnrec.data.read_table"
 CLICKS_READER = "nnrec.data.read_clicks"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from nnrec.core.config.validate import meant
+from nnrec.core.devices.strategy import Devices
 from nnrec.core.errors import ConfigError
 from nnrec.training.schedules import Constant, Schedule
 
@@ -35,7 +36,7 @@ class Trainer:
     precision: str = "float32"
     xla: bool = False
     steps_per_execution: int = 1
-    devices: int | str = "auto"
+    devices: Devices = "auto"
     shard_tables: bool = False
     checkpoint_seconds: float = 30.0
     histograms: bool = False

@@ -23,14 +23,14 @@ from nnrec.batches.device_parts import parts_for
 from nnrec.batches.rows import RowBatches
 from nnrec.batches.session_parallel import SessionParallelBatches
 from nnrec.batches.worker_exchange import Exchange, exchange_of
-from nnrec.core.devices import strategy
+from nnrec.core.devices import cluster, strategy
 from nnrec.core.devices.cluster import Cluster
 from nnrec.core.stored_arrays import StoredArray
 from nnrec.data.rows import Rows
 from tests.batches.test_session_parallel import random_sessions
 from tests.models.test_devices import free_ports
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 3
 
 
@@ -62,7 +62,7 @@ def workers(monkeypatch):
         return list(said)
 
     monkeypatch.setattr(
-        strategy, "cluster", lambda: Cluster(tuple(f"localhost:{n}" for n in range(WORKERS)), turn.index)
+        cluster, "cluster", lambda: Cluster(tuple(f"localhost:{n}" for n in range(WORKERS)), turn.index)
     )
     monkeypatch.setattr(strategy, "gathered", gathered)
     monkeypatch.setattr(worker_exchange, "num_parts", lambda: 2 * WORKERS)
@@ -129,7 +129,7 @@ def test_each_worker_makes_a_share_and_gets_its_parts_of_all(name, workers, requ
 
 
 def test_pools_may_be_asked_for_in_any_order(made_by_rows, monkeypatch):
-    monkeypatch.setattr(strategy, "cluster", lambda: Cluster(("localhost:1", "localhost:2"), 1))
+    monkeypatch.setattr(cluster, "cluster", lambda: Cluster(("localhost:1", "localhost:2"), 1))
     monkeypatch.setattr(strategy, "gathered", lambda number: [number, number])
     monkeypatch.setattr(worker_exchange, "num_parts", lambda: 2)
     found = Exchange(made_by_rows())
@@ -147,7 +147,7 @@ def test_pools_may_be_asked_for_in_any_order(made_by_rows, monkeypatch):
 
 def test_there_is_nothing_to_share_alone_or_in_one_pool(made_by_rows, monkeypatch):
     assert exchange_of(made_by_rows()) is None, "a process by itself"
-    monkeypatch.setattr(strategy, "cluster", lambda: Cluster(("localhost:1", "localhost:2"), 0))
+    monkeypatch.setattr(cluster, "cluster", lambda: Cluster(("localhost:1", "localhost:2"), 0))
     monkeypatch.setattr(batches_module, "POOL_ENTRIES", 2**20)
     assert exchange_of(made_by_rows()) is None
 
@@ -167,7 +167,8 @@ def test_a_worker_that_does_not_answer_is_noticed(workers, made_by_rows, monkeyp
 # train.py with pools so small that there are many.
 SMALL_POOLS = """
 import runpy, sys
-from nnrec import batches, session_parallel
+from nnrec.batches import rows as batches
+from nnrec.batches import session_parallel
 batches.POOL_ENTRIES, batches.BLOCK_ENTRIES, session_parallel.POOL_EVENTS = 1000, 100, 400
 sys.argv[0] = "train.py"
 runpy.run_path("train.py", run_name="__main__")

@@ -15,7 +15,7 @@ from nnrec.commands.predict import execute
 from nnrec.core.config.compose import compose
 from nnrec.core.errors import ConfigError, DataError, RunError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ["user_id", "item_id", "rank", "score", "title", "source"]
 
 

@@ -144,8 +144,8 @@ def test_experiments(name):
 
 @pytest.mark.parametrize(("model", "data"), sorted(pair for pair in choices() if "_".join(pair) in group("experiment")))
 def test_an_experiment_is_picked_by_the_model_and_the_data_it_is_named_after(model, data):
-    plain = compose("train", [f"model={model}", f"data={data}"])
-    assert plain == compose("train", [f"model={model}", f"data={data}", f"experiment={model}_{data}"])
+    plain = compose("train", [f"model={model}", f"data={data}", "run_dir=run"])  # its default tells the time
+    assert plain == compose("train", [f"model={model}", f"data={data}", "run_dir=run", f"experiment={model}_{data}"])
 
 
 def test_without_an_experiment_the_defaults_hold():

@@ -16,7 +16,7 @@ from nnrec.core.devices import strategy
 from nnrec.core.devices.cluster import Cluster
 from nnrec.core.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def told(cluster, kind="worker", index=0):

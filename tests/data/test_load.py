@@ -18,7 +18,7 @@ from nnrec.data.readers.impressions import from_frame as from_shown
 from nnrec.data.readers.ratings import from_frame
 from nnrec.data.readers.sessions import clicks_from_frame
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 RELEASES = ["ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small"]
 
 

@@ -80,7 +80,7 @@ def test_one_user_has_an_interval_of_one_point():
 
 def test_saved_and_read_back(tmp_path):
     found, folder = measured(), RunFolder.create(tmp_path / "run")
-    found.save(folder, SPLIT)
+    folder.write_tables(found.tables(SPLIT))
     arrays = folder.read_arrays("test_lists.npz")
     np.testing.assert_array_equal(arrays["users"], [0, 1, 2])
     np.testing.assert_array_equal(arrays["items"], [[1, 2], [4, 2], [0, 1]])
@@ -96,5 +96,5 @@ def test_saved_and_read_back(tmp_path):
 
 def test_scores_that_are_no_ratings_are_saved_without_predictions(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
-    measured(Unscaled()).save(folder, SPLIT)
+    folder.write_tables(measured(Unscaled()).tables(SPLIT))
     assert list(pd.read_parquet(folder["test_ratings.parquet"])) == ["user", "item", "value"]

@@ -13,7 +13,7 @@ import pytest
 from nnrec.core.errors import ConfigError, DataError
 from nnrec.evaluation.ratings import Evaluation, check_disjoint
 from nnrec.models.basic.popularity import Popularity
-from nnrec.ranking import top_items
+from nnrec.ranking import blocks
 from nnrec.splits.ratings import RandomSplit
 from nnrec.splits.split import HeldOut
 from tests.evaluation.fixed import HELD_OUT, HISTORY, ONE_EACH, SCORES, TARGET, Fixed, Unscaled, ratings
@@ -348,7 +348,7 @@ def test_too_good_to_be_true():
 def test_blocks_of_any_size_give_the_same(monkeypatch):
     whole = {name: figures(part, threshold=4) for name, part in (("several", HELD_OUT), ("one", ONE_EACH))}
     for entries in (5, 10):
-        monkeypatch.setattr(top_items, "BLOCK_ENTRIES", entries)  # one user at a time, then two
+        monkeypatch.setattr(blocks, "BLOCK_ENTRIES", entries)  # one user at a time, then two
         assert figures(HELD_OUT, threshold=4) == pytest.approx(whole["several"])
         assert figures(ONE_EACH, threshold=4) == pytest.approx(whole["one"])
 

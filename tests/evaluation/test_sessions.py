@@ -144,7 +144,7 @@ def test_per_session_values_average_to_the_figure():
 
 def test_saved_and_read_back(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
-    measured().save(folder, SessionSplit(TRAIN, HELD_OUT, HELD_OUT, "by hand"))
+    folder.write_tables(measured().tables(SessionSplit(TRAIN, HELD_OUT, HELD_OUT, "by hand")))
     events = pd.read_parquet(folder["test_sessions.parquet"])
     assert events["session_id"].tolist() == [10, 10, 10, 11, 11]
     assert events["place"].tolist() == [0, 1, 3, 0, 1]

@@ -12,7 +12,7 @@ from nnrec.core.errors import ConfigError, DataError, RunError
 from nnrec.data.rows import Rows
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.models.base.scorer import Scorer
-from nnrec.ranking import top_items
+from nnrec.ranking import blocks
 from nnrec.recommend.lists import recommend
 from nnrec.recommend.top_n import TopN
 from nnrec.recommend.users import known_people
@@ -103,15 +103,15 @@ def test_users_come_in_the_order_asked_for_and_once(run):
 
 def test_blocks_of_any_size_give_the_same(run, monkeypatch):
     whole = recommend(run)
-    monkeypatch.setattr(top_items, "BLOCK_ENTRIES", 5)  # one user at a time
+    monkeypatch.setattr(blocks, "BLOCK_ENTRIES", 5)  # one user at a time
     pd.testing.assert_frame_equal(recommend(run), whole)
     assert {len(batch["index"]) for batch in run.model.batches[1:]} == {1}
 
 
 def test_a_block_is_scored_when_it_is_asked_for(run, monkeypatch):
-    monkeypatch.setattr(top_items, "BLOCK_ENTRIES", 5)
-    blocks = TopN(run).blocks(known_people(run))
-    assert (next(blocks).people, len(run.model.batches)) == (1, 1)
+    monkeypatch.setattr(blocks, "BLOCK_ENTRIES", 5)
+    found = TopN(run).blocks(known_people(run))
+    assert (next(found).people, len(run.model.batches)) == (1, 1)
 
 
 def test_stoplist_and_candidates(run):

@@ -243,7 +243,7 @@ EXPECT_NO_TENSORFLOW = """
 def test_never_imports_tensorflow(tmp_path: Path, script: str) -> None:
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=120,

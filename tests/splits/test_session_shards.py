@@ -232,7 +232,7 @@ def test_shards_that_cannot_be_used(folder, tmp_path, change, message, cached):
 def test_shards_are_loaded_as_they_are(folder, tmp_path, family):
     source = {"_target_": "nnrec.splits.read_shards", "path": str(folder), "cache": str(tmp_path / "cache")}
     found = load({"name": "shards", "family": family, "source": source})
-    assert found.stored and found.fingerprint() == stored(folder, tmp_path).fingerprint()
+    assert found.train.stored and found.fingerprint() == read_shards(folder, None).fingerprint()
 
 
 def test_about_says_what_there_is(folder):

@@ -274,7 +274,7 @@ def test_folders_that_cannot_be_used(folder, tmp_path):
     with pytest.raises(DataError, match=r"about\.json is damaged"):
         read_shards(folder, None)
     with pytest.raises(ConfigError, match="come without a split"):
-        Prepared()(made(), 0)
+        Prepared()(None, 0)
 
 
 def test_a_shard_appears_whole_or_not_at_all(small, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import random
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nnrec.core.config.build import locate
+from nnrec.core.config.old_names import current_name
 from nnrec.core.devices import strategy
 from nnrec.core.errors import ConfigError
 
@@ -87,8 +88,9 @@ def seed(number: int) -> None:
 
 
 def _imports_keras(target: str) -> bool:
-    with contextlib.suppress(Exception):  # a wrong path is reported where the model is built
-        locate(target)
+    module, _, name = current_name(target).rpartition(".")
+    with contextlib.suppress(ImportError, AttributeError):  # a wrong path is reported where the model is built
+        getattr(importlib.import_module(module), name)  # public names are imported when they are asked for
     return "keras" in sys.modules
 
 

@@ -161,9 +161,9 @@ def test_diversity_is_the_mean_over_pairs(matrix_items, seed, cutoffs, density):
     lists[np.arange(7) >= rng.integers(0, 8, (6, 1))] = -1
     with pytest.MonkeyPatch.context() as patch:
         # With similarities in a matrix, and adding vectors up; both for few users at a time.
-        patch.setattr(nnrec.metrics.lists, "MATRIX_ITEMS", matrix_items)
-        patch.setattr(nnrec.metrics.lists, "LOOKUP_ENTRIES", 100)
-        patch.setattr(nnrec.metrics.lists, "PRODUCT_ENTRIES", 12)
+        patch.setattr(nnrec.evaluation.metrics.lists, "MATRIX_ITEMS", matrix_items)
+        patch.setattr(nnrec.evaluation.metrics.lists, "LOOKUP_ENTRIES", 100)
+        patch.setattr(nnrec.evaluation.metrics.lists, "PRODUCT_ENTRIES", 12)
         found = metrics.Diversity.from_training(scipy.sparse.csr_array(training))(lists, cutoffs)
     norms = np.linalg.norm(training, axis=0)
     for k in cutoffs:

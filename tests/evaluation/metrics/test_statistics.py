@@ -49,7 +49,7 @@ def test_intervals_by_name_share_their_resamples(monkeypatch):
     values["b"][::3] = np.nan
     found = metrics.bootstrap_intervals(values, draws=200, seed=3)
     # However many draws are held at a time.
-    monkeypatch.setattr(nnrec.metrics.statistics, "RESAMPLED_ENTRIES", 120)
+    monkeypatch.setattr(nnrec.evaluation.metrics.statistics, "RESAMPLED_ENTRIES", 120)
     for name, value in values.items():
         expected = metrics.bootstrap_interval(value, draws=200, seed=3)
         assert found[name] == pytest.approx(tuple(expected))
