@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
-MODELS = sorted(path.stem for path in ROOT.glob("conf/model/*.yaml"))
+MODELS = sorted(path.stem for path in ROOT.glob("conf/model/[!_]*.yaml"))
 
 
 def _slug(heading: str) -> str:
