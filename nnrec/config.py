@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrec.errors import ConfigError, NnrecError
-from nnrec.mistakes import check_values, explain, quoted
+from nnrec.mistakes import check_choices, check_values, explain, quoted
 
 
 def config_folder() -> Path:
@@ -32,6 +32,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
+    check_choices(overrides)
     # Within a Hydra application (compare.py, or somebody else's) its own state is put aside meanwhile.
     own = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -43,6 +44,17 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     finally:
         GlobalHydra.instance().hydra = own
     raise ConfigError(explain(mistake, name, overrides)) from mistake
+
+
+def hide_bases() -> None:
+    """Leaves bases, files whose name begins with `_`, out of what Hydra offers: completion, `-m 'model=glob(*)'`."""
+    from hydra._internal import config_loader_impl, hydra
+
+    class Loader(config_loader_impl.ConfigLoaderImpl):
+        def get_group_options(self, *args: Any, **kwargs: Any) -> list[str]:
+            return [name for name in super().get_group_options(*args, **kwargs) if not name.startswith("_")]
+
+    vars(hydra)["ConfigLoaderImpl"] = Loader
 
 
 def build(config: Any, key: str, **late: Any) -> Any:

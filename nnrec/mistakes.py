@@ -40,6 +40,20 @@ def explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
     return f"There is no setting {key[1]}.{meant(key[1], _known(name, key[1], overrides))} --help lists all settings."
 
 
+def check_choices(overrides: Sequence[str]) -> None:
+    """Makes sure that no base is chosen: a file whose name begins with `_` holds what others have in common.
+
+    Raises:
+        ConfigError: one is.
+    """
+    from nnrec.config import config_folder
+
+    for override in overrides:
+        group, _, choice = override.lstrip("+").partition("=")
+        if choice.startswith("_") and (config_folder() / group / f"{choice}.yaml").is_file():
+            raise ConfigError(f"{group}={choice} cannot be chosen: conf/{group}/{choice}.yaml is a part of others.")
+
+
 def quoted(override: str) -> str:
     """An override whose value Hydra's grammar has no word for, such as `separator=;`, with the value in quotes.
 
