@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.measured import Measured
-from nnrec.metrics.clicks import Calibration
+from nnrec.metrics.ctr import Calibration
 from nnrec.runs import RunFolder, atomic
 
 if TYPE_CHECKING:

@@ -12,6 +12,12 @@ from nnrec.errors import ConfigError
 # How the values of a type are called.
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
 
+# What has another name since: choices as group=choice, settings by their key. Both are written as on the command line.
+RENAMED = {
+    "evaluation=clicks": "evaluation=ctr",
+    "trainer=clicks": "trainer=ctr",
+}
+
 
 def explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
     """An error of Hydra's in words for the person at the keyboard.
@@ -32,11 +38,15 @@ def explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.strip("/").rpartition("/")
+        if f"{group}={choice}" in RENAMED:
+            return _renamed(f"{group}={choice}")
         options = [option for option in error.options if not option.startswith("_")]
         return f"There is no {group}={choice}.{meant(choice, options)} There are: {', '.join(options)}."
     key = re.match(r"Could not (?:override|delete)[^']*'([^']+)'", str(error))
     if key is None:
         return " ".join(f"{error} {error.__cause__ or ''}".split())
+    if key[1] in RENAMED:
+        return _renamed(key[1])
     return f"There is no setting {key[1]}.{meant(key[1], _known(name, key[1], overrides))} --help lists all settings."
 
 
@@ -52,6 +62,10 @@ def check_choices(overrides: Sequence[str]) -> None:
         group, _, choice = override.lstrip("+").partition("=")
         if choice.startswith("_") and (config_folder() / group / f"{choice}.yaml").is_file():
             raise ConfigError(f"{group}={choice} cannot be chosen: conf/{group}/{choice}.yaml is a part of others.")
+
+
+def _renamed(old: str) -> str:
+    return f"{old} is now called {RENAMED[old]}."
 
 
 def quoted(override: str) -> str:

@@ -24,7 +24,7 @@ from nnrec.trainer import Report
 # What an epoch goes through, and what is ranked, by the family of the data.
 WORDS = {"ratings": ("rows", "users"), "sessions": ("events", "sessions"), "impressions": ("rows", "rows")}
 # What to choose, by the family of the data.
-EVALUATIONS = {"ratings": "default", "sessions": "next_item", "impressions": "clicks"}
+EVALUATIONS = {"ratings": "default", "sessions": "next_item", "impressions": "ctr"}
 SPLITS = {
     "ratings": "random, ...",
     "sessions": "last_sessions, last_days or given_sessions",

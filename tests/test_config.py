@@ -14,6 +14,7 @@ from conftest import ROOT
 from hydra.utils import get_method, get_object
 from omegaconf import OmegaConf
 
+from nnrec import mistakes
 from nnrec.config import build, compose, config_folder
 from nnrec.data.fields import Fields
 from nnrec.data.filters import apply_filters
@@ -201,12 +202,34 @@ def test_a_mistyped_override_is_named(override, message):
 
 
 @pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluation=clicks"], r"^evaluation=clicks is now called evaluation=ctr\.$"),
+        (["model=fm", "trainer=clicks"], r"^trainer=clicks is now called trainer=ctr\.$"),
+        (["trainer.number_of_epochs=3"], r"^trainer\.number_of_epochs is now called trainer\.epochs\.$"),
+    ],
+)
+def test_an_old_name_leads_to_the_new_one(overrides, message, monkeypatch):
+    monkeypatch.setitem(mistakes.RENAMED, "trainer.number_of_epochs", "trainer.epochs")
+    with pytest.raises(ConfigError, match=message):
+        compose("train", overrides)
+
+
+def test_new_names_are_there():
+    for old, new in mistakes.RENAMED.items():
+        group, is_choice, _ = old.partition("=")
+        compose("train", [new] if is_choice else [f"{new}=null"])
+        with pytest.raises(ConfigError):
+            compose("train", [old if is_choice else f"{old}=null"])
+
+
+@pytest.mark.parametrize(
     ("overrides", "chosen"),
     [
         (["model=gru4rec"], ("simulated_clicks", "UsualSessions", "NextItemEvaluation", 0.1)),
         (["model=sknn"], ("simulated_clicks", "UsualSessions", "NextItemEvaluation", 2e-3)),
         (["data=ml-1m-clicks", "model=gru4rec"], ("ml-1m-clicks", "UsualSessions", "NextItemEvaluation", 0.1)),
-        (["model=gru4rec", "split=last_days", "evaluation=clicks", "trainer=default", "data=globo"],
+        (["model=gru4rec", "split=last_days", "evaluation=ctr", "trainer=default", "data=globo"],
          ("globo", "LastDays", "ImpressionEvaluation", 2e-3)),
         (["model=fm"], ("simulated_impressions", "UsualRows", "ImpressionEvaluation", 1e-3)),
         (["experiment=rbm_user_ml-1m"], ("ml-1m", "RandomSplit", "Evaluation", 5e-3)),
@@ -309,6 +332,7 @@ def test_values_that_hydra_has_no_word_for_are_text(override, value):
         (["compare.py", "model=[ease"], "error: 'model=[ease' cannot be read: "),
         (["export.py", "run=x", "output=y", "formt=onnx"], "error: There is no setting formt. Did you mean format? "),
         (["prepare.py", "output=y", "split=hashd"], "error: There is no split=hashd. Did you mean hashed? "),
+        (["train.py", "evaluation=clicks"], "error: evaluation=clicks is now called evaluation=ctr."),
         (["train.py", "data=_ratings"], "error: data=_ratings cannot be chosen: "),
     ],
 )

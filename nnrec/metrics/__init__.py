@@ -7,7 +7,7 @@ float64, NaN for a user for whom it is undefined, so that nobody is averaged in 
 
 from nnrec.metrics.accuracy import SMALLEST_PROBABILITY, auc, log_loss, mae, rmse
 from nnrec.metrics.change import changed, churn, rank_biased_overlap
-from nnrec.metrics.clicks import Calibration, auc_by_group, calibration
+from nnrec.metrics.ctr import Calibration, auc_by_group, calibration
 from nnrec.metrics.lists import (
     Diversity,
     catalogue_coverage,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnrec.comparison import Comparison, Entry
-from nnrec.metrics.clicks import Calibration, calibration
+from nnrec.metrics.ctr import Calibration, calibration
 from nnrec.report import plots
 from nnrec.report.page import Cell, Facts, Plot, Section, Table
 from nnrec.report.plots import Line, lines_of
