@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
-MODELS = sorted(path.stem for path in ROOT.glob("conf/model/*.yaml"))
+MODELS = sorted(path.stem for path in ROOT.glob("conf/model/[!_]*.yaml"))
 
 
 def _slug(heading: str) -> str:
@@ -38,7 +38,8 @@ def test_every_model_has_a_section_with_its_settings_and_its_class(model):
     }
     assert model in sections
     assert f"<!-- settings: model/{model} -->" in sections[model]
-    assert f"](../../conf/model/{model}.yaml)" in sections[model] and "[API](../../nnrec/models/" in sections[model]
+    assert f"](../../conf/model/{model}.yaml)" in sections[model]
+    assert re.search(r"\[API\]\(\.\./\.\./nnrec/(models|composed)/", sections[model])
     assert f"#{model})" in (ROOT / "docs/models/index.md").read_text("utf-8")
 
 

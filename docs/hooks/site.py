@@ -154,8 +154,22 @@ def _table(name: str) -> str:
     place = ROOT / "conf" / f"{name}.yaml"
     group = f"{name.split('/')[0]}." if "/" in name else ""
     lines = [f'??? abstract "Settings: conf/{name}.yaml"\n', "    | setting | default | |", "    |---|---|---|"]
-    lines += [f"    | `{group}{key}` | {_code(value)} | {_cell(note)} |" for key, value, note in _settings(place)]
+    lines += [f"    | `{group}{key}` | {_code(value)} | {_cell(note)} |" for key, value, note in _all_settings(place)]
     return "\n".join(lines) + "\n"
+
+
+def _all_settings(place: Path) -> list[tuple[str, str, str]]:
+    """(key, value, comment): a file's own settings, then those of its bases, files such as _ratings.yaml."""
+    found = list(_settings(place))
+    for entry in yaml.safe_load(place.read_text(encoding="utf-8")).get("defaults", []):
+        if not isinstance(entry, str) or not entry.startswith("_") or entry == "_self_":
+            continue
+        base = _all_settings(place.parent / f"{entry}.yaml")
+        notes = {key: note for key, _, note in base}
+        found = [(key, value, note or notes.get(key, "")) for key, value, note in found]
+        own = [f"{key}." for key, _, _ in found]
+        found += [row for row in base if not any(key.startswith(f"{row[0]}.") for key in own)]
+    return found
 
 
 def _settings(place: Path) -> Iterator[tuple[str, str, str]]:

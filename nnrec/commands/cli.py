@@ -32,11 +32,13 @@ def run(application: Callable[[], Any], name: str) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from nnrec.core.config.compose import explain, quoted
+    from nnrec.core.config.compose import check_choices, explain, hide_bases, quoted
 
+    hide_bases()
     sys.argv[1:] = [text if text.startswith("-") else quoted(text) for text in sys.argv[1:]]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing them
     with report_errors():
+        check_choices(sys.argv[1:])
         try:
             application()
         except (HydraException, OmegaConfBaseException) as error:

@@ -6,7 +6,7 @@ from __future__ import annotations
 WORDS = {"ratings": ("rows", "users"), "sessions": ("events", "sessions"), "impressions": ("rows", "rows")}
 
 # What to choose, by the family of the data.
-EVALUATIONS = {"ratings": "default", "sessions": "next_item", "impressions": "clicks"}
+EVALUATIONS = {"ratings": "default", "sessions": "next_item", "impressions": "ctr"}
 
 SPLITS = {
     "ratings": "random, ...",

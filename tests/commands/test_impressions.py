@@ -120,7 +120,7 @@ def test_a_report_and_a_comparison(run, tmp_path):
     page = write_report(run.folder).read_text()
     assert "Calibration" in page and "recency" in page
     shared = [setting for setting in TINY if not setting.startswith("model")]
-    table = nnrec.compare(*shared, "data=simulated_impressions", "evaluation=clicks", "split=usual_rows",
+    table = nnrec.compare(*shared, "data=simulated_impressions", "evaluation=ctr", "split=usual_rows",
                           f"output={tmp_path}", models=["linear", "fm model.embedding_dim=4"])  # fmt: skip
     assert set(table["model"]) == {"linear", "fm"}
     assert table["auc"].is_monotonic_decreasing

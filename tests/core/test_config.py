@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from hydra.utils import get_method, get_object
 from omegaconf import OmegaConf
 
 from nnrec.core.config.build import build
-from nnrec.core.config.compose import compose, config_folder
+from nnrec.core.config.compose import RENAMED, compose, config_folder
 from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.encoding.fields import Fields
 from nnrec.data.filters.ratings import apply_filters
@@ -26,7 +27,7 @@ FILES = sorted(CONF.rglob("*.yaml"))
 
 
 def group(name: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / name).glob("*.yaml"))
+    return sorted(path.stem for path in (CONF / name).glob("[!_]*.yaml"))  # without bases such as data/_ratings
 
 
 def fits(config, skipped: tuple[str, ...] = ()) -> None:
@@ -201,6 +202,72 @@ def test_a_mistyped_override_is_named(override, message):
 
 
 @pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluation=clicks"], r"^evaluation=clicks is now called evaluation=ctr\.$"),
+        (["model=fm", "trainer=clicks"], r"^trainer=clicks is now called trainer=ctr\.$"),
+        (["trainer.number_of_epochs=3"], r"^trainer\.number_of_epochs is now called trainer\.epochs\.$"),
+    ],
+)
+def test_an_old_name_leads_to_the_new_one(overrides, message, monkeypatch):
+    monkeypatch.setitem(RENAMED, "trainer.number_of_epochs", "trainer.epochs")
+    with pytest.raises(ConfigError, match=message):
+        compose("train", overrides)
+
+
+def test_new_names_are_there():
+    for old, new in RENAMED.items():
+        group, is_choice, _ = old.partition("=")
+        compose("train", [new] if is_choice else [f"{new}=null"])
+        with pytest.raises(ConfigError):
+            compose("train", [old if is_choice else f"{old}=null"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "chosen"),
+    [
+        (["model=gru4rec"], ("simulated_clicks", "UsualSessions", "NextItemEvaluation", 0.1)),
+        (["model=sknn"], ("simulated_clicks", "UsualSessions", "NextItemEvaluation", 2e-3)),
+        (["data=ml-1m-clicks", "model=gru4rec"], ("ml-1m-clicks", "UsualSessions", "NextItemEvaluation", 0.1)),
+        (["model=gru4rec", "split=last_days", "evaluation=ctr", "trainer=default", "data=globo"],
+         ("globo", "LastDays", "ImpressionEvaluation", 2e-3)),
+        (["model=fm"], ("simulated_impressions", "UsualRows", "ImpressionEvaluation", 1e-3)),
+        (["experiment=rbm_user_ml-1m"], ("ml-1m", "RandomSplit", "Evaluation", 5e-3)),
+    ],
+)  # fmt: skip
+def test_a_model_brings_its_data_split_and_evaluation_and_the_command_line_wins(overrides, chosen):
+    config = compose("train", overrides)
+    targets = [config[part]._target_.rpartition(".")[2] for part in ("split", "evaluation")]
+    assert (config.data.name, *targets, config.trainer.learning_rate) == chosen
+
+
+def test_a_data_set_has_the_settings_of_its_base_and_its_own_win():
+    globo, yoochoose = (compose("train", [f"data={name}"]).data for name in ("globo", "yoochoose-100k"))
+    assert list(globo) == list(yoochoose) == ["name", "family", "source", "filters"]
+    assert (globo.filters.min_item_support, yoochoose.filters.min_item_support) == (5, 1)
+    assert globo.filters.min_session_length == 2
+    assert compose("train", ["data=globo", "data.filters.min_item_support=3"]).data.filters.min_item_support == 3
+
+
+@pytest.mark.parametrize("override", ["data=_ratings", "model=_sessions"])
+def test_a_base_is_neither_offered_nor_chosen(override):
+    with pytest.raises(ConfigError, match=rf"^{override} cannot be chosen: conf/.*\.yaml is a part of others\.$"):
+        compose("train", [override])
+    group, base = override.split("=")
+    assert (CONF / group / f"{base}.yaml").is_file()
+    with pytest.raises(ConfigError) as mistyped:
+        compose("train", [f"{group}=mistyped"])
+    assert f" {base}" not in str(mistyped.value)
+
+
+def test_hydra_does_not_offer_bases():
+    asked = [sys.executable, "train.py", "-sc", "query=bash"]
+    line = {"COMP_LINE": "train.py data="}
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60, env=os.environ | line)
+    assert "data=ml-1m" in done.stdout.split() and "_" not in {word[5] for word in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("trainer.epochs=abc", r"^trainer\.epochs must be a whole number\. Received: 'abc'\.$"),
@@ -265,6 +332,8 @@ def test_values_that_hydra_has_no_word_for_are_text(override, value):
         (["compare.py", "model=[ease"], "error: 'model=[ease' cannot be read: "),
         (["export.py", "run=x", "output=y", "formt=onnx"], "error: There is no setting formt. Did you mean format? "),
         (["prepare.py", "output=y", "split=hashd"], "error: There is no split=hashd. Did you mean hashed? "),
+        (["train.py", "evaluation=clicks"], "error: evaluation=clicks is now called evaluation=ctr."),
+        (["train.py", "data=_ratings"], "error: data=_ratings cannot be chosen: "),
     ],
 )
 def test_a_mistake_on_a_command_line_ends_in_a_line_on_stderr(command, message):

@@ -119,10 +119,10 @@ MODELS = {
     "user_knn": Trial(variants=KNN),
 }
 
-ALL_NAMES = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml"))
+ALL_NAMES = sorted(path.stem for path in (config_folder() / "model").glob("[!_]*.yaml"))
 FILES = {name: (config_folder() / f"model/{name}.yaml").read_text() for name in ALL_NAMES}
-SESSION_NAMES = [name for name in ALL_NAMES if "next_item" in FILES[name]]
-IMPRESSION_NAMES = [name for name in ALL_NAMES if "evaluation: clicks" in FILES[name] or "- deepfm\n" in FILES[name]]
+SESSION_NAMES = [name for name in ALL_NAMES if "- _sessions\n" in FILES[name]]
+IMPRESSION_NAMES = [name for name in ALL_NAMES if "evaluation: ctr" in FILES[name] or "- deepfm\n" in FILES[name]]
 NAMES = [name for name in ALL_NAMES if name not in (*SESSION_NAMES, *IMPRESSION_NAMES)]
 CASES = [(name, variant) for name in NAMES for variant in MODELS.get(name, Trial()).variants]
 # Their steps take longest to compile: tests that train them several times are in the slow suite.

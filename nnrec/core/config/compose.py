@@ -10,6 +10,12 @@ from typing import Any
 from nnrec.core.config.validate import meant
 from nnrec.core.errors import ConfigError
 
+# What has another name since: choices as group=choice, settings by their key. Both are written as on the command line.
+RENAMED = {
+    "evaluation=clicks": "evaluation=ctr",
+    "trainer=clicks": "trainer=ctr",
+}
+
 
 def config_folder() -> Path:
     """Where conf/ lies: beside the package in a checkout, inside it once installed."""
@@ -32,6 +38,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
+    check_choices(overrides)
     # Within a Hydra application (compare.py, or somebody else's) its own state is put aside meanwhile.
     own = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -64,12 +71,43 @@ def explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.strip("/").rpartition("/")
+        if f"{group}={choice}" in RENAMED:
+            return _renamed(f"{group}={choice}")
         options = [option for option in error.options if not option.startswith("_")]
         return f"There is no {group}={choice}.{meant(choice, options)} There are: {', '.join(options)}."
     key = re.match(r"Could not (?:override|delete)[^']*'([^']+)'", str(error))
     if key is None:
         return " ".join(f"{error} {error.__cause__ or ''}".split())
+    if key[1] in RENAMED:
+        return _renamed(key[1])
     return f"There is no setting {key[1]}.{meant(key[1], _known(name, key[1], overrides))} --help lists all settings."
+
+
+def hide_bases() -> None:
+    """Leaves bases, files whose name begins with `_`, out of what Hydra offers: completion, `-m 'model=glob(*)'`."""
+    from hydra._internal import config_loader_impl, hydra
+
+    class Loader(config_loader_impl.ConfigLoaderImpl):
+        def get_group_options(self, *args: Any, **kwargs: Any) -> list[str]:
+            return [name for name in super().get_group_options(*args, **kwargs) if not name.startswith("_")]
+
+    vars(hydra)["ConfigLoaderImpl"] = Loader
+
+
+def check_choices(overrides: Sequence[str]) -> None:
+    """Makes sure that no base is chosen: a file whose name begins with `_` holds what others have in common.
+
+    Raises:
+        ConfigError: one is.
+    """
+    for override in overrides:
+        group, _, choice = override.lstrip("+").partition("=")
+        if choice.startswith("_") and (config_folder() / group / f"{choice}.yaml").is_file():
+            raise ConfigError(f"{group}={choice} cannot be chosen: conf/{group}/{choice}.yaml is a part of others.")
+
+
+def _renamed(old: str) -> str:
+    return f"{old} is now called {RENAMED[old]}."
 
 
 def quoted(override: str) -> str:
