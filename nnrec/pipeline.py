@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nnrec import backend, data, distribution
+from nnrec.calling import typed
 from nnrec.config import build, check_seed
 from nnrec.console import console, results_table, show_table
 from nnrec.course import Course, CourseEvaluation
@@ -49,7 +50,7 @@ def execute(config: Any, frame: pd.DataFrame | data.Data | None = None) -> RunFo
     from omegaconf import OmegaConf
 
     if config.get("sweep") is not None:
-        raise ConfigError("A sweep takes many runs: say python train.py -m ... sweep=...")
+        raise ConfigError(f"A sweep takes many runs: say {typed('train')} -m ... sweep=...")
     folder = None
     if config.resume:
         folder = RunFolder.open(config.resume)
@@ -121,7 +122,7 @@ def _execute(config: Any, frame: Any, folder: RunFolder | None) -> RunFolder:
     try:
         figures = learning.run(folder)
     except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted. Continue with: python train.py resume={folder.path}") from None
+        raise Interrupted(f"Interrupted. Continue with: {typed('train')} resume={folder.path}") from None
     except Exception as error:
         if not distribution.is_lost(error):
             raise
@@ -213,7 +214,7 @@ def _model_class(config: Any, data: data.Data) -> Any:
     if learns != data.family:
         raise ConfigError(
             f"model={config.model.name} learns from {learns}, and data={config.data.name} are {data.family}. Choose "
-            f"data={DATA[learns]}, ..., or a model of {data.family} (python train.py --help lists them)."
+            f"data={DATA[learns]}, ..., or a model of {data.family} ({typed('train')} --help lists them)."
         )
     return model
 
@@ -290,4 +291,4 @@ def _print_result(config: Any, folder: RunFolder, figures: dict[str, Any]) -> No
         console.print(f"The test {name} is {share:.1f}% of the best that anybody could reach on these data.")
     events = folder["tensorboard"] if folder["tensorboard"].is_dir() else folder.path
     console.print(f"Watch:      tensorboard --logdir {events}", soft_wrap=True)
-    console.print(f"Recommend:  python predict.py run={folder.path} output=recommendations.csv", soft_wrap=True)
+    console.print(f"Recommend:  {typed('predict')} run={folder.path} output=recommendations.csv", soft_wrap=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrec import data
+from nnrec.calling import typed
 from nnrec.config import check_seed
 from nnrec.console import console
 from nnrec.data.shards import check_free, write_shards
@@ -63,5 +64,5 @@ def tell(folder: Path, family: str) -> None:
     model = "gru4rec" if family == "sessions" else "mult_dae"
     console.print(f"Shards in {folder}", soft_wrap=True)
     console.print(
-        f"Train:  python train.py model={model} data=shards split=prepared data.source.path={folder}", soft_wrap=True
+        f"Train:  {typed('train')} model={model} data=shards split=prepared data.source.path={folder}", soft_wrap=True
     )

@@ -15,6 +15,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import pandas as pd
 
+from nnrec.calling import typed
 from nnrec.data.ratings import Rows
 from nnrec.data.stored import StoredArray
 from nnrec.data.vocabulary import Vocabulary
@@ -270,6 +271,6 @@ class RunFolder:
         if not self[name].is_file():
             raise RunError(
                 f"The run folder {self.path} has no {name}: the run did not finish. Continue it with "
-                f"`python train.py resume={self.path}`."
+                f"`{typed('train')} resume={self.path}`."
             )
         return self[name]

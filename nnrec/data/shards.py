@@ -25,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nnrec.calling import typed
 from nnrec.data.stored import made_once
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.errors import ConfigError, DataError
@@ -176,7 +177,7 @@ def _about(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(
             f"{folder.absolute()} is no folder of shards: it has no about.json, which is written last. Make one with "
-            "python prepare.py data=... split=... output=<folder>, and set data.source.path to it."
+            f"{typed('prepare')} data=... split=... output=<folder>, and set data.source.path to it."
         )
     try:
         about = json.loads(file.read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from nnrec.batches import Batch
+from nnrec.calling import typed
 from nnrec.console import ProgressBar, console
 from nnrec.data.ratings import Ratings
 from nnrec.data.splits import HeldOut, Split
@@ -164,7 +165,7 @@ class Blend(Baseline):
         if refitted and self.weights is None:
             raise ConfigError(
                 f"Weights are fitted on validation data, and the run {path} has learnt from it (trainer.refit=true). "
-                f"Train it anew without: python train.py model={settings['name']} ... trainer.refit=false. Or give "
+                f"Train it anew without: {typed('train')} model={settings['name']} ... trainer.refit=false. Or give "
                 "weights: model.weights=[...]."
             )
         return refitted

@@ -15,6 +15,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from nnrec.calling import typed
 from nnrec.console import console
 from nnrec.report.page import Cell, Facts, Plot, Section, Table, render
 from nnrec.results import Result, flat
@@ -119,7 +120,7 @@ def _key(line: str) -> str:
 
 
 def _command(overrides: Sequence[str]) -> str:
-    return " ".join(["python train.py", *map(shlex.quote, overrides)])
+    return " ".join([typed("train"), *map(shlex.quote, overrides)])
 
 
 def _differing(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
