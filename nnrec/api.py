@@ -13,6 +13,7 @@ from nnrec.console import hushed
 from nnrec.course import CourseEvaluation
 from nnrec.errors import RunError
 from nnrec.impression_sides import Sides
+from nnrec.latest import run_named
 from nnrec.learning import build_model, weighed
 from nnrec.results import Result
 from nnrec.runs import RunFolder
@@ -60,10 +61,13 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool 
 def load(path: str | Path) -> Run:
     """A finished run, from its folder alone.
 
+    Args:
+        path: the folder; "latest" = the newest finished run below runs/.
+
     Raises:
         RunError: the folder is missing or the run in it did not finish.
     """
-    return Run(RunFolder.open(path))
+    return Run(RunFolder.open(run_named(path)))
 
 
 def compare(

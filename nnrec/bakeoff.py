@@ -17,6 +17,7 @@ from nnrec.comparison import Comparison, Failure
 from nnrec.config import compose
 from nnrec.console import console
 from nnrec.errors import ConfigError, Interrupted, NnrecError, RunError
+from nnrec.latest import run_named
 from nnrec.results import NOT_PART, Result, flat
 from nnrec.runs import RunFolder, atomic
 
@@ -90,7 +91,7 @@ def _finished(patterns: Sequence[Any]) -> list[RunFolder]:
         raise ConfigError(f"runs must be a list, such as runs=[{patterns}].")
     found: dict[Path, RunFolder] = {}
     for pattern in map(str, patterns):
-        paths = [pattern]
+        paths: list[str | Path] = [run_named(pattern)]
         if glob.has_magic(pattern) and not Path(pattern).is_dir():
             paths = [path for path in sorted(glob.glob(pattern)) if (Path(path) / "metrics.json").is_file()]
             if not paths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -16,6 +17,7 @@ from nnrec.course import Course, CourseEvaluation
 from nnrec.data.shards import Prepared
 from nnrec.data.summary import print_summary, summarise
 from nnrec.errors import ConfigError, DataError, Interrupted, RunError, TrainingError
+from nnrec.latest import LATEST, run_named
 from nnrec.learning import Learning
 from nnrec.models.scorer import Scorer
 from nnrec.report import write_report
@@ -53,7 +55,7 @@ def execute(config: Any, frame: pd.DataFrame | data.Data | None = None) -> RunFo
         raise ConfigError(f"A sweep takes many runs: say {typed('train')} -m ... sweep=...")
     folder = None
     if config.resume:
-        folder = RunFolder.open(config.resume)
+        folder = RunFolder.open(run_named(config.resume, unfinished=True))
         if folder["metrics.json"].is_file():
             raise RunError(f"The run {folder.path} has finished: there is nothing to resume.")
         config = OmegaConf.load(folder["config.yaml"])
@@ -156,6 +158,9 @@ def plan(config: Any, ratings: Any) -> Learning | Course:
     """What a configuration does with its data: learning from one split, or the course's protocol."""
     from omegaconf import OmegaConf
 
+    if isinstance(runs := config.model.get("runs"), Sequence) and not isinstance(runs, str):  # of a blend, which
+        # has the same members for good, whichever run is the latest later
+        config.model.runs = [str(run_named(run)) if run == LATEST else run for run in runs]
     model = _model_class(config, ratings)
     if model is not None:
         for key, value in model.trainer_settings(config.model).items():

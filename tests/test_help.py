@@ -14,7 +14,7 @@ from nnrec import calling
 from nnrec.choices import Choice, Groups, Setting
 from nnrec.config import compose, config_folder
 from nnrec.errors import ConfigError
-from nnrec.help import WIDTH, show
+from nnrec.help import FAMILIES, WIDTH, show
 from nnrec.models.scorer import Scorer
 
 CONF = config_folder()
@@ -69,7 +69,7 @@ def test_the_page_of_train(capsys):
     for group in ("model", "data", "split", "evaluation", "trainer"):
         for choice in GROUPS.choices(group):
             assert re.search(rf"(?<![\w-]){re.escape(choice.name)}(?![\w-])", page), choice.path
-    ratings, sessions, impressions = (lines.index(f"for {f}:") for f in ("ratings and likes", "sessions", "impressions (click-through)"))  # fmt: skip
+    ratings, sessions, impressions = (lines.index(f"{heading}:") for heading in [*FAMILIES.values()][:3])
     place = {line.split()[0]: number for number, line in enumerate(lines[: impressions + 10]) if line.startswith("  ")}
     assert ratings < place["autorec"] < sessions < place["gru4rec"] < impressions < place["deepfm"] < place["fm"]
     assert lines[place["fm"]].startswith("    fm ") and lines[place["deepfm"]].startswith("  deepfm ")

@@ -33,7 +33,7 @@ def execute(config: Any) -> None:
     """
     from omegaconf import OmegaConf
 
-    for key, what in (("run", "Which run? Give the folder of a finished training"), ("output", "Where to")):
+    for key, what in (("run", "Which run? Give the folder of a finished training, or latest"), ("output", "Where to")):
         if OmegaConf.is_missing(config, key):
             raise ConfigError(f"{what}: {key}=<folder>.")
     if config.format not in FORMATS:
@@ -97,7 +97,7 @@ def write(
             shutil.copyfile(run.folder[name], folder / name)
         for name, content in made.more.items():
             (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        checked = check(load(path), made.graphs, functions)
+        checked = check(load(run.folder.path), made.graphs, functions)
         about.write(run, made, file_format, checked, folder)
         about.show(run, made, checked, folder, output)
         for found in checked:

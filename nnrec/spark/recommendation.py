@@ -41,7 +41,9 @@ def execute(config: Any) -> None:
     from omegaconf import OmegaConf
 
     if OmegaConf.is_missing(config, "run"):
-        raise ConfigError("Which run? Give the folder of a finished training: run=runs/<model>/<data>/<time>.")
+        raise ConfigError(
+            "Which run? Give the folder of a finished training: run=runs/<model>/<data>/<time>, or latest."
+        )
     for name in OTHERS:
         if config[name] is not None:
             raise ConfigError(f"Spark recommends to everybody in a run: {name}= is for predict.py.")
