@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nnrec.batches import Batch
+from nnrec.calling import typed
 from nnrec.data.ratings import Ratings
 from nnrec.errors import ConfigError
 
@@ -120,7 +121,7 @@ class Scorer:
         """
         raise ConfigError(
             f"{self.name} cannot be exported: its scores are no graph of tensors but the outcome of a program. "
-            "predict.py writes its lists: output=recommendations.parquet."
+            f"{typed('predict')} writes its lists: output=recommendations.parquet."
         )
 
     @classmethod

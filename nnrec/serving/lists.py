@@ -9,6 +9,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from nnrec.api import Run
+from nnrec.calling import typed
 from nnrec.errors import ConfigError
 from nnrec.models.base import Recommender
 from nnrec.models.baseline import Baseline
@@ -161,7 +162,7 @@ class Linear:
         if matrix is None:
             raise ConfigError(
                 f"{model.name} cannot be exported: its scores are no product of the history with a matrix, but the "
-                "outcome of a program. predict.py writes its lists: output=recommendations.parquet."
+                f"outcome of a program. {typed('predict')} writes its lists: output=recommendations.parquet."
             )
         self.num_items, self.least = model.num_items, model.heeded_from
         self.targets = None

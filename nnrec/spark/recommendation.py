@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from nnrec.api import Run, load
+from nnrec.calling import typed
 from nnrec.console import console
 from nnrec.data.shards import check_free
 from nnrec.errors import ConfigError
@@ -46,7 +47,7 @@ def execute(config: Any) -> None:
         )
     for name in OTHERS:
         if config[name] is not None:
-            raise ConfigError(f"Spark recommends to everybody in a run: {name}= is for predict.py.")
+            raise ConfigError(f"Spark recommends to everybody in a run: {name}= is for {typed('predict')}.")
     if config.output is None:
         raise ConfigError("Where to? Give a folder: output=recommendations.")
     kind = config.format or "parquet"
