@@ -21,7 +21,7 @@ FAMILIES = {
     "impressions": "for impressions (click-through)",
     "": "others",
 }
-# Where comments begin beside settings, unless most settings are shorter.
+# Where comments begin beside settings, at the latest.
 COMMENTS_AT = 44
 # The groups that a page lists, in this order, and their headings.
 HEADINGS = {
@@ -81,7 +81,9 @@ def _choice(choice: Choice) -> Iterator[str]:
     yield from choice.header
     if choice.brings:
         along = " ".join(f"{group}={name}" for group, name in choice.brings.items())
-        yield f"Brings along, unless the command line says otherwise: {along}"
+        yield from textwrap.wrap(
+            f"Unless the command line says otherwise, it brings along: {along}", WIDTH, break_on_hyphens=False
+        )
     settings = choice.settings()
     if settings:
         yield ""

@@ -92,9 +92,11 @@ def test_the_pages_fit_and_show_commands_as_they_were_called(config, capsys, mon
 def test_the_page_of_a_model(capsys):
     page = shown(capsys, "model=gru4rec", "trainer.epochs=3")
     assert page.startswith("model=gru4rec  for sessions\n\nGRU4Rec: ")
-    assert "data=simulated_clicks split=usual_sessions evaluation=next_item trainer=gru4rec" in page
+    along = "data=simulated_clicks split=usual_sessions evaluation=next_item trainer=gru4rec"
+    assert f"brings along: {along}" in " ".join(page.split())
     assert re.search(r"^model\.bptt=1 +events between updates", page, re.MULTILINE)
     assert "Family:" not in page and "defaults" not in page
+    assert max(map(len, page.partition("\nFrom ")[0].splitlines())) <= WIDTH
 
 
 def test_a_variant_shows_what_it_takes_over(capsys):
