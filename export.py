@@ -1,21 +1,6 @@
 """Writes a model for servers: `python export.py run=runs/autorec/ml-1m/... output=models/autorec/1`."""
 
-import hydra
-from omegaconf import DictConfig
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="export")
-def main(config: DictConfig) -> None:
-    """Composes the configuration from conf/export.yaml and the command line, and does what it says."""
-    from nnrec.commands.cli import report_errors
-
-    with report_errors():
-        from nnrec.commands.export import execute
-
-        execute(config)
-
+from nnrec.commands.cli import script
 
 if __name__ == "__main__":
-    from nnrec.commands.cli import run
-
-    run(main, "export")
+    script("export")

@@ -14,6 +14,7 @@ from nnrec.core.console import hushed
 from nnrec.core.errors import RunError
 from nnrec.evaluation.course import CourseEvaluation
 from nnrec.runs.folder import RunFolder
+from nnrec.runs.latest import run_named
 from nnrec.runs.trained import TrainedRun
 from nnrec.splits.weighted import weighted_by_age
 
@@ -58,10 +59,13 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool 
 def load(path: str | Path) -> Run:
     """A finished run, from its folder alone.
 
+    Args:
+        path: the folder; "latest" = the newest finished run below runs/.
+
     Raises:
         RunError: the folder is missing or the run in it did not finish.
     """
-    return Run(RunFolder.open(path))
+    return Run(RunFolder.open(run_named(path)))
 
 
 def compare(

@@ -1,14 +1,78 @@
-"""What train.py, predict.py, export.py, prepare.py and compare.py have in common."""
+"""The command line: its commands, and the one way in which each becomes a Hydra application."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
+from nnrec.core.calling import SCRIPTS, started_by, typed
 from nnrec.core.errors import NnrecError
+
+
+class Command(NamedTuple):
+    """What can be started.
+
+    Attributes:
+        about: what it does, in a line.
+        config: the name of its configuration in conf/.
+        execute: does what a composed configuration says.
+        note: stands in its --help in the place of the examples of the configuration.
+    """
+
+    about: str
+    config: str
+    execute: Callable[[Any], Any]
+    note: str = ""
+
+
+def train(config: Any) -> str:
+    """Trains; returns the run folder."""
+    from nnrec.commands.train import execute
+
+    return str(execute(config).path)
+
+
+def predict(config: Any) -> None:
+    """Recommends from a finished run."""
+    from nnrec.commands.predict import execute
+
+    execute(config)
+
+
+def compare(config: Any) -> None:
+    """Sets runs or models beside each other."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from nnrec.commands.compare import execute
+
+    execute(config, list(HydraConfig.get().overrides.task))
+
+
+def export(config: Any) -> None:
+    """Writes a model for servers."""
+    from nnrec.commands.export import execute
+
+    execute(config)
+
+
+def prepare(config: Any) -> None:
+    """Writes shards of a log."""
+    from nnrec.commands.prepare import execute
+
+    execute(config)
+
+
+COMMANDS = {
+    "train": Command("train a recommender, test it, keep it in a run folder; -m: grids and searches", "train", train),
+    "predict": Command("write top-N lists, or a prediction for each row, from a finished run", "predict", predict),
+    "compare": Command("set finished runs, or models that it trains, side by side", "compare", compare),
+    "export": Command("write a model as a SavedModel or as ONNX, for servers", "export", export),
+    "prepare": Command("read a log, filter and split it, and write shards to train from", "prepare", prepare),
+}  # fmt: skip
 
 
 @contextmanager
@@ -22,17 +86,107 @@ def report_errors() -> Iterator[None]:
         sys.exit("Interrupted.")
 
 
-def run(application: Callable[[], Any], name: str) -> None:
-    """Calls a Hydra application; a mistake in the command line ends in a message that says what was meant.
+def script(name: str) -> None:
+    """Runs a command as its script in the root of a checkout does: `python train.py ...`."""
+    started_by(SCRIPTS)
+    _run(COMMANDS[name], typed(name))
+
+
+def main(commands: Mapping[str, Command], program: str) -> None:
+    """Runs the command that the command line names first, or lists the commands.
 
     Args:
-        application: what `hydra.main` made of a function.
-        name: of its configuration, such as "train".
+        commands: by what the user types; a name may be of two words.
+        program: what the user types before them, such as "nnrec".
     """
+    words = sys.argv[1:]
+    name = _named(words, commands)
+    if name is not None:
+        del sys.argv[1 : 1 + len(name.split())]
+        _run(commands[name], f"{program} {name}")
+    elif {"-sc", "--shell_completion"} & set(words):
+        _complete(commands, program)
+    elif words == ["--version"]:
+        import nnrec
+
+        print(f"nnrec {nnrec.__version__}")
+    else:
+        _list(words, commands, program)
+
+
+def _named(words: list[str], commands: Mapping[str, Command]) -> str | None:
+    return next((name for name in commands if words[: len(name.split())] == name.split()), None)
+
+
+def _list(words: list[str], commands: Mapping[str, Command], program: str) -> None:
+    """Lists the commands that begin with these words; where there is none, says what was probably meant."""
+    given = list(takewhile(lambda word: not word.startswith("-"), words))
+    options = words[len(given) :]
+    listed = {name: command for name, command in commands.items() if name.split()[: len(given)] == given}
+    if listed and set(options) <= {"--help", "-h"}:
+        print(f"{' '.join([program, *given])} <command> [key=value ...]\n")
+        width = max(map(len, listed)) + 2
+        for name, command in listed.items():
+            print(f"  {name:{width}}{command.about}")
+        print(f"\n{program} <command> --help shows examples and all settings of a command.")
+        return
+    from nnrec.core.config.validate import meant
+
+    firsts = list(dict.fromkeys(name.split()[0] for name in commands))
+    if not given:
+        told = f"{options[0]} comes after a command: {program} {firsts[0]} {' '.join(options)}."
+    elif "=" in given[0]:
+        told = f"Settings come after a command: {program} {firsts[0]} {' '.join(words)}."
+    elif given[0] in firsts:  # the first of two words, and the second is wrong or missing
+        told = f"There is no command {' '.join(given[:2])}.{meant(' '.join(given[:2]), list(listed or commands))}"
+    else:
+        told = f"There is no command {given[0]}.{meant(given[0], firsts)}"
+    print(f"error: {told} There are: {', '.join(commands)}.", file=sys.stderr)
+    sys.exit(2)
+
+
+def _complete(commands: Mapping[str, Command], program: str) -> None:
+    """Answers the shell: names of commands, then what Hydra knows of the command that is named."""
+    line = os.environ.get("COMP_LINE", "")
+    first, *words = line.split() or [""]
+    *whole, begun = words if words and not line.endswith(" ") else [*words, ""]
+    name = _named(whole, commands)
+    installs = not any(word.startswith("query=") for word in sys.argv)
+    if name is not None or installs:
+        name = name or next(iter(commands))
+        os.environ["COMP_LINE"] = " ".join([first, *whole[len(name.split()) :], begun])
+        _run(commands[name], f"{program} {name}")
+        return
+    nexts = [name.split()[len(whole)] for name in commands if name.split()[: len(whole)] == whole]
+    print(" ".join(word for word in dict.fromkeys(nexts) if word.startswith(begun)))
+
+
+def _run(command: Command, called: str) -> None:
+    """Calls a command as a Hydra application; a mistake in the command line ends in what was probably meant.
+
+    Args:
+        command: what to run with the arguments of the command line.
+        called: how the user called it, such as "nnrec train".
+    """
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        from nnrec.commands.help import show
+
+        with report_errors():
+            try:
+                show(command.config, sys.argv[1:], called, command.note)
+                sys.stdout.flush()
+            except BrokenPipeError:  # of `--help | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from nnrec.core.config.compose import check_choices, explain, hide_bases, quoted
+    from nnrec.core.config.compose import config_folder, explain, quoted
+
+    def application(config: Any) -> Any:
+        with report_errors():
+            return command.execute(config)
 
     hide_bases()
     sys.argv[1:] = [text if text.startswith("-") else quoted(text) for text in sys.argv[1:]]
@@ -40,7 +194,7 @@ def run(application: Callable[[], Any], name: str) -> None:
     with report_errors():
         check_choices(sys.argv[1:])
         try:
-            application()
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command.config)(application)()
         except (HydraException, OmegaConfBaseException) as error:
             overrides = [text for text in sys.argv[1:] if "=" in text and not text.startswith("-")]
-            sys.exit(f"error: {explain(error, name, overrides)}")
+            sys.exit(f"error: {explain(error, command.config, overrides)}")

@@ -19,6 +19,7 @@ from nnrec.core.errors import ConfigError, Interrupted, NnrecError, RunError
 from nnrec.core.files import atomic
 from nnrec.reports.comparison import Comparison, Failure
 from nnrec.runs.folder import RunFolder
+from nnrec.runs.latest import run_named
 from nnrec.runs.result import NOT_PART, Result, flat
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _finished(patterns: Sequence[Any]) -> list[RunFolder]:
         raise ConfigError(f"runs must be a list, such as runs=[{patterns}].")
     found: dict[Path, RunFolder] = {}
     for pattern in map(str, patterns):
-        paths = [pattern]
+        paths: list[str | Path] = [run_named(pattern)]
         if glob.has_magic(pattern) and not Path(pattern).is_dir():
             paths = [path for path in sorted(glob.glob(pattern)) if (Path(path) / "metrics.json").is_file()]
             if not paths:

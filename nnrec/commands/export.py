@@ -20,7 +20,7 @@ def execute(config: Any) -> None:
     """
     from omegaconf import OmegaConf
 
-    for key, what in (("run", "Which run? Give the folder of a finished training"), ("output", "Where to")):
+    for key, what in (("run", "Which run? Give the folder of a finished training, or latest"), ("output", "Where to")):
         if OmegaConf.is_missing(config, key):
             raise ConfigError(f"{what}: {key}=<folder>.")
     if config.format not in FORMATS:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nnrec.core.calling import typed
 from nnrec.core.config.build import build, check_seed, locate
 from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.families import DATA, EVALUATIONS, SPLITS
 from nnrec.data.load import load
 from nnrec.data.parts import Parts
 from nnrec.models.base.scorer import Scorer
+from nnrec.runs.latest import LATEST, run_named
 from nnrec.splits.shards.folder import Prepared
 from nnrec.training.settings import Settings
 
@@ -66,6 +68,8 @@ def resolve(config: Any) -> Settings:
 
     plain: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
     check_seed(plain["seed"])
+    if isinstance(runs := plain["model"].get("runs"), list):  # a blend has the same members for good
+        plain["model"] = {**plain["model"], "runs": [str(run_named(run)) if run == LATEST else run for run in runs]}
     trainer, evaluation, splitter = (build(plain[group], group) for group in ("trainer", "evaluation", "split"))
     return Settings(plain, trainer, evaluation, splitter)
 
@@ -92,7 +96,7 @@ def fitted_together(settings: Settings, family: str) -> Settings:
         if learns != family:
             raise ConfigError(
                 f"model={settings.model['name']} learns from {learns}, and data={data} are {family}. Choose "
-                f"data={DATA[learns]}, ..., or a model of {family} (python train.py --help lists them)."
+                f"data={DATA[learns]}, ..., or a model of {family} ({typed('train')} --help lists them)."
             )
     if settings.evaluation.family != family:
         raise ConfigError(

@@ -44,7 +44,9 @@ def execute(config: Any) -> None:
     from nnrec.runs.trained import load_run
 
     if OmegaConf.is_missing(config, "run"):
-        raise ConfigError("Which run? Give the folder of a finished training: run=runs/<model>/<data>/<time>.")
+        raise ConfigError(
+            "Which run? Give the folder of a finished training: run=runs/<model>/<data>/<time>, or latest."
+        )
     if config.user is not None and config.users is not None:
         raise ConfigError("Give user=<id> (one person, shown on the screen) or users=[...], not both.")
     output = None if config.output is None else Path(str(config.output))

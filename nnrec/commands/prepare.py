@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrec.commands.inputs import load_data, split_data
+from nnrec.core.calling import typed
 from nnrec.core.config.build import build, check_seed
 from nnrec.core.console import console
 from nnrec.core.errors import ConfigError
@@ -62,5 +63,5 @@ def tell(folder: Path, family: str) -> None:
     model = "gru4rec" if family == "sessions" else "mult_dae"
     console.print(f"Shards in {folder}", soft_wrap=True)
     console.print(
-        f"Train:  python train.py model={model} data=shards split=prepared data.source.path={folder}", soft_wrap=True
+        f"Train:  {typed('train')} model={model} data=shards split=prepared data.source.path={folder}", soft_wrap=True
     )

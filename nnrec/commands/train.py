@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from nnrec.commands.inputs import Loaded, fitted_together, load_data, resolve, split_data
+from nnrec.core.calling import typed
 from nnrec.core.console import console, results_table, show_table
 from nnrec.core.devices import backend, cluster, strategy
 from nnrec.core.errors import ConfigError, Interrupted, RunError, TrainingError
@@ -17,6 +18,7 @@ from nnrec.data.summary import print_summary, summarise
 from nnrec.evaluation.course import CourseEvaluation
 from nnrec.reports.html.write import write_report
 from nnrec.runs.folder import RunFolder
+from nnrec.runs.latest import run_named
 from nnrec.training.experiment import Learning
 from nnrec.training.kane_protocol import Course
 from nnrec.training.settings import Settings
@@ -41,10 +43,10 @@ def execute(config: Any, frame: pd.DataFrame | Data | None = None) -> RunFolder:
         NnrecError: whatever stands in the way, in words for the user.
     """
     if config.get("sweep") is not None:
-        raise ConfigError("A sweep takes many runs: say python train.py -m ... sweep=...")
+        raise ConfigError(f"A sweep takes many runs: say {typed('train')} -m ... sweep=...")
     folder = None
     if config.resume:
-        folder = RunFolder.open(config.resume)
+        folder = RunFolder.open(run_named(config.resume, unfinished=True))
         if folder["metrics.json"].is_file():
             raise RunError(f"The run {folder.path} has finished: there is nothing to resume.")
         config = folder.read_config()
@@ -83,7 +85,7 @@ def _execute(config: Any, frame: Any, folder: RunFolder | None, run_dir: str | P
     try:
         figures = learning.run(folder)
     except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted. Continue with: python train.py resume={folder.path}") from None
+        raise Interrupted(f"Interrupted. Continue with: {typed('train')} resume={folder.path}") from None
     except Exception as error:
         if not strategy.is_lost(error):
             raise
@@ -180,4 +182,4 @@ def _print_result(settings: Settings, folder: RunFolder, figures: dict[str, Any]
         console.print(f"The test {name} is {share:.1f}% of the best that anybody could reach on these data.")
     events = folder["tensorboard"] if folder["tensorboard"].is_dir() else folder.path
     console.print(f"Watch:      tensorboard --logdir {events}", soft_wrap=True)
-    console.print(f"Recommend:  python predict.py run={folder.path} output=recommendations.csv", soft_wrap=True)
+    console.print(f"Recommend:  {typed('predict')} run={folder.path} output=recommendations.csv", soft_wrap=True)

@@ -21,6 +21,7 @@ from nnrec.composed.mixture import (
     reciprocal_ranks,
     standardised,
 )
+from nnrec.core.calling import typed
 from nnrec.core.config.build import locate
 from nnrec.core.console import ProgressBar, console
 from nnrec.core.errors import ConfigError, DataError, NnrecError, RunError
@@ -165,7 +166,7 @@ class Blend(Baseline):
         if refitted and self.weights is None:
             raise ConfigError(
                 f"Weights are fitted on validation data, and the run {path} has learnt from it (trainer.refit=true). "
-                f"Train it anew without: python train.py model={settings['name']} ... trainer.refit=false. Or give "
+                f"Train it anew without: {typed('train')} model={settings['name']} ... trainer.refit=false. Or give "
                 "weights: model.weights=[...]."
             )
         return refitted

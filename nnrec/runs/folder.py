@@ -11,6 +11,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import pandas as pd
 
+from nnrec.core.calling import typed
 from nnrec.core.config.old_names import with_current_names
 from nnrec.core.errors import DataError, RunError
 from nnrec.core.files import atomic, write_json, write_text
@@ -249,6 +250,6 @@ class RunFolder:
         if not self[name].is_file():
             raise RunError(
                 f"The run folder {self.path} has no {name}: the run did not finish. Continue it with "
-                f"`python train.py resume={self.path}`."
+                f"`{typed('train')} resume={self.path}`."
             )
         return self[name]

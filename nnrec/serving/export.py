@@ -56,7 +56,7 @@ def write(
             shutil.copyfile(run.folder[name], folder / name)
         for name, content in made.more.items():
             (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        checked = check(load_run(path), made.graphs, functions)
+        checked = check(load_run(run.folder.path), made.graphs, functions)
         about.write(run, made, file_format, checked, folder)
         about.show(run, made, checked, folder, output)
         for found in checked:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
+from nnrec.core.calling import typed
 from nnrec.core.errors import ConfigError
 from nnrec.models.base.baseline import Baseline
 from nnrec.models.base.neural import Recommender
@@ -161,7 +162,7 @@ class Linear:
         if matrix is None:
             raise ConfigError(
                 f"{model.name} cannot be exported: its scores are no product of the history with a matrix, but the "
-                "outcome of a program. predict.py writes its lists: output=recommendations.parquet."
+                f"outcome of a program. {typed('predict')} writes its lists: output=recommendations.parquet."
             )
         self.num_items, self.least = model.num_items, model.heeded_from
         self.targets = None

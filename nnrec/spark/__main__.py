@@ -4,45 +4,48 @@ python -m nnrec.spark prepare data=table data.source.path='logs/*.parquet' split
 python -m nnrec.spark recommend run=runs/... output=recommendations
 """
 
-import sys
+from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-
-from nnrec.commands.cli import report_errors, run
-from nnrec.core.config.compose import config_folder
+from nnrec.commands import cli
 from nnrec.spark.session import check_installed
 
-COMMANDS = ("prepare", "recommend")
 
-
-def prepare(config: DictConfig) -> None:
+def prepare(config: Any) -> None:
     """Does what conf/prepare.yaml and the command line say."""
-    with report_errors():
-        check_installed()
-        from nnrec.spark.preparation import execute
+    check_installed()
+    from nnrec.spark.preparation import execute
 
-        execute(config)
+    execute(config)
 
 
-def recommend(config: DictConfig) -> None:
+def recommend(config: Any) -> None:
     """Does what conf/predict.yaml and the command line say."""
-    with report_errors():
-        check_installed()
-        from nnrec.spark.recommendation import execute
+    check_installed()
+    from nnrec.spark.recommendation import execute
 
-        execute(config)
+    execute(config)
 
 
-def main() -> None:
-    """Hands over to the command."""
-    command = sys.argv.pop(1) if len(sys.argv) > 1 else ""
-    if command not in COMMANDS:
-        sys.exit(f"{__doc__}\n<command> --help lists all settings.")
-    names = {"prepare": (prepare, "prepare"), "recommend": (recommend, "predict")}
-    function, config = names[command]
-    run(hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config)(function), config)
+COMMANDS = {
+    "prepare": cli.Command(
+        "the same shards, on Apache Spark",
+        "prepare",
+        prepare,
+        note="Reads a log, filters and splits it, and writes a folder of shards to train from, on Apache Spark:\n"
+        "{} data=table data.source.path='logs/*.parquet' split=hashed output=<folder> [key=value ...]\n\n"
+        "Splits that Spark draws: hashed, hashed_users, user_time, time, and leave_one_out split.which=last;\n"
+        "of sessions last_days and last_sessions.",
+    ),
+    "recommend": cli.Command(
+        "top-N lists for everybody in a run, on Apache Spark",
+        "predict",
+        recommend,
+        note="Writes top-N lists for everybody in a run into a folder, on Apache Spark:\n"
+        "{} run=<folder> output=<folder> [key=value ...]\n\n"
+        "Of the settings, user, histories, requests, context and rows are for one machine.",
+    ),
+}
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(COMMANDS, "python -m nnrec.spark")

@@ -13,6 +13,7 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from nnrec.core.calling import typed
 from nnrec.core.console import console
 from nnrec.core.errors import ConfigError
 from nnrec.ranking.blocks import block_size
@@ -43,10 +44,12 @@ def execute(config: Any) -> None:
     from omegaconf import OmegaConf
 
     if OmegaConf.is_missing(config, "run"):
-        raise ConfigError("Which run? Give the folder of a finished training: run=runs/<model>/<data>/<time>.")
+        raise ConfigError(
+            "Which run? Give the folder of a finished training: run=runs/<model>/<data>/<time>, or latest."
+        )
     for name in OTHERS:
         if config[name] is not None:
-            raise ConfigError(f"Spark recommends to everybody in a run: {name}= is for predict.py.")
+            raise ConfigError(f"Spark recommends to everybody in a run: {name}= is for {typed('predict')}.")
     if config.output is None:
         raise ConfigError("Where to? Give a folder: output=recommendations.")
     kind = config.format or "parquet"

@@ -16,6 +16,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from nnrec.core.calling import typed
 from nnrec.core.console import console
 from nnrec.core.files import atomic
 from nnrec.reports.html.page import Cell, Facts, Plot, Section, Table, render
@@ -141,7 +142,7 @@ def _key(line: str) -> str:
 
 
 def _command(overrides: Sequence[str]) -> str:
-    return " ".join(["python train.py", *map(shlex.quote, overrides)])
+    return " ".join([typed("train"), *map(shlex.quote, overrides)])
 
 
 def _differing(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from nnrec.core.calling import typed
 from nnrec.core.config.build import check_seed
 from nnrec.core.console import ProgressBar, console
 from nnrec.core.errors import ConfigError, DataError, Interrupted, RunError, TrainingError
@@ -44,7 +45,7 @@ class Search:
 
     def __init__(self, loader: Any, config: Any, overrides: Sequence[str]) -> None:
         if config.hydra.job.config_name != "train":
-            raise ConfigError("Sweeps are for train.py: python train.py -m ... sweep=...")
+            raise ConfigError(f"Sweeps are for trainings: {typed('train')} -m ... sweep=...")
         self.loader, self.master, self.settings = loader, config, config.sweep
         studies.check(self.settings)
         check_seed(config.seed)
@@ -59,7 +60,7 @@ class Search:
             self._compose(self.space.lowest())
         except ConfigError as error:
             raise ConfigError(f"The space does not fit model={self.base.model.name}. {error}") from error
-        self.command = " ".join(["python train.py -m", *map(shlex.quote, overrides)])
+        self.command = " ".join([f"{typed('train')} -m", *map(shlex.quote, overrides)])
         self.grid = self.space.grid(self.settings.grid_points) if self.settings.sampler == "grid" else []
         self.trials: int = min(self.settings.trials, len(self.grid) or self.settings.trials)
         self.threads: int = self.settings.threads or max(1, cores() // self.settings.workers)

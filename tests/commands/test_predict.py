@@ -67,7 +67,7 @@ def test_one_person_on_the_screen(run_folder):
 def test_help_is_quick_and_errors_have_no_traceback(tmp_path):
     done = command_line("--help")
     assert "python predict.py run=<folder> output=recs.csv" in done.stdout
-    assert "exclude_seen: auto" in done.stdout
+    assert "exclude_seen=auto" in done.stdout
     done = command_line(f"run={tmp_path / 'gone'}", "output=x.csv")
     assert done.returncode == 1
     assert done.stderr.startswith("error: There is no run folder")

@@ -163,7 +163,10 @@ def test_what_prepare_says(shards, tmp_path, capsys):
 def test_spark_says_what_it_lacks():
     command = [sys.executable, "-m", "nnrec.spark"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert told.returncode == 1 and "python -m nnrec.spark recommend run=" in told.stderr
+    assert told.returncode == 0 and "python -m nnrec.spark <command>" in told.stdout
+    assert [line.split()[0] for line in told.stdout.splitlines() if line.startswith("  ")] == ["prepare", "recommend"]
+    told = subprocess.run([*command, "prepair"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 2 and "There is no command prepair. Did you mean prepare?" in told.stderr
     if importlib.util.find_spec("pyspark") is None:
         told = subprocess.run([*command, "prepare"], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert told.stderr == "error: Spark is not installed: pip install 'nnrec[spark]'.\n"

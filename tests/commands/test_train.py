@@ -385,9 +385,9 @@ def test_help_says_what_to_do_and_imports_little():
     assert done.returncode == 0, done.stderr
     for text in (
         "python train.py model=autorec data=ml-1m",
-        "resume=runs/",
-        "data: avazu, bundlerec-clothing, ",
-        "hidden_units:",
+        "resume=latest",
+        "for impressions (click-through): avazu, criteo, ",
+        "AutoRec: autoencoder of ratings",
     ):
         assert text in done.stdout, text
 

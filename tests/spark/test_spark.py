@@ -184,7 +184,7 @@ def test_lists_are_those_of_predict(spark, run_folder, tmp_path):
     assert found["user_id"].tolist() == [3, 3, 5, 5]
     with pytest.raises(ConfigError, match="already holds something"):
         execute(compose("predict", settings))
-    with pytest.raises(ConfigError, match="Spark recommends to everybody in a run: histories= is for predict.py"):
+    with pytest.raises(ConfigError, match="Spark recommends to everybody.* histories= is for python predict.py"):
         execute(compose("predict", [f"run={run_folder}", "histories=new.csv"]))
 
 

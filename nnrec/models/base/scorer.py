@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nnrec.batches.protocol import Batch
+from nnrec.core.calling import typed
 from nnrec.core.errors import ConfigError
 from nnrec.data.ratings import Ratings
 
@@ -120,7 +121,7 @@ class Scorer:
         """
         raise ConfigError(
             f"{self.name} cannot be exported: its scores are no graph of tensors but the outcome of a program. "
-            "predict.py writes its lists: output=recommendations.parquet."
+            f"{typed('predict')} writes its lists: output=recommendations.parquet."
         )
 
     @classmethod

@@ -1,0 +1,206 @@
+"""What `--help` prints: a command with its choices and settings, a group, or a choice; made from conf/ at each call."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from nnrec.core.calling import typed
+from nnrec.core.config.choices import Choice, Groups, Setting
+from nnrec.core.config.compose import config_folder
+from nnrec.core.config.validate import meant
+from nnrec.core.errors import ConfigError
+
+WIDTH = 120
+# How groups of choices for the same data are headed, in this order.
+FAMILIES = {
+    "ratings": "for ratings and likes",
+    "sessions": "for sessions",
+    "impressions": "for impressions (click-through)",
+    "": "others",
+}
+# Where comments begin beside settings, at the latest.
+COMMENTS_AT = 44
+# The groups that a page lists, in this order, and their headings.
+HEADINGS = {
+    "model": "Models: model=",
+    "data": "Data sets: data=",
+    "split": "Splits: split=",
+    "evaluation": "Evaluations: evaluation=",
+    "trainer": "Trainers: trainer=",
+}
+
+
+def show(config: str, arguments: Sequence[str], called: str, note: str = "") -> None:
+    """Prints the help that a command line asks for.
+
+    Args:
+        config: the name of the command's configuration, such as "train".
+        arguments: of the command line, `--help` among them; where choices or groups are named, the help is theirs.
+        called: how the user called the command, such as "python train.py".
+        note: stands in the place of the configuration's examples; `{}` in it is `called`.
+
+    Raises:
+        ConfigError: a group or a choice that there is not.
+    """
+    folders = [config_folder()]
+    words = []
+    following = iter(arguments)
+    for word in following:
+        if word in ("--config-dir", "-cd"):
+            folders.insert(0, Path(next(following, ".")))
+        elif word.startswith("--config-dir="):
+            folders.insert(0, Path(word.partition("=")[2]))
+        elif not word.startswith("-"):
+            words.append(word)
+    groups, command = Groups(*folders), Choice(config_folder() / f"{config}.yaml")
+    pages = [page for word in words for page in _asked_for(word, groups, command)]
+    for page in pages or [_command(command, groups, called, note)]:
+        print(*(line.rstrip() for line in page), sep="\n", end="\n\n" if len(pages) > 1 else "\n")
+
+
+def _asked_for(word: str, groups: Groups, command: Choice) -> list[Iterator[str]]:
+    """The page of a choice (`model=ease`) or of a group (`model`); nothing of another setting."""
+    group, equals, name = word.lstrip("+").partition("=")
+    group, names = group.partition("@")[0], groups.names()
+    if group in names:
+        return [_choice(groups.choice(group, name)) if equals and name != "null" else _group(group, groups)]
+    settings = [setting.key for setting in command.own_settings() if isinstance(setting, Setting)]
+    top = group.partition(".")[0]
+    if top not in [*names, *(key.partition(".")[0] for key in settings)] and not word.startswith(("+", "~")):
+        raise ConfigError(f"There is no group or setting {group}.{meant(group, [*names, *settings])}")
+    return []
+
+
+def _choice(choice: Choice) -> Iterator[str]:
+    """Everything about a choice."""
+    yield f"{choice.group}={choice.name}" + (f"  {FAMILIES[choice.family]}" if choice.family else "")
+    yield ""
+    yield from choice.header
+    if choice.brings:
+        along = " ".join(f"{group}={name}" for group, name in choice.brings.items())
+        yield from textwrap.wrap(
+            f"Unless the command line says otherwise, it brings along: {along}", WIDTH, break_on_hyphens=False
+        )
+    settings = choice.settings()
+    if settings:
+        yield ""
+        yield from _settings(settings, choice.prefix)
+    yield ""
+    yield f"From {choice.path}" + (f"; more in the docstring of {choice.target}" if choice.target else "")
+
+
+def _group(group: str, groups: Groups) -> Iterator[str]:
+    """The choices of a group with a line each."""
+    yield f"{group}=..."
+    yield from _by_family(groups.choices(group), _lines)
+    yield ""
+    yield f"--help {group}=<name> shows the settings of one."
+
+
+def _command(command: Choice, groups: Groups, called: str, note: str) -> Iterator[str]:
+    """The page of a command: examples, choices, settings."""
+    yield from (note.format(called) if note else _examples(command)).splitlines()
+    listed = [group for group in _groups_of(command) if group in groups.names()]
+    for group, heading in HEADINGS.items():
+        if group not in listed:
+            continue
+        yield ""
+        yield f"== {heading} =="
+        choices = groups.choices(group)
+        yield from _by_family(choices, _lines if group in ("model", "evaluation", "trainer") else _names)
+    yield ""
+    yield "== Settings: key=value =="
+    yield from _settings([*command.own_settings()], "")
+    if listed:
+        yield ""
+        shown = [group for group in groups.names() if group.partition("/")[0] in listed]
+        yield from _in_columns(
+            [
+                f"{called} --help data=table  the settings of a choice; likewise of any other group=choice",
+                f"{called} --help split  the choices of a group, a line each; there are:",
+            ]
+        )
+        yield from textwrap.wrap(", ".join(shown), WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _groups_of(command: Choice) -> Iterator[str]:
+    """The groups in the defaults list of a command, and of that which it builds on."""
+    for parent in command.parents:
+        yield from _groups_of(parent)
+    yield from command.brings
+
+
+def _examples(command: Choice) -> str:
+    """What the configuration says under hydra.help, as the user calls the commands."""
+    text = command.text("template").replace("${hydra.help.header}", command.text("header"))
+    text = re.sub(r"python (\w+)\.py", lambda match: typed(match[1]), text)
+    if typed("train") == "nnrec train":
+        text = text.replace("python -m nnrec.spark", "nnrec spark")
+    return "\n".join(_in_columns(text.splitlines()))
+
+
+def _in_columns(lines: list[str]) -> Iterator[str]:
+    """The same lines; what stands after two blanks or more stands in a column."""
+    pairs = [re.split(r"  +", line, maxsplit=1) for line in lines]
+    width = max((len(pair[0]) for pair in pairs if len(pair) > 1), default=0)
+    for first, *second in pairs:
+        yield f"{first:{width}}  {second[0]}" if second else first
+
+
+def _by_family(
+    choices: Sequence[Choice], lines: Callable[[Sequence[Choice], str, int], Iterator[str]]
+) -> Iterator[str]:
+    """The choices under the names of the data that they are for, where they are for some."""
+    width = max(len(choice.name) for choice in choices) + 4
+    families = [family for family in FAMILIES if any(choice.family == family for choice in choices)]
+    for family in families:
+        found = [choice for choice in choices if choice.family == family]
+        yield from lines(found, FAMILIES[family] if families != [""] else "", width)
+
+
+def _lines(choices: Sequence[Choice], heading: str, width: int) -> Iterator[str]:
+    """A line for each choice, variants under what they vary."""
+    if heading:
+        yield f"{heading}:"
+    names = [choice.name for choice in choices]
+    for choice in choices:
+        if choice.variant_of in names:
+            continue
+        yield _line(f"  {choice.name}", choice.about, width)
+        for variant in choices:
+            if variant.variant_of == choice.name:
+                yield _line(f"    {variant.name}", variant.about, width)
+
+
+def _line(name: str, about: str, width: int) -> str:
+    """What it is called, in so many columns, and what it is."""
+    room = WIDTH - width - 2
+    return f"{name:{width}}  {about if len(about) <= room else textwrap.shorten(about, room, placeholder=' ...')}"
+
+
+def _names(choices: Sequence[Choice], heading: str, _: int) -> Iterator[str]:
+    """The names of choices, in few lines."""
+    text = ", ".join(choice.name for choice in choices)
+    start = f"{heading}: " if heading else "  "
+    yield from textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _settings(settings: Iterable[Setting | str], prefix: str) -> Iterator[str]:
+    """`key=value` with the comments beside them, in columns."""
+    settings = list(settings)
+    written = [f"{prefix}{s.key}={s.value}" for s in settings if isinstance(s, Setting)]
+    width = min(max(map(len, written), default=0), COMMENTS_AT)
+    for setting in settings:
+        if isinstance(setting, str):
+            yield setting
+            continue
+        text = f"{prefix}{setting.key}={setting.value}"
+        lines = textwrap.wrap(setting.comment, WIDTH - width - 2) or [""]
+        if len(text) > width and setting.comment:
+            yield text
+            text = ""
+        yield f"{text:{width}}  {lines[0]}"
+        yield from (f"{'':{width}}  {line}" for line in lines[1:])

@@ -1,0 +1,234 @@
+"""What conf/ offers, read line by line from its files as they lie: groups, choices, settings, and the words about them.
+
+Reading them as YAML takes longer than `--help` may, and loses the comments.
+
+The first line of a file says in one line what it is. Files of models, splits and evaluations say further down in their
+first comment which data they are for (`# Family: sessions`), files of data in their setting `family`. Files whose names
+begin with `_` are there for others to build on and are no choices.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from textwrap import dedent
+from typing import NamedTuple
+
+from nnrec.core.config.validate import meant
+from nnrec.core.errors import ConfigError
+
+# `key: value  # comment`
+_SETTING = re.compile(r"( *)([^\s#:'\"-][^\s#:]*):(?: +(?!#)(.*?))??(?: +# ?(.*))?$")
+# What is no setting of the user's, where it stands at the left margin.
+_NOT_SHOWN = ("defaults", "hydra")
+
+
+class Setting(NamedTuple):
+    """A setting with its default as it stands in the file, and the comment beside it."""
+
+    key: str
+    value: str
+    comment: str
+
+
+class Choice:
+    """A file of a group, such as conf/model/autorec.yaml.
+
+    Args:
+        path: the file.
+        group: of the choice, such as "model"; "" = it is no choice but the configuration of a command.
+    """
+
+    def __init__(self, path: Path, group: str = "") -> None:
+        self.path, self.group, self.name = path, group, path.stem
+        self._lines = path.read_text(encoding="utf-8").splitlines()
+
+    @cached_property
+    def header(self) -> list[str]:
+        """The comment at the top, without what is said to programs."""
+        return [line for line in self._comment() if not re.match(r"@package |Family: ", line)]
+
+    @property
+    def about(self) -> str:
+        """What it is, in a line."""
+        return self.header[0] if self.header else ""
+
+    @cached_property
+    def family(self) -> str:
+        """The data that it is for: "ratings", "sessions", "impressions", or "" where it says none."""
+        for line in [*self._comment(), *self._lines]:
+            if found := re.match(r"(?:Family|family): (\w+)", line):
+                return "" if found[1] == "null" else found[1]
+        return next((parent.family for parent in self.parents if parent.family), "")
+
+    @cached_property
+    def parents(self) -> list[Choice]:
+        """The files of the same group that it builds on."""
+        names = [found[1] for line in self._defaults() if (found := re.match(r"(\w[\w-]*)$", line))]
+        paths = [self.path.with_name(f"{name}.yaml") for name in names if name != "_self_"]
+        return [Choice(path, self.group) for path in paths if path.is_file()]
+
+    @property
+    def variant_of(self) -> str:
+        """The choice that it is a variant of, "" where it is none of any; to build on the default makes no variant."""
+        return next((parent.name for parent in self.parents if not re.match("_|default$", parent.name)), "")
+
+    @cached_property
+    def brings(self) -> dict[str, str]:
+        """Choices of other groups that come along: group -> name."""
+        found: dict[str, str] = {}
+        for parent in self.parents:
+            found |= parent.brings
+        for line in self._defaults():
+            if match := re.match(r"(?:override |optional )?(/?)([\w/]+)(?:@\S+?)?: (\S+)", line):
+                group = match[2] if match[1] or not self.group else f"{self.group}/{match[2]}"
+                found[group] = match[3]
+        return found
+
+    @property
+    def target(self) -> str:
+        """What is called with its settings, "" where nothing is."""
+        found = (match[1] for line in self._lines if (match := re.match(r"_target_: (\S+)", line)))
+        return next(found, "") or next((parent.target for parent in self.parents if parent.target), "")
+
+    @cached_property
+    def prefix(self) -> str:
+        """What stands before its settings on a command line, such as "model."."""
+        package = next((line for line in self._comment() if line.startswith("@package ")), "")
+        if not self.group or "_global_" in package:
+            return ""
+        return f"{self.group.replace('/', '.')}."
+
+    def text(self, key: str) -> str:
+        """The lines that follow `key: |`, "" where there is no such key."""
+        lines = iter(self._lines)
+        head = next((line for line in lines if line.strip() == f"{key}: |"), None)
+        if head is None:
+            return ""
+        deeper = " " * (len(head) - len(head.lstrip()) + 1)
+        return dedent("\n".join(takewhile(lambda line: not line or line.startswith(deeper), lines))).strip()
+
+    def settings(self) -> list[Setting | str]:
+        """Its settings, those of its parents among them, and the comments that stand alone between them."""
+        found: list[Setting | str] = []
+        for parent in self.parents:
+            _take_over(found, parent.settings())
+        _take_over(found, list(self.own_settings()))
+        return found
+
+    def own_settings(self) -> Iterator[Setting | str]:
+        """The settings that stand in the file itself, with the comments between them."""
+        above: list[tuple[int, str]] = []
+        lines = self._lines[len(self._comment()) :]
+        told: set[int] = set()  # comments that go on with the one in the line above
+        for number, line in enumerate(lines):
+            if line.lstrip().startswith("#"):
+                if number not in told and (not above or above[0][1] not in _NOT_SHOWN):
+                    yield line.strip()
+                continue
+            match = _SETTING.match(line)
+            if match is None:
+                continue
+            depth, key, value, comment = len(match[1]), match[2], match[3], match[4] or ""
+            above = [(d, k) for d, k in above if d < depth] + [(depth, key)]
+            if above[0][1] in _NOT_SHOWN or key == "_target_":
+                continue
+            if comment:
+                for further in range(number + 1, len(lines)):
+                    if not (more := re.match(r"( +)# *(.*)", lines[further])) or len(more[1]) <= depth:
+                        break
+                    comment = f"{comment} {more[2]}"
+                    told.add(further)
+            if value is None:
+                value = _list_below(lines[number + 1 :])
+                if not value:  # the head of settings below it
+                    if comment:
+                        yield f"# {'.'.join(k for _, k in above)}: {comment}"
+                    continue
+            yield Setting(".".join(k for _, k in above), value, comment)
+
+    def _comment(self) -> list[str]:
+        """The lines of the comment at the top."""
+        found = []
+        for line in self._lines:
+            if not line.startswith("#"):
+                break
+            found.append(line.removeprefix("#").removeprefix(" "))
+        return found
+
+    def _defaults(self) -> list[str]:
+        """The entries of the defaults list, without comments."""
+        found: list[str] = []
+        listing = False
+        for line in self._lines:
+            if line.startswith("defaults:"):
+                listing = True
+            elif listing and (match := re.match(r" *- (.*?)(?: +#.*)?$", line)):
+                found.append(match[1])
+            elif listing and line and not line.startswith((" ", "#")):
+                break
+        return found
+
+
+class Groups:
+    """The groups of one or more folders; a file in an earlier folder takes the place of one of the same name.
+
+    Args:
+        folders: with a folder for each group.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
+
+    def names(self) -> list[str]:
+        """All groups, such as "model" and "trainer/schedule"."""
+        found = {
+            str(path.parent.relative_to(folder)) for folder in self.folders for path in folder.rglob("*/*.yaml")
+        }  # fmt: skip
+        return sorted(name for name in found if not name.startswith("hydra"))
+
+    def choices(self, group: str) -> list[Choice]:
+        """The choices of a group by name."""
+        found: dict[str, Path] = {}
+        for folder in self.folders:
+            for path in (folder / group).glob("[!_]*.yaml"):
+                found.setdefault(path.stem, path)
+        return [Choice(found[name], group) for name in sorted(found)]
+
+    def choice(self, group: str, name: str) -> Choice:
+        """One of them.
+
+        Raises:
+            ConfigError: there is none of this name.
+        """
+        for folder in self.folders:
+            if (folder / group / f"{name}.yaml").is_file():
+                return Choice(folder / group / f"{name}.yaml", group)
+        names = [choice.name for choice in self.choices(group)]
+        raise ConfigError(f"There is no {group}={name}.{meant(name, names)} There are: {', '.join(names)}.")
+
+
+def _take_over(found: list[Setting | str], more: list[Setting | str]) -> None:
+    """Adds settings to others; one that is there already keeps its place, and its comment where there is no new one."""
+    places = {setting.key: place for place, setting in enumerate(found) if isinstance(setting, Setting)}
+    for setting in more:
+        if isinstance(setting, Setting) and setting.key in places:
+            before = found[places[setting.key]]
+            assert isinstance(before, Setting)
+            found[places[setting.key]] = setting._replace(comment=setting.comment or before.comment)
+        else:
+            found.append(setting)
+
+
+def _list_below(lines: list[str]) -> str:
+    """The list that stands in the next lines, in one line; "" where there is none."""
+    items = []
+    for line in lines:
+        match = re.match(r" *- (.*?)(?: +#.*)?$", line)
+        if not match:
+            break
+        items.append(match[1])
+    return f"[{','.join(items)}]" if items else ""
