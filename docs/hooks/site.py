@@ -7,6 +7,7 @@ becomes a table of what conf/model/ease.yaml says.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -138,10 +139,19 @@ def _show(path: str) -> str:
     place = ROOT / path
     if path.endswith(".md"):
         return place.read_text(encoding="utf-8")
+    if path.endswith(".ipynb"):
+        return "\n\n".join(_cells(place))
     if place.is_dir():
         files = sorted(entry for entry in place.iterdir() if entry.suffix in LANGUAGES)
         return f"# {path}/\n\n" + "\n\n".join(f"## {file.name}\n\n{_fenced(file)}" for file in files)
     return f"# {path}\n\n{_fenced(place)}"
+
+
+def _cells(notebook: Path) -> Iterator[str]:
+    """The cells of a notebook, text as it is and code as blocks."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        yield source if cell["cell_type"] == "markdown" else f"``````python\n{source}\n``````"
 
 
 def _fenced(place: Path) -> str:

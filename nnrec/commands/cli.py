@@ -107,9 +107,9 @@ def main(commands: Mapping[str, Command], program: str) -> None:
     elif {"-sc", "--shell_completion"} & set(words):
         _complete(commands, program)
     elif words == ["--version"]:
-        import nnrec
+        from importlib.metadata import version
 
-        print(f"nnrec {nnrec.__version__}")
+        print(f"nnrec {version('nnrec')}")
     else:
         _list(words, commands, program)
 
@@ -182,7 +182,7 @@ def _run(command: Command, called: str) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from nnrec.core.config.compose import config_folder, explain, quoted
+    from nnrec.core.config.compose import check_choices, config_folder, explain, hide_bases, quoted
 
     def application(config: Any) -> Any:
         with report_errors():
