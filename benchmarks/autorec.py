@@ -49,7 +49,7 @@ from __future__ import annotations
 from functools import partial
 
 import frame
-from frame import SEED, Case, DenseRows, Measured
+from frame import SEED, Case, DenseRows, Outcome
 
 L2 = 100.0
 CASES = {
@@ -66,7 +66,7 @@ CROSSOVER = {
 }
 
 
-def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", xla: bool = False) -> Measured:
+def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", xla: bool = False) -> Outcome:
     def make():
         from nnrec.models.autoencoders.autorec import AutoRec
 
@@ -76,7 +76,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", x
     return frame.fit_nnrec(make, case, arrays, epochs, xla=xla)
 
 
-def run_keras(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_keras(case: Case, arrays: dict, epochs: int) -> Outcome:
     """What one writes first: dense rows in, dense rows out, a mask in the loss."""
     import keras
     from keras import ops
@@ -98,7 +98,7 @@ def run_keras(case: Case, arrays: dict, epochs: int) -> Measured:
     return frame.fit_keras(model, rows, epochs)
 
 
-def run_torch(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_torch(case: Case, arrays: dict, epochs: int) -> Outcome:
     """The same in PyTorch."""
     import torch
 

@@ -53,8 +53,13 @@ def write(folder: Path, cases: list[str], num_events: int, num_items: int) -> No
     if "csv" in cases:
         pa.csv.write_csv(log, folder / "log.csv")
     if "iso" in cases:
-        moments = pa.compute.strftime(pa.array(milliseconds).cast(pa.timestamp("ms")), "%Y-%m-%dT%H:%M:%SZ")
-        columns = {"session": log["session"], "time": moments, "item": item, "category": np.zeros(num_events, np.int8)}
+        time_steps = pa.compute.strftime(pa.array(milliseconds).cast(pa.timestamp("ms")), "%Y-%m-%dT%H:%M:%SZ")
+        columns = {
+            "session": log["session"],
+            "time": time_steps,
+            "item": item,
+            "category": np.zeros(num_events, np.int8),
+        }
         options = pa.csv.WriteOptions(include_header=False, quoting_style="none")
         pa.csv.write_csv(pa.table(columns), folder / "log.dat", options)
     log = log.take(np.argsort(milliseconds, kind="stable"))

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import frame
-from frame import SEED, Measured, Stopwatch
+from frame import SEED, Outcome, Stopwatch
 
 BATCH, NEGATIVES, CLICKS, WIDTH, UNITS = 128, 256, 8, 64, 64
 
@@ -72,7 +72,7 @@ def sessions_of(case: Case, arrays: dict) -> Any:
     return Sessions(ids, items, arrays["offsets"], arrays["item"], item_table=table)
 
 
-def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_nnrec(case: Case, arrays: dict, epochs: int) -> Outcome:
     def make() -> Any:
         from nnrec.models.sessions.cnn3d import CNN3D
 
@@ -81,7 +81,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
     return frame.fit_stage(make, sessions_of(case, arrays), epochs, batch_size=BATCH)
 
 
-def run_windows(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_windows(case: Case, arrays: dict, epochs: int) -> Outcome:
     """A plain Keras model on windows of clicks, its items scored by the same vectors that content gives them."""
     import keras
     import numpy as np
@@ -124,10 +124,10 @@ def run_windows(case: Case, arrays: dict, epochs: int) -> Measured:
             inputs = [text.astype(np.int32), codes[drawn].astype(np.int32)]
             loss = float(network.train_on_batch(inputs, np.arange(len(chosen))))
         watch.lap()
-    return Measured(watch.laps, loss=loss)
+    return Outcome(watch.laps, loss=loss)
 
 
-def run_encode(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_encode(case: Case, arrays: dict, epochs: int) -> Outcome:
     from nnrec.data.encoding.characters import encode
 
     titles = [f"Nordic Compact Desk Lamp {number} with Shade, 12 W (Pack of 2)" for number in range(case.num_items)]
@@ -136,7 +136,7 @@ def run_encode(case: Case, arrays: dict, epochs: int) -> Measured:
     for _ in range(epochs):
         encode(titles, WIDTH)
         watch.lap()
-    return Measured(watch.laps)
+    return Outcome(watch.laps)
 
 
 def show(title: str, results: dict[str, dict[str, dict]]) -> None:

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import frame
-from frame import SEED, Measured, Stopwatch
+from frame import SEED, Outcome, Stopwatch
 
 FIELDS, NUMBERS, DIM, UNITS, BATCH, STEPS, RATE = 26, 13, 16, (400, 400, 400), 4096, 24, 1e-3
 
@@ -79,7 +79,7 @@ def make_data(case: Case, real: Path | None, path: Path) -> None:
 # nnrec
 
 
-def run_nnrec(case: Case, arrays: dict, epochs: int, precision: str = "float32") -> Measured:
+def run_nnrec(case: Case, arrays: dict, epochs: int, precision: str = "float32") -> Outcome:
     from dataclasses import replace
 
     import numpy as np
@@ -107,14 +107,14 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, precision: str = "float32")
     return frame.fit_stage(make, train, epochs, batch_size=BATCH, learning_rate=RATE, precision=precision)
 
 
-def run_nnrec_bfloat16(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_nnrec_bfloat16(case: Case, arrays: dict, epochs: int) -> Outcome:
     return run_nnrec(case, arrays, epochs, "mixed_bfloat16")
 
 
 # Peers
 
 
-def run_deepctr(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_deepctr(case: Case, arrays: dict, epochs: int) -> Outcome:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tensorflow as tf
     from deepctr.feature_column import DenseFeat, SparseFeat, get_feature_names
@@ -134,10 +134,10 @@ def run_deepctr(case: Case, arrays: dict, epochs: int) -> Measured:
     watch.start()
     fit = {"batch_size": BATCH, "epochs": epochs, "verbose": 0, "callbacks": [lap]}
     history = model.fit(columns, arrays["label"], **fit).history
-    return Measured(watch.laps, loss=history["loss"][-1])
+    return Outcome(watch.laps, loss=history["loss"][-1])
 
 
-def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False, precision: str = "float32") -> Measured:
+def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False, precision: str = "float32") -> Outcome:
     import numpy as np
     import torch
     from torch import nn
@@ -194,18 +194,18 @@ def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False, preci
                 optimizer.step()
             losses.append(float(loss.detach()))
         watch.lap()
-    return Measured(watch.laps, loss=sum(losses) / len(losses))
+    return Outcome(watch.laps, loss=sum(losses) / len(losses))
 
 
-def run_torch_sparse(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_torch_sparse(case: Case, arrays: dict, epochs: int) -> Outcome:
     return run_torch(case, arrays, epochs, sparse=True)
 
 
-def run_torch_sparse_bfloat16(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_torch_sparse_bfloat16(case: Case, arrays: dict, epochs: int) -> Outcome:
     return run_torch(case, arrays, epochs, sparse=True, precision="bfloat16")
 
 
-def run_products(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_products(case: Case, arrays: dict, epochs: int) -> Outcome:
     """The matrix products of as many steps, on random numbers."""
     import numpy as np
 
@@ -220,7 +220,7 @@ def run_products(case: Case, arrays: dict, epochs: int) -> Measured:
             for before, kernel, after in zip(inputs, kernels, inputs[1:], strict=False):
                 _, _, _ = before @ kernel, after @ kernel.T, before.T @ after
         watch.lap()
-    return Measured(watch.laps)
+    return Outcome(watch.laps)
 
 
 def show(title: str, results: dict[str, dict[str, dict]]) -> None:

@@ -33,7 +33,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import frame
-from frame import SEED, DenseRows, Measured
+from frame import SEED, DenseRows, Outcome
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def likes(arrays: dict) -> dict:
     return arrays | {"value": np.ones(len(arrays["user"]), np.float32)}
 
 
-def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_nnrec(case: Case, arrays: dict, epochs: int) -> Outcome:
     def make():
         from nnrec.models.autoencoders.dsstne import DSSTNE
 
@@ -67,7 +67,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
     return frame.fit_nnrec(make, case, likes(arrays), epochs)
 
 
-def run_keras(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_keras(case: Case, arrays: dict, epochs: int) -> Outcome:
     """What one writes first: dense rows in, dense rows out, a binary cross-entropy summed over items."""
     import keras
     from keras import ops
@@ -84,7 +84,7 @@ def run_keras(case: Case, arrays: dict, epochs: int) -> Measured:
     return frame.fit_keras(model, rows, epochs)
 
 
-def run_torch(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_torch(case: Case, arrays: dict, epochs: int) -> Outcome:
     """The same in PyTorch."""
     import torch
 

@@ -53,7 +53,7 @@ def work(index: int, count: int, users: int, items: int, folder: str, shared: An
         StoredArray(Path(folder) / kind.__name__, kind, (users * LENGTH,)) for kind in (np.int32, np.float32)
     )
     rows = Rows(np.arange(users + 1) * LENGTH, ids, values, None, items)
-    batches = RowBatches(rows, BATCH, seed=0, touched=True, negatives=(NEGATIVES, 0.5))
+    batches = RowBatches(rows, BATCH, seed=0, unique_ids=True, negatives=(NEGATIVES, 0.5))
     sharing = worker_exchange.exchange_of(batches)
     for epoch in range(repeats):
         meeting.wait()

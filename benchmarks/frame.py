@@ -1,7 +1,7 @@
 """What benchmarks share: ratings of a size, contenders in turns in processes of their own, a table of ratios.
 
 A benchmark says which `Case`s there are and gives a function for each contender, which trains it and returns what
-was `Measured`; `main` does the rest:
+was `Outcome`; `main` does the rest:
 
     python benchmarks/<name>.py --case <case>|all [--repeats 3] [--epochs 4] [--torch path/to/python]
 
@@ -52,7 +52,7 @@ class Case:
 
 
 @dataclass
-class Measured:
+class Outcome:
     """Wall and CPU seconds of each epoch, what share of the epoch's steps they cover, and the last epoch's loss."""
 
     epochs: list[tuple[float, float]]
@@ -60,7 +60,7 @@ class Measured:
     loss: float = 0.0
 
 
-Contender = Callable[[Any, dict, int], Measured]
+Contender = Callable[[Any, dict, int], Outcome]
 
 
 # In the measured process.
@@ -122,7 +122,7 @@ class DenseRows:
         return dense
 
 
-def fit_nnrec(make: Callable[[], Any], case: Case, arrays: dict, epochs: int, **settings: Any) -> Measured:
+def fit_nnrec(make: Callable[[], Any], case: Case, arrays: dict, epochs: int, **settings: Any) -> Outcome:
     """Trains a model of nnrec in nnrec's training loop.
 
     Args:
@@ -140,7 +140,7 @@ def fit_nnrec(make: Callable[[], Any], case: Case, arrays: dict, epochs: int, **
     return fit_stage(make, train, epochs, batch_size=case.batch_size, **settings)
 
 
-def fit_stage(make: Callable[[], Any], train: Any, epochs: int, **settings: Any) -> Measured:
+def fit_stage(make: Callable[[], Any], train: Any, epochs: int, **settings: Any) -> Outcome:
     """Trains the model that `make` builds on ratings or sessions, as `train.py` does; `settings` are the trainer's."""
     from nnrec.core.devices import backend
 
@@ -162,10 +162,10 @@ def fit_stage(make: Callable[[], Any], train: Any, epochs: int, **settings: Any)
         stage.epochs = epoch + 1
         stage.run()
         watch.lap()
-    return Measured(watch.laps, loss=stage.progress.history[-1]["loss"])
+    return Outcome(watch.laps, loss=stage.progress.history[-1]["loss"])
 
 
-def fit_keras(model: Any, rows: DenseRows, epochs: int) -> Measured:
+def fit_keras(model: Any, rows: DenseRows, epochs: int) -> Outcome:
     """`model.fit` of a compiled Keras model from dense rows to dense rows."""
     import keras
 
@@ -187,10 +187,10 @@ def fit_keras(model: Any, rows: DenseRows, epochs: int) -> Measured:
     watch.start()
     fit = {"x": Batches()} if rows.all is None else whole
     history = model.fit(**fit, epochs=epochs, verbose=0, callbacks=[lap]).history
-    return Measured(watch.laps, rows.share, history["loss"][-1])
+    return Outcome(watch.laps, rows.share, history["loss"][-1])
 
 
-def fit_torch(step: Callable[[Any], Any], rows: DenseRows, epochs: int) -> Measured:
+def fit_torch(step: Callable[[Any], Any], rows: DenseRows, epochs: int) -> Outcome:
     """Calls `step` with each dense batch, as a tensor; it takes an optimizer's step and returns the loss."""
     import torch
 
@@ -199,7 +199,7 @@ def fit_torch(step: Callable[[Any], Any], rows: DenseRows, epochs: int) -> Measu
     for _ in range(epochs):
         loss = sum(float(step(torch.from_numpy(batch)).detach()) for batch in rows) / rows.steps
         watch.lap()
-    return Measured(watch.laps, rows.share, loss)
+    return Outcome(watch.laps, rows.share, loss)
 
 
 def make_data(case: Case, real: Path | None, path: Path) -> None:

@@ -54,7 +54,7 @@ from pathlib import Path
 from typing import Any
 
 import frame
-from frame import SEED, Measured, Stopwatch
+from frame import SEED, Outcome, Stopwatch
 
 UNITS, SLOTS, NEGATIVES, ALPHA = 100, 144, 2048, 0.5
 BPREG, ELU, RATE, EPSILON = 1.95, 0.5, 0.05, 1e-6
@@ -117,12 +117,12 @@ def new_model(case: Case) -> Any:
     return GRU4Rec(case.num_items, hidden_units=(UNITS,), n_sample=NEGATIVES, sample_alpha=ALPHA, **options)
 
 
-def run_nnrec(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_nnrec(case: Case, arrays: dict, epochs: int) -> Outcome:
     trainer = {"batch_size": SLOTS, "optimizer": "adagrad", "learning_rate": RATE}
     return frame.fit_stage(lambda: new_model(case), sessions_of(case, arrays), epochs, **trainer)
 
 
-def run_evaluation(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_evaluation(case: Case, arrays: dict, epochs: int) -> Outcome:
     """Evaluations of a model as it is initialised."""
     from nnrec.core.devices import backend
 
@@ -135,10 +135,10 @@ def run_evaluation(case: Case, arrays: dict, epochs: int) -> Measured:
     for _ in range(epochs):
         NextItemEvaluation()(model, train, held_out, depth="ranking")
         watch.lap()
-    return Measured(watch.laps)
+    return Outcome(watch.laps)
 
 
-def run_click(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_click(case: Case, arrays: dict, epochs: int) -> Outcome:
     """Sessions of ten clicks; a lap for each click, the first for a session that gets everything compiled."""
     from types import SimpleNamespace
 
@@ -164,7 +164,7 @@ def run_click(case: Case, arrays: dict, epochs: int) -> Measured:
         live = LiveSession(run) if number % 10 == 0 else live
         click(live, item)
         watch.lap()
-    return Measured(watch.laps)
+    return Outcome(watch.laps)
 
 
 # The same model in PyTorch
@@ -179,22 +179,22 @@ def slots_of(offsets: Any) -> Iterator[tuple[Any, Any, Any]]:
 
     following = min(SLOTS, len(offsets) - 1)
     event, last = offsets[:following].copy(), offsets[1 : following + 1] - 1
-    begins = stayed = np.ones(following, bool)
+    reset = stayed = np.ones(following, bool)
     while len(event):
-        yield event, begins, stayed
+        yield event, reset, stayed
         event = event + 1
-        begins = event == last
+        reset = event == last
         stayed = np.ones(len(event), bool)
-        for slot in np.flatnonzero(begins):
+        for slot in np.flatnonzero(reset):
             if following < len(offsets) - 1:
                 event[slot], last[slot] = offsets[following], offsets[following + 1] - 1
                 following += 1
             else:
                 stayed[slot] = False
-        event, last, begins = event[stayed], last[stayed], begins[stayed]
+        event, last, reset = event[stayed], last[stayed], reset[stayed]
 
 
-def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False, fused: bool = False) -> Measured:
+def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False, fused: bool = False) -> Outcome:
     import numpy as np
     import torch
     from torch import nn
@@ -239,27 +239,27 @@ def run_torch(case: Case, arrays: dict, epochs: int, sparse: bool = False, fused
     watch.start()
     for _ in range(epochs):
         state, losses = torch.zeros(SLOTS, UNITS), []
-        for number, (event, begins, stayed) in enumerate(slots_of(offsets)):
+        for number, (event, reset, stayed) in enumerate(slots_of(offsets)):
             if number % DRAWS_AHEAD == 0:
                 drawn = np.searchsorted(cumulative, rng.random((DRAWS_AHEAD, NEGATIVES)))
             state = state if stayed.all() else state[torch.from_numpy(stayed)]
-            state = state * torch.from_numpy(~begins)[:, None]
+            state = state * torch.from_numpy(~reset)[:, None]
             scored = np.concatenate([item[event + 1], drawn[number % DRAWS_AHEAD]])
             loss, state = step(torch.from_numpy(item[event]), torch.from_numpy(scored), state)
             losses.append(loss)
         watch.lap()
-    return Measured(watch.laps, loss=float(torch.stack(losses).mean()))
+    return Outcome(watch.laps, loss=float(torch.stack(losses).mean()))
 
 
-def run_torch_sparse(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_torch_sparse(case: Case, arrays: dict, epochs: int) -> Outcome:
     return run_torch(case, arrays, epochs, sparse=True)
 
 
-def run_torch_fused(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_torch_fused(case: Case, arrays: dict, epochs: int) -> Outcome:
     return run_torch(case, arrays, epochs, fused=True)
 
 
-def run_products(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_products(case: Case, arrays: dict, epochs: int) -> Outcome:
     """The matrix products of as many steps, on random numbers."""
     import numpy as np
 
@@ -274,7 +274,7 @@ def run_products(case: Case, arrays: dict, epochs: int) -> Measured:
             _, _ = scores @ rows, scores.T @ state
             _, _, _ = read.T @ gates, state.T @ gates, gates @ kernel.T
         watch.lap()
-    return Measured(watch.laps)
+    return Outcome(watch.laps)
 
 
 # Tables

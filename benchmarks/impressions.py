@@ -32,7 +32,7 @@ import tempfile
 import time
 from pathlib import Path
 
-CASES = ("read", "memory", "touched", "files", "tf.data")
+CASES = ("read", "memory", "unique_ids", "files", "tf.data")
 NUMBERS = [f"I{number}" for number in range(1, 14)]
 CATEGORIES = [f"C{number}" for number in range(1, 27)]
 SEED, WRITTEN_AT_A_TIME = 0, 2**17
@@ -71,7 +71,7 @@ def measure(case: str, path: Path, batch_size: int, repeats: int) -> dict[str, f
     arguments = {"categorical": CATEGORIES, "numeric": NUMBERS}
     cache = path.with_name("cache" if case != "read" else "fresh")
     start = now()
-    data = read_impressions(path, **arguments, cache=None if case in ("memory", "touched", "tf.data") else cache)
+    data = read_impressions(path, **arguments, cache=None if case in ("memory", "unique_ids", "tf.data") else cache)
     seconds = [now() - start]
     if case != "read":
         import numpy as np
@@ -80,7 +80,7 @@ def measure(case: str, path: Path, batch_size: int, repeats: int) -> dict[str, f
         if case == "tf.data":
             epoch = sliced_by_tensorflow(examples, batch_size)
         else:
-            batches = ImpressionBatches(examples, batch_size, seed=SEED, touched=case != "memory")
+            batches = ImpressionBatches(examples, batch_size, seed=SEED, unique_ids=case != "memory")
             epoch = batches.epoch
         seconds = []
         for number in range(repeats + 1):

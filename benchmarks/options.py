@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 import frame
-from frame import Case, Contender, Measured
+from frame import Case, Contender, Outcome
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "nnrec": {},
@@ -35,7 +35,7 @@ CASES = {
 def contender(settings: dict[str, Any]) -> Contender:
     """AutoRec trained with these settings of the trainer."""
 
-    def run(case: Case, arrays: dict, epochs: int) -> Measured:
+    def run(case: Case, arrays: dict, epochs: int) -> Outcome:
         def make():
             from nnrec.models.autoencoders.autorec import AutoRec
 

@@ -50,7 +50,7 @@ from __future__ import annotations
 from functools import partial
 
 import frame
-from frame import SEED, Case, DenseRows, Measured
+from frame import SEED, Case, DenseRows, Outcome
 
 DECAY, RATE, VALUES = 0.002, 0.01, 5
 CASES = {
@@ -67,7 +67,7 @@ CROSSOVER = {
 }
 
 
-def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto") -> Measured:
+def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto") -> Outcome:
     def make():
         from nnrec.models.rbm.rbm import RBM
 
@@ -77,7 +77,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto") -
     return frame.fit_nnrec(make, case, arrays, epochs, learning_rate=RATE)
 
 
-def run_keras(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_keras(case: Case, arrays: dict, epochs: int) -> Outcome:
     """The paper's equations on dense arrays, in a compiled Keras model."""
     import keras
     from keras import ops
@@ -120,7 +120,7 @@ def run_keras(case: Case, arrays: dict, epochs: int) -> Measured:
     return frame.fit_keras(model, rows, epochs)
 
 
-def run_torch(case: Case, arrays: dict, epochs: int) -> Measured:
+def run_torch(case: Case, arrays: dict, epochs: int) -> Outcome:
     """The same in PyTorch."""
     import torch
 

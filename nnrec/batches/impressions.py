@@ -39,7 +39,7 @@ class _Pool(NamedTuple):
 
 
 class ImpressionBatches:
-    """Batches of B impressions, of the same shapes always (but for `touched`).
+    """Batches of B impressions, of the same shapes always (but for `unique_ids`).
 
     With C categorical fields, N numeric ones, and L values kept of the multi-valued ones, a batch holds
         `categorical`: (B, C) int32 ids in the table that all fields share.
@@ -50,9 +50,9 @@ class ImpressionBatches:
         `weight`: (B,) float32, 0 marks padding.
         `key`: (B,) uint32, the row's random key in this epoch.
     With `touched=True` the ids are renumbered within the batch, and it holds also
-        `touched`: (U,) int32, the distinct ids; `categorical` and `multi` are positions in it. Padding repeats the
+        `unique_ids`: (U,) int32, the distinct ids; `categorical` and `multi` are positions in it. Padding repeats the
           first. U is nearly always the same.
-        `touched_scale`: (U,) float32, 1 / P(a batch touches this id); 0 marks padding.
+        `unique_scale`: (U,) float32, 1 / P(a batch touches this id); 0 marks padding.
           A penalty on the touched rows of a table, times this, has the full table's as expectation.
 
     Rows in memory come in a new random order in every epoch. Of rows in files, blocks of neighbours come in a new
@@ -67,19 +67,19 @@ class ImpressionBatches:
         buffer: how many rows are shuffled together; None = all of those in memory, `BUFFER_ROWS` of those in files.
     """
 
-    varying = frozenset(("touched", "touched_scale"))
+    varying = frozenset(("unique_ids", "unique_scale"))
     axes: Mapping[str, int] = dict.fromkeys(
         ("categorical", "multi", "multi_share", "numeric", "label", "weight", "key"), 0
     )
 
     def __init__(
-        self, examples: Examples, batch_size: int, *, seed: int, touched: bool = False, buffer: int | None = None
+        self, examples: Examples, batch_size: int, *, seed: int, unique_ids: bool = False, buffer: int | None = None
     ) -> None:
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         self.stored = isinstance(examples.impressions.codes, StoredArray)
         self.buffer = buffer or (BUFFER_ROWS if self.stored else len(examples))
         self.scale: np.ndarray | None = None
-        if touched:
+        if unique_ids:
             chance = touch_chance(examples.counts, len(examples), batch_size)
             self.scale = np.divide(1, chance, out=np.zeros(len(chance)), where=chance > 0).astype(np.float32)
             # The number of ids that a batch touches, and six standard deviations: nearly all batches find room.
@@ -159,12 +159,12 @@ class ImpressionBatches:
         assert self.scale is not None
         names = ("categorical", "multi")
         most = min(self.batch_size * sum(batch[name].shape[1] for name in names), len(seen))
-        touched, scale, count = np.empty(most, np.int32), np.empty(most, np.float32), 0
+        unique_ids, scale, count = np.empty(most, np.int32), np.empty(most, np.float32), 0
         for name in names:
-            batch[name], count = _number(batch[name], number, seen, self.scale, touched, scale, count)
+            batch[name], count = _number(batch[name], number, seen, self.scale, unique_ids, scale, count)
         room = self.room if count <= self.room else roomy(count)
-        batch["touched"] = padded(touched[:count], room, fill=touched[0] if count else 0)
-        batch["touched_scale"] = padded(scale[:count], room)
+        batch["unique_ids"] = padded(unique_ids[:count], room, fill=unique_ids[0] if count else 0)
+        batch["unique_scale"] = padded(scale[:count], room)
 
 
 def blocks(examples: Examples, rows: int) -> Iterator[Batch]:
@@ -195,14 +195,14 @@ def _padded(examples: Examples, rows: Rows, size: int) -> Batch:
 
 
 @compiled
-def _number(ids, number, seen, every_scale, touched, scale, count):
+def _number(ids, number, seen, every_scale, unique_ids, scale, count):
     # Of an id, the last batch that held it and its place there share a number: nothing has to be cleared in between.
     result, base = np.empty(ids.shape, np.int32), number << 32
     for row in range(ids.shape[0]):
         for column in range(ids.shape[1]):
             name = ids[row, column]
             if seen[name] < base:
-                seen[name], touched[count], scale[count] = base + count, name, every_scale[name]
+                seen[name], unique_ids[count], scale[count] = base + count, name, every_scale[name]
                 count += 1
             result[row, column] = seen[name] - base
     return result, count

@@ -31,14 +31,14 @@ def touch_chance(counts: np.ndarray, num_rows: int, batch_size: int) -> np.ndarr
     """
     from scipy.special import gammaln
 
-    def touched(size: int) -> np.ndarray:
+    def unique_ids(size: int) -> np.ndarray:
         # Hypergeometric: 1 - C(rows - count, size) / C(rows, size)
         rest = np.maximum(num_rows - counts, size)
         missed = gammaln(rest + 1) - gammaln(rest - size + 1) - gammaln(num_rows + 1) + gammaln(num_rows - size + 1)
         return np.where(num_rows - counts < size, 1.0, -np.expm1(missed))
 
     full, left = divmod(num_rows, batch_size)
-    share = full * touched(min(batch_size, num_rows)) + (touched(left) if left else 0.0)
+    share = full * unique_ids(min(batch_size, num_rows)) + (unique_ids(left) if left else 0.0)
     return share / max(full + (left > 0), 1)
 
 
@@ -51,11 +51,11 @@ class RowBatches:
         `row`: (E,) int32, the position in the batch of each entry's row, ascending.
         `column`, `value`, `weight`: (E,) int32, float32, float32; weight 0 marks padding.
     With `touched=True` the columns are renumbered within the batch, and it holds also
-        `touched`: (U,) int32, the distinct columns; `column` points into it. Padding repeats the first.
-        `touched_scale`: (U,) float32, 1 / P(a batch touches this column); 0 marks padding.
+        `unique_ids`: (U,) int32, the distinct columns; `column` points into it. Padding repeats the first.
+        `unique_scale`: (U,) float32, 1 / P(a batch touches this column); 0 marks padding.
           A penalty on the touched rows of a table, times this, has the full table's as expectation.
     With `negatives=(N, power)` columns are drawn for each batch, and it holds also
-        `negative`: (N,) int32, the distinct columns drawn, as positions in `touched`; padded.
+        `negative`: (N,) int32, the distinct columns drawn, as positions in `unique_ids`; padded.
         `negative_scale`: (N,) float32, times drawn / (N P(column)); 0 marks padding. A sum over the drawn
           columns, times this, has the sum over all columns as expectation.
 
@@ -68,10 +68,12 @@ class RowBatches:
         ids: (num_rows,) what to call the rows in messages; None = by number.
         touched: whether to renumber the columns (for row-sparse updates of large tables).
         negatives: how many columns to draw for each batch, with replacement, and to which power of its number
-            of entries (at least 1) a column's probability is proportional; needs `touched`.
+            of entries (at least 1) a column's probability is proportional; needs `unique_ids`.
     """
 
-    varying = frozenset(("row", "column", "value", "weight", "touched", "touched_scale", "negative", "negative_scale"))
+    varying = frozenset(
+        ("row", "column", "value", "weight", "unique_ids", "unique_scale", "negative", "negative_scale")
+    )
     axes: Mapping[str, int] = dict.fromkeys(("index", "key", "row", "column", "value", "weight"), 0)
 
     def __init__(
@@ -82,7 +84,7 @@ class RowBatches:
         which: np.ndarray | None = None,
         seed: int | None = None,
         ids: np.ndarray | None = None,
-        touched: bool = False,
+        unique_ids: bool = False,
         negatives: tuple[int, float] | None = None,
     ) -> None:
         self.rows = rows
@@ -96,7 +98,7 @@ class RowBatches:
             odds = np.maximum(self._counts(), 1.0) ** power
             self.probability = odds / odds.sum()
             self._cumulative = np.cumsum(self.probability)
-        self.scale = self._touched_scale() if touched else None
+        self.scale = self._touched_scale() if unique_ids else None
 
     def _counts(self) -> np.ndarray:
         """(num_columns,) int64, how many of the rows hold each column."""
@@ -218,11 +220,13 @@ class RowBatches:
         }
         if self.scale is not None:
             ids = part.ids if drawn is None else np.concatenate([part.ids, drawn[0]])
-            codes, touched = pd.factorize(ids)
-            room = bucket(max(len(touched), 1))
+            codes, unique_ids = pd.factorize(ids)
+            room = bucket(max(len(unique_ids), 1))
             batch["column"] = padded(codes[: len(part.ids)].astype(np.int32), size)
-            batch["touched"] = padded(touched.astype(np.int32), room, fill=touched[0] if len(touched) else 0)
-            batch["touched_scale"] = padded(self.scale[touched], room)
+            batch["unique_ids"] = padded(
+                unique_ids.astype(np.int32), room, fill=unique_ids[0] if len(unique_ids) else 0
+            )
+            batch["unique_scale"] = padded(self.scale[unique_ids], room)
             if drawn is not None:
                 columns, times = drawn
                 scale = (times / (self.num_negatives * self.probability[columns])).astype(np.float32)

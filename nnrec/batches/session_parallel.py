@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nnrec.batches.protocol import Batch
-from nnrec.batches.session_parallel_loops import count_moments, draw, fill, number_items
+from nnrec.batches.session_parallel_loops import count_time_steps, draw, fill, number_items
 from nnrec.batches.session_pools import orders
 from nnrec.core.errors import DataError
 from nnrec.core.keyed_random import row_keys
@@ -49,7 +49,7 @@ class Slots:
         starts, left = self._queue
         self._queue = (np.concatenate([starts, first[some]]), np.concatenate([left, pairs[some]]))
 
-    def read(self, events: np.ndarray, begins: np.ndarray, row: int, last: bool) -> int:
+    def read(self, events: np.ndarray, reset: np.ndarray, row: int, last: bool) -> int:
         """Fills in moments, until there is no room or nothing to fill in; returns the first that is not filled.
 
         Args:
@@ -58,7 +58,7 @@ class Slots:
             row: the moment to begin with.
             last: whether no more sessions will be added; otherwise it ends where a slot would have to wait for one.
         """
-        row, taken = fill(events, begins, row, last, self._place, self._left, *self._queue)
+        row, taken = fill(events, reset, row, last, self._place, self._left, *self._queue)
         self._queue = (self._queue[0][taken:], self._queue[1][taken:])
         return row
 
@@ -71,9 +71,9 @@ class Call(NamedTuple):
         events, begins: (K L, B), see `Slots.read`.
     """
 
-    moments: int
+    time_steps: int
     events: np.ndarray
-    begins: np.ndarray
+    reset: np.ndarray
 
 
 class SessionParallelBatches:
@@ -83,19 +83,19 @@ class SessionParallelBatches:
     rows a call holds
 
         `steps`: () int32, how many of the K steps are to be made: fewer in the last call.
-        `input`, `target`: (K, L, B) int32, positions in `touched` (inputs: in `looked_up`, where that is there).
-        `begins`: (K, L, B) float32, 1 where the slot's state is zeroed before this event.
+        `input`, `target`: (K, L, B) int32, positions in `unique_ids` (inputs: in `looked_up`, where that is there).
+        `reset`: (K, L, B) float32, 1 where the slot's state is zeroed before this event.
         `weight`: (K, L, B) float32, 0 where a slot has run out of sessions.
         `key`: (K, L, B) uint32, the event's random key in this epoch.
-        `touched`: (K, U) int32, the distinct items of the step; padding repeats the first.
-        `touched_scale`: (K, U) float32, 0 marks padding.
+        `unique_ids`: (K, U) int32, the distinct items of the step; padding repeats the first.
+        `unique_scale`: (K, U) float32, 0 marks padding.
         `scored`: (K, U) float32, 1 for items that are targets or negatives of the step, which are the first in
-          `touched`: not for those that are only read.
+          `unique_ids`: not for those that are only read.
         `aimed`: (K, L, U) float32, how often an item is a target at this moment.
         `drawn`: (K, U) float32, how often it was drawn as a negative for all slots of this step.
         `support`: (K, U) float32, its number of training events.
     and with `separate_inputs` the items that are read stand apart, in
-        `looked_up`, `looked_up_scale`: (K, L * B), like `touched`.
+        `looked_up`, `looked_up_scale`: (K, L * B), like `unique_ids`.
 
     Shapes are the same in every call. Negatives are drawn with replacement, with probabilities proportional to
     support ** sample_alpha over the items that occur; neither the targets nor anything else is taken out, as the
@@ -118,7 +118,7 @@ class SessionParallelBatches:
     """
 
     varying: frozenset[str] = frozenset()
-    axes: Mapping[str, int] = dict.fromkeys(("input", "target", "begins", "weight", "key"), 2)
+    axes: Mapping[str, int] = dict.fromkeys(("input", "target", "reset", "weight", "key"), 2)
 
     def __init__(
         self,
@@ -128,12 +128,12 @@ class SessionParallelBatches:
         seed: int = 0,
         n_sample: int = 0,
         sample_alpha: float = 0.0,
-        moments: int = 1,
+        time_steps: int = 1,
         random_order: bool = False,
         separate_inputs: bool = False,
         steps_per_call: int | None = None,
     ) -> None:
-        self.train, self.batch_size, self.seed, self.moments = train, batch_size, seed, moments
+        self.train, self.batch_size, self.seed, self.time_steps = train, batch_size, seed, time_steps
         self.n_sample, self.random_order, self.separate_inputs = n_sample, random_order, separate_inputs
         pairs = train.lengths - 1
         self.num_examples = int(pairs.sum())
@@ -148,10 +148,10 @@ class SessionParallelBatches:
         self._guide = np.searchsorted(self._cumulative, np.arange(train.num_items) / train.num_items, side="right")
         if random_order:
             # No order takes more: all slots are busy until the queue is empty.
-            self.steps = (self.num_examples // batch_size + int(pairs.max()) + moments) // moments
+            self.steps = (self.num_examples // batch_size + int(pairs.max()) + time_steps) // time_steps
         else:
-            self.steps = -(-count_moments(pairs, batch_size) // moments)
-        ideal = max(-(-CALL_EVENTS // (batch_size * moments)), 16)
+            self.steps = -(-count_time_steps(pairs, batch_size) // time_steps)
+        ideal = max(-(-CALL_EVENTS // (batch_size * time_steps)), 16)
         self.steps_per_call = min(steps_per_call or ideal, self.steps)
         self.room = self._room()
 
@@ -163,7 +163,7 @@ class SessionParallelBatches:
         """
         expected = float(-np.expm1(self.n_sample * np.log1p(-np.minimum(self.probability, 1 - 1e-12))).sum())
         drawn = min(self.n_sample, int(expected + 6 * expected**0.5) + 1)
-        read = self.moments * self.batch_size
+        read = self.time_steps * self.batch_size
         return min(drawn + read * (1 if self.separate_inputs else 2), self.train.num_items)
 
     def __len__(self) -> int:
@@ -175,15 +175,15 @@ class SessionParallelBatches:
         slots = Slots(self.batch_size, self.train.offsets)
         waiting = orders(self.train, (self.seed, epoch) if self.random_order else None)
         following: np.ndarray | None = next(waiting)
-        shape = (self.steps_per_call * self.moments, self.batch_size)
+        shape = (self.steps_per_call * self.time_steps, self.batch_size)
         for _ in range(len(self)):
-            events, begins = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
-            row = slots.read(events, begins, 0, following is None)
+            events, reset = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
+            row = slots.read(events, reset, 0, following is None)
             while row < len(events) and following is not None:
                 slots.add(following)
                 following = next(waiting, None)
-                row = slots.read(events, begins, row, following is None)
-            yield Call(row, events, begins)
+                row = slots.read(events, reset, row, following is None)
+            yield Call(row, events, reset)
 
     def where(self, epoch: int, call: int) -> str:
         """Which sessions a host call reads, for messages."""
@@ -209,7 +209,7 @@ class SessionParallelBatches:
 
     @property
     def _calls_per_pool(self) -> int:
-        return max(POOL_EVENTS // (self.steps_per_call * self.moments * self.batch_size), 1)
+        return max(POOL_EVENTS // (self.steps_per_call * self.time_steps * self.batch_size), 1)
 
     def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
         """See `nnrec.batches.protocol.PooledBatches`; whatever the numbers are, all of the epoch is planned."""
@@ -221,20 +221,20 @@ class SessionParallelBatches:
 
     def _made(self, epoch: int, first: int, calls: list[Call]) -> Iterator[Batch]:
         """The batches of some calls, the first of which has this number."""
-        shape = (self.steps_per_call, self.moments, self.batch_size)
+        shape = (self.steps_per_call, self.time_steps, self.batch_size)
         every = self._items(np.stack([call.events for call in calls]))
-        for number, (moments, events, begins) in enumerate(calls):
-            steps, start = -(-moments // self.moments), (first + number) * self.steps_per_call
+        for number, (time_steps, events, reset) in enumerate(calls):
+            steps, start = -(-time_steps // self.time_steps), (first + number) * self.steps_per_call
             drawn = [self.negatives(epoch, step) for step in range(start, start + steps)]
             negatives = np.stack(drawn) if drawn else np.zeros((0, self.n_sample), np.int32)
             inputs, targets = every[:, number].reshape(2, *shape)
             numbered = number_items(inputs, targets, negatives, self.train.num_items, self.room, self.separate_inputs)
             yield numbered | {
                 "steps": np.array(steps, np.int32),
-                "begins": begins.reshape(shape),
+                "reset": reset.reshape(shape),
                 "weight": (events >= 0).astype(np.float32).reshape(shape),
                 "key": row_keys(self.seed, epoch, np.maximum(events, 0)).reshape(shape),
-                "support": self.support[numbered["touched"]],
+                "support": self.support[numbered["unique_ids"]],
             }
 
     def _items(self, events: np.ndarray) -> np.ndarray:

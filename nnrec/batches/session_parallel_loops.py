@@ -7,7 +7,7 @@ import numpy as np
 from nnrec.core.jit import compiled
 
 
-def count_moments(pairs: np.ndarray, slots: int) -> int:
+def count_time_steps(pairs: np.ndarray, slots: int) -> int:
     """How many moments it takes until all sessions are read; `pairs` (n,) are their numbers of events, less one."""
     return _count(pairs[pairs > 0], slots)
 
@@ -15,7 +15,7 @@ def count_moments(pairs: np.ndarray, slots: int) -> int:
 @compiled
 def _count(pairs, slots):
     left = np.zeros(slots, np.int64)
-    moments, following, busy = 0, 0, 1
+    time_steps, following, busy = 0, 0, 1
     while busy:
         busy = 0
         for slot in range(slots):
@@ -25,12 +25,12 @@ def _count(pairs, slots):
             if left[slot]:
                 left[slot] -= 1
                 busy += 1
-        moments += busy > 0
-    return moments
+        time_steps += busy > 0
+    return time_steps
 
 
 @compiled
-def fill(events, begins, row, last, place, left, starts, pairs):
+def fill(events, reset, row, last, place, left, starts, pairs):
     """What `nnrec.batches.session_parallel.Slots.read` does; returns the next moment, and how many sessions were
     taken.
     """
@@ -47,7 +47,7 @@ def fill(events, begins, row, last, place, left, starts, pairs):
                 if following == len(starts):
                     continue
                 place[slot], left[slot] = starts[following], pairs[following]
-                begins[row, slot] = 1
+                reset[row, slot] = 1
                 following += 1
             events[row, slot] = place[slot]
             place[slot] += 1
@@ -94,14 +94,14 @@ def number_items(
         separate: whether inputs get a list of their own.
 
     Returns:
-        `input`, `target`, `touched`, `touched_scale`, `scored`, `aimed`, `drawn` and, if separate, `looked_up`
+        `input`, `target`, `unique_ids`, `unique_scale`, `scored`, `aimed`, `drawn` and, if separate, `looked_up`
         and `looked_up_scale`; see `SessionParallelBatches`.
     """
     numbered = _number(inputs, targets, negatives, num_items, room, separate)
-    places, touched, aimed, drawn, counts, scored, looked_up, looks = numbered
+    places, unique_ids, aimed, drawn, counts, scored, looked_up, looks = numbered
     result = {"input": places[0], "target": places[1], "aimed": aimed, "drawn": drawn}
     result["scored"] = (np.arange(room) < scored[:, None]).astype(np.float32)
-    for name, items, used in (("touched", touched, counts), ("looked_up", looked_up, looks))[: 1 + separate]:
+    for name, items, used in (("unique_ids", unique_ids, counts), ("looked_up", looked_up, looks))[: 1 + separate]:
         real = np.arange(items.shape[1]) < used[:, None]
         result |= {name: np.where(real, items, items[:, :1]), f"{name}_scale": real.astype(np.float32)}
     return result
@@ -109,46 +109,46 @@ def number_items(
 
 @compiled
 def _number(inputs, targets, negatives, num_items, room, separate):
-    steps, moments, slots = inputs.shape
-    places = np.zeros((2, steps, moments, slots), np.int32)
-    touched, looked_up = np.zeros((steps, room), np.int32), np.zeros((steps, moments * slots), np.int32)
-    aimed, drawn = np.zeros((steps, moments, room), np.float32), np.zeros((steps, room), np.float32)
+    steps, time_steps, slots = inputs.shape
+    places = np.zeros((2, steps, time_steps, slots), np.int32)
+    unique_ids, looked_up = np.zeros((steps, room), np.int32), np.zeros((steps, time_steps * slots), np.int32)
+    aimed, drawn = np.zeros((steps, time_steps, room), np.float32), np.zeros((steps, room), np.float32)
     counts, scored, looks = np.zeros(steps, np.int64), np.zeros(steps, np.int64), np.zeros(steps, np.int64)
-    reserved = 0 if separate else moments * slots
+    reserved = 0 if separate else time_steps * slots
     place, seen = np.zeros(num_items, np.int32), np.full(num_items, -1, np.int64)
     for step in range(steps):
         count = 0
-        for moment in range(moments):
+        for time_step in range(time_steps):
             for slot in range(slots):
-                item = targets[step, moment, slot]
+                item = targets[step, time_step, slot]
                 if item >= 0:
                     if seen[item] != 2 * step:
-                        seen[item], place[item], touched[step, count] = 2 * step, count, item
+                        seen[item], place[item], unique_ids[step, count] = 2 * step, count, item
                         count += 1
-                    places[1, step, moment, slot] = place[item]
-                    aimed[step, moment, place[item]] += 1
+                    places[1, step, time_step, slot] = place[item]
+                    aimed[step, time_step, place[item]] += 1
         if step < len(negatives):
             for item in negatives[step]:
                 if seen[item] != 2 * step:
                     if count >= room - reserved and room < num_items:
                         continue
-                    seen[item], place[item], touched[step, count] = 2 * step, count, item
+                    seen[item], place[item], unique_ids[step, count] = 2 * step, count, item
                     count += 1
                 drawn[step, place[item]] += 1
         scored[step] = counts[step] = count
-        into, mark = touched[step], 2 * step
+        into, mark = unique_ids[step], 2 * step
         if separate:
             into, mark, count = looked_up[step], 2 * step + 1, 0
-        for moment in range(moments):
+        for time_step in range(time_steps):
             for slot in range(slots):
-                item = inputs[step, moment, slot]
+                item = inputs[step, time_step, slot]
                 if item >= 0:
                     if seen[item] != mark:
                         seen[item], place[item], into[count] = mark, count, item
                         count += 1
-                    places[0, step, moment, slot] = place[item]
+                    places[0, step, time_step, slot] = place[item]
         if separate:
             looks[step] = count
         else:
             counts[step] = count
-    return places, touched, aimed, drawn, counts, scored, looked_up, looks
+    return places, unique_ids, aimed, drawn, counts, scored, looked_up, looks

@@ -73,8 +73,8 @@ def _read(sessions: Sessions, which: np.ndarray) -> Pool:
     in_files = which[ascending]
     first, last = sessions.offsets[in_files], sessions.offsets[in_files + 1]
     edges = np.flatnonzero(first[1:] != last[:-1]) + 1
-    begins, ends = first[np.append(0, edges)], last[np.append(edges - 1, len(last) - 1)]
-    item = np.concatenate([sessions.item.slice(*pair) for pair in zip(begins.tolist(), ends.tolist(), strict=True)])
+    reset, ends = first[np.append(0, edges)], last[np.append(edges - 1, len(last) - 1)]
+    item = np.concatenate([sessions.item.slice(*pair) for pair in zip(reset.tolist(), ends.tolist(), strict=True)])
     start = np.empty(len(which), np.int64)
     start[ascending] = np.cumsum(last - first) - (last - first)
     return Pool(which, start, item)

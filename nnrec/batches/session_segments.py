@@ -24,13 +24,13 @@ class SegmentBatches:
     from, and what clicks have in common is computed once. S suits the lengths of the sessions.
 
     With N segments of S examples and D = L - 1 + S clicks a batch holds, in the same shapes always,
-        `input`: (N, D) int32, positions in `touched`.
+        `input`: (N, D) int32, positions in `unique_ids`.
         `present`: (N, D) float32, 0 where there is no click: before a session's first and behind its last.
-        `target`: (N, S) int32, positions in `touched`.
+        `target`: (N, S) int32, positions in `unique_ids`.
         `weight`: (N, S) float32, 0 where there is nothing to predict.
         `key`: (N, S) uint32, the click's random key in this epoch.
-        `touched`: (U,) int32, the distinct items, targets and negatives first; padding repeats the first.
-        `touched_scale`: (U,) float32, 0 marks padding.
+        `unique_ids`: (U,) int32, the distinct items, targets and negatives first; padding repeats the first.
+        `unique_scale`: (U,) float32, 0 marks padding.
         `scored`: (U,) float32, 1 for targets and negatives.
         `touched_key`: (U,) uint32, the item's random key in this batch.
         `aimed`, `drawn`, `support`: (U,) float32, how often the item is a target and was drawn as a negative, and its
@@ -128,14 +128,14 @@ class SegmentBatches:
         real = aim >= 0
         negatives = self._negatives(epoch, step)
         targets, inputs = items[aim[real]], items[place[present]]
-        codes, touched = pd.factorize(np.concatenate([targets, negatives, inputs]))
+        codes, unique_ids = pd.factorize(np.concatenate([targets, negatives, inputs]))
         codes = codes.astype(np.int32)
         target, input_ = np.zeros(aim.shape, np.int32), np.zeros(place.shape, np.int32)
         target[real], input_[present] = codes[: len(targets)], codes[len(codes) - len(inputs) :]
         drawn = codes[len(targets) : len(targets) + len(negatives)]
         scored = codes[: len(targets) + len(negatives)].max() + 1
         counts = [np.bincount(part, minlength=self.room) for part in (codes[: len(targets)], drawn)]
-        filled = padded(touched.astype(np.int32), self.room, fill=touched[0])
+        filled = padded(unique_ids.astype(np.int32), self.room, fill=unique_ids[0])
         number = row_keys(self.seed, epoch, np.array([step]))[0]
         return {
             "input": input_,
@@ -143,8 +143,8 @@ class SegmentBatches:
             "target": target,
             "weight": real.astype(np.float32),
             "key": row_keys(self.seed, epoch, place[:, self.clicks - 1 :]),
-            "touched": filled,
-            "touched_scale": padded(np.ones(len(touched), np.float32), self.room),
+            "unique_ids": filled,
+            "unique_scale": padded(np.ones(len(unique_ids), np.float32), self.room),
             "scored": (np.arange(self.room) < scored).astype(np.float32),
             "touched_key": row_keys(int(number), epoch, filled),
             "aimed": counts[0].astype(np.float32),

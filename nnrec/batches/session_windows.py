@@ -25,12 +25,12 @@ class WindowBatches:
     skip-gram makes an example each, from the event's item to theirs (C = 1), and CBOW one, from theirs to the event's.
 
     With B examples a batch holds, in the same shapes always,
-        `input`: (B, C) int32, positions in `touched`.
+        `input`: (B, C) int32, positions in `unique_ids`.
         `share`: (B, C) float32, 1 / number of the example's inputs; 0 where there is none.
         `output`: (B, 1 + N) int32, the target and the negatives, positions in `scored`.
         `weight`: (B,) float32, 0 marks padding.
-        `touched`, `scored`: (U,), (V,) int32, the distinct items of inputs and of outputs; padding repeats the first.
-        `touched_scale`, `scored_scale`: (U,), (V,) float32, 0 marks padding.
+        `unique_ids`, `scored`: (U,), (V,) int32, the distinct items of inputs and of outputs; padding repeats the
+        first. `unique_scale`, `scored_scale`: (U,), (V,) float32, 0 marks padding.
 
     Sessions come in a new order in every epoch, of those in files an approximate one (`nnrec.batches.shuffling`); the
     examples of sessions that follow one another are shuffled together.
@@ -148,7 +148,7 @@ class WindowBatches:
             "weight": padded(np.ones(len(targets), np.float32), self.batch_size),
         }
         for name, rows, items, room in zip(
-            ("input", "output"), ("touched", "scored"), (inputs, outputs), self.room, strict=True
+            ("input", "output"), ("unique_ids", "scored"), (inputs, outputs), self.room, strict=True
         ):
             codes, distinct = pd.factorize(items.ravel())
             batch[name] = codes.astype(np.int32).reshape(items.shape)

@@ -36,8 +36,8 @@ def shuffled(seed: int, epoch: int, pool: int, number: int, pool_rows: int, bloc
     start, stop = pool * pool_rows, min((pool + 1) * pool_rows, number)
     first, last = np.searchsorted(ends, [start, stop - 1], side="right")
     at = [np.arange(b * block_rows, min((b + 1) * block_rows, number)) for b in blocks[first : last + 1]]
-    begins = int(ends[first - 1]) if first else 0
-    together = np.concatenate(at)[start - begins : stop - begins]
+    reset = int(ends[first - 1]) if first else 0
+    together = np.concatenate(at)[start - reset : stop - reset]
     return np.random.default_rng([seed, epoch, pool]).permutation(together)
 
 

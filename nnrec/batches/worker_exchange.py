@@ -71,7 +71,7 @@ class Exchange:
         # Of epoch and pool: the parts of each worker, and how many workers have yet to take theirs.
         self._made: dict[tuple[int, int], tuple[Future[list[list[Batch]]], int]] = {}
         self._server = _Server(self)
-        ports = strategy.gathered(self._server.port)
+        ports = strategy.all_gather(self._server.port)
         hosts = [address.rpartition(":")[0] for address in workers.workers]
         self._others = [flight.FlightClient(f"grpc://{host}:{port}") for host, port in zip(hosts, ports, strict=True)]
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from nnrec.core.console import ProgressBar, console
 from nnrec.core.errors import ConfigError, DataError
 from nnrec.recommend import writers
-from nnrec.recommend.candidates import barred_items
+from nnrec.recommend.candidates import excluded_items
 from nnrec.recommend.lists import audience, lists
 from nnrec.recommend.table_format import TableFormat, read_ids
 from nnrec.recommend.top_n import POPULAR, TopN
@@ -57,14 +57,14 @@ def execute(config: Any) -> None:
 
         score_file(run, config.rows, table.layout, output, file_format)
         return
-    barred = barred_items(run, config.stoplist, config.candidates, table, config.stopwords)
+    excluded = excluded_items(run, config.stoplist, config.candidates, table, config.stopwords)
     context = None if config.context is None else dict(config.context)
     people = audience(run, config.histories if config.requests is None else config.requests, table, context)
     if config.user is not None:
         people = people.select(config.user)
     elif config.users is not None:
         people = people.select(read_ids(config.users, "users", table))
-    top = lists(run, config.top_n, config.exclude_seen, barred)
+    top = lists(run, config.top_n, config.exclude_seen, excluded)
     if output is not None and file_format is not None:
         write(top, people, output, file_format)
     if config.user is not None:

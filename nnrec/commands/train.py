@@ -93,7 +93,7 @@ def _execute(config: Any, frame: Any, folder: RunFolder | None, run_dir: str | P
             "Another worker is gone, or cannot be reached any more. Start all of them again, with resume="
             + (str(folder.path) if cluster.is_chief() else "<the run folder of the first one>")
         ) from error
-    strategy.meet()
+    strategy.barrier()
     if not cluster.is_chief():
         return folder
     _print_result(settings, folder, figures)

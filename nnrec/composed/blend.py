@@ -268,8 +268,8 @@ class Blend(Baseline):
         found = ((member, self._attempt(member, lambda m: m.model.encode(batch))) for member in list(self.members))
         return Queries(_people(batch), [(member, own) for member, own in found if own is not None])
 
-    def knows(self, batch: Batch) -> np.ndarray:
-        return np.any([member.model.knows(batch) for member in self.members], axis=0)
+    def has_history(self, batch: Batch) -> np.ndarray:
+        return np.any([member.model.has_history(batch) for member in self.members], axis=0)
 
     def score(self, queries: Queries, items: np.ndarray | None = None) -> np.ndarray:
         return self._mean(queries, lambda member, own: self._scaled(member, own, queries.real, items))

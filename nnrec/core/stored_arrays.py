@@ -19,7 +19,7 @@ from nnrec.core.errors import DataError
 SPARSE = 8
 BLOCK_ROWS = 2**12
 # Where all rows are gone through, so many are read at a time.
-STRETCH = 2**20
+CHUNK_ENTRIES = 2**20
 
 
 class StoredArray:

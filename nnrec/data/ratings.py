@@ -21,7 +21,7 @@ class Ratings:
     """Rated (user, item) pairs, ordered by user, then time (or order of arrival).
 
     Build one with `Ratings.build`, which sorts; the constructor trusts its arguments. Those of `StoredRatings` lie in
-    files; `stretches` goes through the arrays of either.
+    files; `chunks` goes through the arrays of either.
 
     Attributes:
         users, items: vocabularies of all users and items, those without a rating included.
@@ -97,14 +97,14 @@ class Ratings:
         """The arrays that there are, with an entry per rating."""
         return [name for name in self.PER_ENTRY if getattr(self, name) is not None]
 
-    def stretches(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+    def chunks(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
         """These arrays, some neighbouring entries at a time; all at once where they are in memory."""
         yield tuple(getattr(self, name) for name in names)
 
     @cached_property
     def scale(self) -> tuple[float, float]:
         """Lowest and highest value."""
-        bounds = [(value.min(), value.max()) for (value,) in self.stretches("value")]
+        bounds = [(value.min(), value.max()) for (value,) in self.chunks("value")]
         return float(min(low for low, _ in bounds)), float(max(high for _, high in bounds))
 
     @cached_property
@@ -134,7 +134,7 @@ class Ratings:
 
     def _counts(self, name: str, number: int) -> np.ndarray:
         counts = np.zeros(number, np.int64)
-        for (codes,) in self.stretches(name):
+        for (codes,) in self.chunks(name):
             counts += np.bincount(codes, minlength=number)
         return counts
 
@@ -161,7 +161,7 @@ class Ratings:
         """How many entries have at least this value; all where it is None."""
         if value is None:
             return len(self)
-        return sum(int(np.count_nonzero(values >= value)) for (values,) in self.stretches("value"))
+        return sum(int(np.count_nonzero(values >= value)) for (values,) in self.chunks("value"))
 
     def at_least(self, value: float | None) -> Ratings:
         """The entries with at least this value; all where it is None."""
@@ -193,7 +193,7 @@ class Ratings:
             digest.update("\n".join(map(str, ids)).encode())
         for name in ("user", "item", "value", "time", "weight"):
             if name in self.names:
-                for (array,) in self.stretches(name):
+                for (array,) in self.chunks(name):
                     digest.update(np.ascontiguousarray(array).tobytes())
         for part in held_out:
             digest.update(part.fingerprint().encode())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnrec.core.stored_arrays import STRETCH, StoredArray
+from nnrec.core.stored_arrays import CHUNK_ENTRIES, StoredArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Rows:
         start = 0
         while start < len(which):
             read = int(ends[start - 1]) if start else 0
-            stop = max(int(np.searchsorted(ends, read + STRETCH, side="right")), start + 1)
+            stop = max(int(np.searchsorted(ends, read + CHUNK_ENTRIES, side="right")), start + 1)
             yield self.take(which[start:stop])
             start = stop
 

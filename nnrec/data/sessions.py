@@ -22,7 +22,7 @@ class Sessions:
     Build one with `Sessions.build`, which sorts; the constructor trusts its arguments. The events of session s are
     those at offsets[s] ... offsets[s + 1] - 1; no session is empty.
 
-    Those of `StoredSessions` lie in files; `stretches` goes through the arrays of either.
+    Those of `StoredSessions` lie in files; `chunks` goes through the arrays of either.
 
     Attributes:
         ids: raw session ids in index order.
@@ -113,7 +113,7 @@ class Sessions:
         """Bytes of these arrays."""
         return sum(getattr(self, name).dtype.itemsize * int(np.prod(getattr(self, name).shape)) for name in self.names)
 
-    def stretches(self, name: str) -> Iterator[np.ndarray]:
+    def chunks(self, name: str) -> Iterator[np.ndarray]:
         """One of these arrays, some neighbouring events at a time; all at once where they are in memory."""
         yield getattr(self, name)
 
@@ -143,7 +143,7 @@ class Sessions:
     def support(self) -> np.ndarray:
         """(num_items,) int64, events per item."""
         counts = np.zeros(self.num_items, np.int64)
-        for items in self.stretches("item"):
+        for items in self.chunks("item"):
             counts += np.bincount(items, minlength=self.num_items)
         return counts
 
@@ -227,14 +227,14 @@ class Sessions:
         """
         digest = hashlib.sha256()
         begun = False
-        for ids in self.ids.stretches():
+        for ids in self.ids.chunks():
             digest.update(("\n" * begun + "\n".join(map(str, ids))).encode())
             begun = True
         digest.update("\n".join(map(str, self.items.ids)).encode())
         digest.update(np.ascontiguousarray(self.offsets).tobytes())
         for name in ("item", "time", "event"):
             if name in self.names:
-                for array in self.stretches(name):
+                for array in self.chunks(name):
                     digest.update(np.ascontiguousarray(array).tobytes())
         if self.part is not None:
             digest.update(np.ascontiguousarray(self.part).tobytes())

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.core.errors import DataError
-from nnrec.core.stored_arrays import STRETCH
+from nnrec.core.stored_arrays import CHUNK_ENTRIES
 
 
 class Vocabulary:
@@ -54,10 +54,10 @@ class Vocabulary:
         """Raw ids in index order."""
         return self.index.to_numpy()
 
-    def stretches(self) -> Iterator[np.ndarray]:
+    def chunks(self) -> Iterator[np.ndarray]:
         """All raw ids in index order, some at a time."""
-        for start in range(0, len(self), STRETCH):
-            yield self.ids[start : start + STRETCH]
+        for start in range(0, len(self), CHUNK_ENTRIES):
+            yield self.ids[start : start + CHUNK_ENTRIES]
 
     @property
     def numeric(self) -> bool:

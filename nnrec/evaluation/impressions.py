@@ -12,7 +12,7 @@ import nnrec.evaluation.metrics as metrics
 from nnrec.batches.impressions import blocks
 from nnrec.core.console import ProgressBar
 from nnrec.core.errors import ConfigError, DataError, TrainingError
-from nnrec.evaluation.outcomes.impressions import MeasuredImpressions
+from nnrec.evaluation.outcomes.impressions import ImpressionOutcome
 
 if TYPE_CHECKING:
     from nnrec.splits.impressions import Examples
@@ -55,7 +55,7 @@ class ImpressionEvaluation:
             return {}
         expected, label = held_out.expected, held_out.label
         best = {"auc": metrics.auc(label, expected), "log_loss": metrics.log_loss(label, expected)}
-        within = self._within_users(MeasuredImpressions(_users(held_out), examples=held_out), expected)
+        within = self._within_users(ImpressionOutcome(_users(held_out), examples=held_out), expected)
         return best | ({} if within is None else {"gauc": within[1]})
 
     def check(self, held_out: Examples) -> None:
@@ -71,7 +71,7 @@ class ImpressionEvaluation:
                 "Hold out more rows, or look at how labels are read."
             )
 
-    def __call__(self, model: Any, train: Examples, held_out: Examples, depth: Depth = "all") -> MeasuredImpressions:
+    def __call__(self, model: Any, train: Examples, held_out: Examples, depth: Depth = "all") -> ImpressionOutcome:
         """Measures a trained model.
 
         Args:
@@ -89,7 +89,7 @@ class ImpressionEvaluation:
                 f"{len(shared):,} of {len(held_out):,} held-out rows are in the training part, for example row "
                 f"{shared[0]} of the data, counted from 0: figures would mean nothing. Mend the split."
             )
-        measured = MeasuredImpressions(_users(held_out), examples=held_out)
+        measured = ImpressionOutcome(_users(held_out), examples=held_out)
         prediction = self._estimates(model, held_out, measured)
         measured.predictions, label = prediction, held_out.label
         if "rating_scale" in model.capabilities:
@@ -107,7 +107,7 @@ class ImpressionEvaluation:
         measured.figures["calibration_error"] = measured.calibration.error
         return measured
 
-    def _estimates(self, model: Any, held_out: Examples, measured: MeasuredImpressions) -> np.ndarray:
+    def _estimates(self, model: Any, held_out: Examples, measured: ImpressionOutcome) -> np.ndarray:
         """(n,) float32, what the model predicts of each row."""
         found, started, rows = [], time.perf_counter(), min(ROWS_AT_A_TIME, len(held_out))
         with ProgressBar("evaluating", len(held_out), transient=True) as bar:
@@ -125,7 +125,7 @@ class ImpressionEvaluation:
         return prediction
 
     @staticmethod
-    def _within_users(measured: MeasuredImpressions, score: np.ndarray) -> tuple[np.ndarray, float] | None:
+    def _within_users(measured: ImpressionOutcome, score: np.ndarray) -> tuple[np.ndarray, float] | None:
         """The AUC within each user's rows, and GAUC; None where no user has both labels."""
         user = measured.rows_of_users
         there, number = user >= 0, len(measured.users)

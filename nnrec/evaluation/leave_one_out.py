@@ -10,7 +10,7 @@ import numpy as np
 import nnrec.evaluation.metrics as metrics
 from nnrec.batches.protocol import Batch
 from nnrec.data.ratings import Ratings
-from nnrec.evaluation.outcomes.ratings import Measured
+from nnrec.evaluation.outcomes.ratings import Outcome
 
 # Ties are told apart where they move a hit rate in the third digit.
 VISIBLE = 0.0005
@@ -48,7 +48,7 @@ class SingleTargets:
             ranks.append(metrics.target_ranks(scores[: len(block)], self.item[block], ties))
 
     def measure(
-        self, measured: Measured, cutoffs: Sequence[int], relevant: float | None, threshold: float | None
+        self, measured: Outcome, cutoffs: Sequence[int], relevant: float | None, threshold: float | None
     ) -> None:
         """Adds what there is to be said.
 
@@ -74,7 +74,7 @@ class SingleTargets:
             kind: metrics.hit_rate_by_value(hit, one, cutoffs[0], value, levels) for kind, value in values.items()
         }
 
-    def _ties(self, measured: Measured, cutoffs: Sequence[int], relevant: float | None) -> None:
+    def _ties(self, measured: Outcome, cutoffs: Sequence[int], relevant: float | None) -> None:
         counts = np.ones(len(self.target), bool) if relevant is None else self.target.value >= relevant
         standard, conservative = (
             np.where(counts, np.concatenate(self.ranks[ties]), np.nan) for ties in ("standard", "conservative")

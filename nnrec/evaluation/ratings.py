@@ -15,7 +15,7 @@ from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.ratings import Ratings
 from nnrec.evaluation.leave_one_out import SingleTargets
 from nnrec.evaluation.metrics.rankings import RANKING
-from nnrec.evaluation.outcomes.ratings import Measured
+from nnrec.evaluation.outcomes.ratings import Outcome
 from nnrec.evaluation.responsiveness import responsiveness
 from nnrec.models.base.baseline import matrix
 from nnrec.models.base.scorer import Scorer
@@ -104,7 +104,7 @@ class Evaluation:
         if self.diversity == "content":
             _content_parts(held_out.target)
 
-    def __call__(self, model: Scorer, train: Ratings, held_out: HeldOut, depth: Depth = "all") -> Measured:
+    def __call__(self, model: Scorer, train: Ratings, held_out: HeldOut, depth: Depth = "all") -> Outcome:
         """Measures a model that is prepared to score the users of `held_out`.
 
         Args:
@@ -134,7 +134,7 @@ class Evaluation:
             self._thresholds(model, measured)
         return measured
 
-    def describe(self, model: Scorer, train: Ratings) -> Measured:
+    def describe(self, model: Scorer, train: Ratings) -> Outcome:
         """Measures the lists of everybody in `train` as a whole; nothing is held out."""
         nothing = train.take(np.zeros(0, np.int64))
         measured = self._score(model, HeldOut(train, nothing), np.flatnonzero(train.activity), ranked=True)
@@ -145,7 +145,7 @@ class Evaluation:
 
     def _score(
         self, model: Scorer, held_out: HeldOut, users: np.ndarray, ranked: bool, singles: SingleTargets | None = None
-    ) -> Measured:
+    ) -> Outcome:
         target, histories = held_out.target, held_out.history.rows("user")
         offsets = np.searchsorted(target.user, np.arange(target.num_users + 1))
         predictions, lists, scores = [np.empty(0, np.float32)], [], []
@@ -172,7 +172,7 @@ class Evaluation:
                 bar.advance(len(block))
                 if ranked:
                     bar.report("users")
-        measured = Measured(users)
+        measured = Outcome(users)
         if accuracy:
             measured.predictions = np.clip(np.concatenate(predictions), *np.asarray(model.rating_scale))
         if ranked:
@@ -180,7 +180,7 @@ class Evaluation:
             measured.users_per_second = len(users) / max(seconds, 1e-9)
         return measured
 
-    def _ranking(self, measured: Measured, train: Ratings, held_out: HeldOut) -> None:
+    def _ranking(self, measured: Outcome, train: Ratings, held_out: HeldOut) -> None:
         target = held_out.target
         relevant = target if self.relevant is None else target.take(target.value >= self.relevant)
         wanted = relevant.rows("user").take(measured.users)
@@ -202,7 +202,7 @@ class Evaluation:
                 "seen them?"
             )
 
-    def _whole_lists(self, measured: Measured, train: Ratings) -> None:
+    def _whole_lists(self, measured: Outcome, train: Ratings) -> None:
         counts, num_users = train.support, int(np.count_nonzero(train.activity))
         diversity = _vectors(self.diversity, train)(measured.lists, self.cutoffs)
         for k in self.cutoffs:
@@ -220,7 +220,7 @@ class Evaluation:
                 }
             )
 
-    def _thresholds(self, model: Scorer, measured: Measured) -> None:
+    def _thresholds(self, model: Scorer, measured: Outcome) -> None:
         if self.threshold is None:
             return
         if "rating_scale" not in model.capabilities:
@@ -233,7 +233,7 @@ class Evaluation:
             measured.add({f"user_coverage@{k}": metrics.user_coverage(measured.scores[:, :k], self.threshold)})
 
 
-def _accuracy(measured: Measured, target: Ratings) -> None:
+def _accuracy(measured: Outcome, target: Ratings) -> None:
     predictions = measured.predictions
     assert predictions is not None
     measured.figures["rmse"] = metrics.rmse(target.value, predictions, target.weight)

@@ -15,7 +15,7 @@ from nnrec.batches.whole_sessions import blocks
 from nnrec.core.console import ProgressBar
 from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.sessions import Sessions
-from nnrec.evaluation.outcomes.sessions import MeasuredSessions
+from nnrec.evaluation.outcomes.sessions import SessionOutcome
 from nnrec.models.base.session_scorer import SessionScorer
 from nnrec.ranking.blocks import BLOCK_ENTRIES, EVENTS_AT_A_TIME, filled
 from nnrec.ranking.top_items import competing_ranks, top_items
@@ -125,7 +125,7 @@ class NextItemEvaluation:
 
     def __call__(
         self, model: SessionScorer, train: Sessions, held_out: Sessions, depth: Depth = "all"
-    ) -> MeasuredSessions:
+    ) -> SessionOutcome:
         """Measures a trained model.
 
         Args:
@@ -141,7 +141,7 @@ class NextItemEvaluation:
         check_apart(train, held_out)
         known = train.support > 0
         kept, predicted = self.to_predict(held_out, known)
-        measured = MeasuredSessions.of(kept, predicted)
+        measured = SessionOutcome.of(kept, predicted)
         able = "new_items" in model.capabilities
         self._score(model, train.support, able, measured, depth == "all")
         self._figures(measured)
@@ -163,7 +163,7 @@ class NextItemEvaluation:
         return measured
 
     def _score(
-        self, model: SessionScorer, support: np.ndarray, able: bool, measured: MeasuredSessions, with_lists: bool
+        self, model: SessionScorer, support: np.ndarray, able: bool, measured: SessionOutcome, with_lists: bool
     ) -> None:
         """Fills in places and lists; `able` says whether the model scores items without a training event."""
         held_out, known = measured.sessions, support > 0
@@ -180,7 +180,7 @@ class NextItemEvaluation:
             measured.places[:, event] = np.where(catalogue[target], places, held_out.num_items)
             if with_lists and (last := is_last[event]).any():
                 who = held_out.session[event[last]]
-                measured.lists[who], measured.scores[who] = top_items(scores[last], width, barred=~catalogue)
+                measured.lists[who], measured.scores[who] = top_items(scores[last], width, excluded=~catalogue)
 
         visible = catalogue[held_out.item]
         shown = held_out if visible.all() else held_out.keep(visible)
@@ -213,7 +213,7 @@ class NextItemEvaluation:
                 rank(part, np.repeat(support[None].astype(np.float32), len(part), axis=0))
         measured.users_per_second = held_out.num_sessions / max(seconds, 1e-9)
 
-    def _slices(self, measured: MeasuredSessions, slices: dict[str, np.ndarray]) -> None:
+    def _slices(self, measured: SessionOutcome, slices: dict[str, np.ndarray]) -> None:
         """Figures of some of the events, by what to call them."""
         for name, events in slices.items():
             if events.any():
@@ -226,7 +226,7 @@ class NextItemEvaluation:
         standard, conservative = places.astype(np.float64)
         return {"standard": standard, "median": (standard + conservative) / 2, "conservative": conservative}[self.ties]
 
-    def _figures(self, measured: MeasuredSessions) -> None:
+    def _figures(self, measured: SessionOutcome) -> None:
         standard, conservative = measured.places[:, measured.predicted].astype(np.float64)
         places = {"standard": standard, "median": (standard + conservative) / 2, "conservative": conservative}
         for name, figure in FIGURES.items():
@@ -238,7 +238,7 @@ class NextItemEvaluation:
                 for ties, place in others.items():
                     measured.add_events({f"{name}_{ties}@{k}": figure(place, k) for k in self.cutoffs})
 
-    def _lists(self, measured: MeasuredSessions, train: Sessions) -> None:
+    def _lists(self, measured: SessionOutcome, train: Sessions) -> None:
         k, lists, counts = max(self.cutoffs), measured.lists, train.support
         measured.figures[f"catalogue_coverage@{k}"] = metrics.catalogue_coverage(lists, train.num_items)
         measured.figures[f"gini@{k}"] = metrics.gini(metrics.times_listed(lists, train.num_items))

@@ -12,7 +12,7 @@ from nnrec.core.errors import TrainingError
 
 
 def top_items(
-    scores: Any, n: int, seen: Batch | None = None, barred: np.ndarray | None = None
+    scores: Any, n: int, seen: Batch | None = None, excluded: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The n best items of each row, best first; ties go to the lower item index.
 
@@ -27,12 +27,12 @@ def top_items(
         values: (B, n) float32, their scores; -inf there.
     """
     if isinstance(scores, np.ndarray):
-        return _top_of_array(scores, n, seen, barred)
+        return _top_of_array(scores, n, seen, excluded)
     from keras import ops
 
     scores = ops.add(scores, 0.0)  # -0.0, which JAX ranks below 0.0, becomes 0.0
-    if barred is not None:
-        scores = ops.where(barred[None, :], -np.inf, scores)
+    if excluded is not None:
+        scores = ops.where(excluded[None, :], -np.inf, scores)
     if seen is not None and (seen["weight"] > 0).any():
         # Padding repeats the first entry, so that shapes stay the same from batch to batch.
         entries = np.where(seen["weight"] > 0, np.arange(len(seen["row"])), np.argmax(seen["weight"] > 0))
@@ -88,11 +88,11 @@ def _counting() -> Any:
 
 
 def _top_of_array(
-    scores: np.ndarray, n: int, seen: Batch | None, barred: np.ndarray | None
+    scores: np.ndarray, n: int, seen: Batch | None, excluded: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     scores = scores.astype(np.float32) + np.float32(0)  # a copy, in which -0.0 is 0.0
-    if barred is not None:
-        scores[:, barred] = -np.inf
+    if excluded is not None:
+        scores[:, excluded] = -np.inf
     if seen is not None:
         entries = seen["weight"] > 0
         scores[seen["row"][entries], seen["column"][entries]] = -np.inf

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nnrec.runs.trained import TrainedRun
 
 
-def barred_items(
+def excluded_items(
     run: TrainedRun,
     stoplist: Ids | None = None,
     candidates: Ids | None = None,
@@ -30,23 +30,23 @@ def barred_items(
         DataError: a file cannot be read, the run has no titles to match words against, or no item is left.
         ConfigError: words that cannot be matched.
     """
-    barred = np.zeros(len(run.items), bool)
+    excluded = np.zeros(len(run.items), bool)
     if stoplist is not None:
-        barred[_known(run, stoplist, "stoplist", table)] = True
+        excluded[_known(run, stoplist, "stoplist", table)] = True
     if candidates is not None:
         chosen = np.zeros(len(run.items), bool)
         chosen[_known(run, candidates, "candidates", table)] = True
-        barred |= ~chosen
+        excluded |= ~chosen
     if stopwords is not None:
-        barred[_caught(run, stopwords)] = True
-    if barred.all():
+        excluded[_caught(run, stopwords)] = True
+    if excluded.all():
         given = {"stoplist": stoplist, "candidates": candidates, "stopwords": stopwords}
         names = " and ".join(name for name, ids in given.items() if ids is not None)
         raise DataError(
             f"Nothing is left to recommend: {names} left none of the run's {len(run.items):,} items. Do the ids mean "
             f"the same items as in training? It knows, for example, {', '.join(map(str, run.items.ids[:3]))}."
         )
-    return barred if barred.any() else None
+    return excluded if excluded.any() else None
 
 
 def _caught(run: TrainedRun, stopwords: Words) -> np.ndarray:

@@ -141,7 +141,7 @@ class ImpressionTopN(TopN):
     digits = 4
 
     def __init__(
-        self, run: TrainedRun, n: int = 10, exclude_seen: bool = True, barred: np.ndarray | None = None
+        self, run: TrainedRun, n: int = 10, exclude_seen: bool = True, excluded: np.ndarray | None = None
     ) -> None:
         schema = schema_of(run)
         if schema.item is None:
@@ -149,10 +149,10 @@ class ImpressionTopN(TopN):
                 f"The data of {run.folder.path} have no column of items (data.source.item), so there are no lists. "
                 "Score rows with rows=<file>."
             )
-        super().__init__(run, n, exclude_seen, barred)
+        super().__init__(run, n, exclude_seen, excluded)
         self.sides: Sides = run.sides
         unknown = ~self.sides.known("item")
-        self.barred = unknown if barred is None else barred | unknown
+        self.excluded = unknown if excluded is None else excluded | unknown
         model: Any = run.model
         every = np.arange(len(run.items))
         model.hold_items(self.sides.batch("item", every, pd.DataFrame(index=every)), schema.side("item"))
@@ -174,7 +174,9 @@ class ImpressionTopN(TopN):
             batch = self.sides.batch("user", people.index[full], people.given.iloc[full].reset_index(drop=True))
             scores = self.ranker.score(self.ranker.encode(batch))
             seen = self._seen(people, rows) if self.exclude_seen else None
-            items, values = (found[: len(rows)] for found in top_items(scores, self.n, seen=seen, barred=self.barred))
+            items, values = (
+                found[: len(rows)] for found in top_items(scores, self.n, seen=seen, excluded=self.excluded)
+            )
             values = self.ranker.as_estimates(values)
             block = self._block(people.users.ids[rows], items, values, np.zeros(len(rows), bool), plain)
             table, request = block.table, pa.array(np.nonzero(items >= 0)[0])

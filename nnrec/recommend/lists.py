@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nnrec.core.errors import ConfigError
 from nnrec.data.filters.stoplist import Words
-from nnrec.recommend.candidates import barred_items
+from nnrec.recommend.candidates import excluded_items
 from nnrec.recommend.table_format import Ids, TableFormat
 from nnrec.recommend.top_n import TopN
 from nnrec.recommend.users import known_people, new_people
@@ -32,10 +32,10 @@ def recommend(
     context: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """All lists in one data frame; see `Run.recommend`."""
-    barred = barred_items(run, stoplist, candidates, stopwords=stopwords)
+    excluded = excluded_items(run, stoplist, candidates, stopwords=stopwords)
     people: Any = audience(run, history, TableFormat(), context)
     people = people if user is None else people.select(user)
-    top = lists(run, top_n, exclude_seen, barred)
+    top = lists(run, top_n, exclude_seen, excluded)
     return pa.concat_tables([block.table for block in top.blocks(people)]).to_pandas()
 
 
@@ -65,7 +65,7 @@ def audience(run: TrainedRun, history: Any, table: TableFormat, context: Mapping
     return known_people(run) if history is None else new_people(run, history, table)
 
 
-def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], barred: np.ndarray | None) -> TopN:
+def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], excluded: np.ndarray | None) -> TopN:
     """What ranks items for such an audience.
 
     Args:
@@ -76,9 +76,9 @@ def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], barred:
     if run.family == "sessions":
         from nnrec.recommend.sessions import SessionTopN
 
-        return SessionTopN(run, n, exclude, barred)
+        return SessionTopN(run, n, exclude, excluded)
     if run.family == "impressions":
         from nnrec.recommend.impressions import ImpressionTopN
 
-        return ImpressionTopN(run, n, exclude, barred)
-    return TopN(run, n, exclude, barred)
+        return ImpressionTopN(run, n, exclude, excluded)
+    return TopN(run, n, exclude, excluded)

@@ -60,11 +60,11 @@ class LiveSession:
             scores = self.run.item_counts[None].astype(np.float32)
         else:
             scores = np.asarray(self.model.score(self._query))
-        barred = self._barred
+        excluded = self._barred
         if self.exclude_seen and self.items:
-            barred = barred.copy()
-            barred[self.items] = True
-        items, values = (found[0] for found in top_items(scores, top_n, barred=barred))
+            excluded = excluded.copy()
+            excluded[self.items] = True
+        items, values = (found[0] for found in top_items(scores, top_n, excluded=excluded))
         listed = items >= 0
         columns = {
             "item_id": self.run.items.ids[items[listed]],

@@ -129,12 +129,12 @@ class SessionTopN(TopN):
     who, people = "session_id", "sessions"
 
     def __init__(
-        self, run: TrainedRun, n: int = 10, exclude_seen: bool = False, barred: np.ndarray | None = None
+        self, run: TrainedRun, n: int = 10, exclude_seen: bool = False, excluded: np.ndarray | None = None
     ) -> None:
-        super().__init__(run, n, exclude_seen, barred)
+        super().__init__(run, n, exclude_seen, excluded)
         if "new_items" not in self.model.capabilities:
             unknown = run.item_counts == 0
-            self.barred = unknown if barred is None else barred | unknown
+            self.excluded = unknown if excluded is None else excluded | unknown
 
     def blocks(self, people: Any) -> Iterator[Block]:
         schema = self.schema(people)
@@ -169,4 +169,4 @@ class SessionTopN(TopN):
                 row, step = np.nonzero(item[part] >= 0)
                 column = item[part][row, step]
                 seen = {"row": row, "column": column, "weight": np.ones(len(row), np.float32)}
-            items[session[part]], scores[session[part]] = top_items(values, self.n, seen=seen, barred=self.barred)
+            items[session[part]], scores[session[part]] = top_items(values, self.n, seen=seen, excluded=self.excluded)

@@ -61,13 +61,13 @@ class TopN:
     who, people, digits = "user_id", "users", 2
 
     def __init__(
-        self, run: TrainedRun, n: int = 10, exclude_seen: bool = True, barred: np.ndarray | None = None
+        self, run: TrainedRun, n: int = 10, exclude_seen: bool = True, excluded: np.ndarray | None = None
     ) -> None:
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
             raise ConfigError(f"top_n must be a whole number, at least 1. Received: {n!r}")
         if not isinstance(exclude_seen, bool):
             raise ConfigError(f"exclude_seen must be true, false or auto. Received: {exclude_seen!r}")
-        self.run, self.n, self.exclude_seen, self.barred = run, min(int(n), len(run.items)), exclude_seen, barred
+        self.run, self.n, self.exclude_seen, self.excluded = run, min(int(n), len(run.items)), exclude_seen, excluded
         self.model = run.model
         self._item_ids = pa.array(run.items.ids)
         self._titles = None
@@ -91,7 +91,7 @@ class TopN:
             start += size
             if not people.trained:
                 batch["index"] = np.full_like(batch["index"], -1)
-            empty = ~self.model.knows(batch)[:size]
+            empty = ~self.model.has_history(batch)[:size]
             items, scores = self._lists(batch, empty)
             yield self._block(people.users.ids[who], items, scores, empty, schema)
 
@@ -101,7 +101,9 @@ class TopN:
         items, scores = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
         if not empty.all():
             seen = batch if self.exclude_seen else None
-            found, values = top_items(self.model.score(self.model.encode(batch)), self.n, seen=seen, barred=self.barred)
+            found, values = top_items(
+                self.model.score(self.model.encode(batch)), self.n, seen=seen, excluded=self.excluded
+            )
             items[:], scores[:] = found[: len(empty)], values[: len(empty)]
             if "rating_scale" in self.model.capabilities:
                 scores = np.clip(scores, *np.asarray(self.model.rating_scale))
@@ -115,7 +117,7 @@ class TopN:
     def popular(self) -> np.ndarray:
         """The items with most ratings that may be recommended, at most n."""
         ranked = np.argsort(-self.run.item_counts, kind="stable")
-        return ranked[: self.n] if self.barred is None else ranked[~self.barred[ranked]][: self.n]
+        return ranked[: self.n] if self.excluded is None else ranked[~self.excluded[ranked]][: self.n]
 
     def _block(
         self, user_ids: np.ndarray, items: np.ndarray, scores: np.ndarray, empty: np.ndarray, schema: pa.Schema

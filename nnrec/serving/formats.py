@@ -111,7 +111,7 @@ def _traced(graph: Graph) -> Any:
     except (NotImplementedError, tf.errors.OperatorNotAllowedInGraphError) as error:
         raise ConfigError(
             f"The model cannot be exported: what it computes with is not known while a graph is made ({error}). "
-            "A model of your own can define `served`; see nnrec.models.base.scorer."
+            "A model of your own can define `export_scores`; see nnrec.models.base.scorer."
         ) from error
     return function
 

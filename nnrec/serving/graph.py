@@ -82,7 +82,7 @@ class Ids(tf.Module):
         return tf.gather(self.texts, tf.where(indices < 0, tf.cast(self.size, indices.dtype), indices))
 
 
-def best(scores: Any, n: int, seen: Any, exclude: Any, barred: Any) -> tuple[Any, Any]:
+def best(scores: Any, n: int, seen: Any, exclude: Any, excluded: Any) -> tuple[Any, Any]:
     """The n best items, best first; ties go to the lower index (as `nnrec.ranking.top_items.top_items`).
 
     (B, num_items) scores are in memory once: what is left out is changed in place.
@@ -99,8 +99,8 @@ def best(scores: Any, n: int, seen: Any, exclude: Any, barred: Any) -> tuple[Any
         values: (B, n) float32, their scores; 0 there.
     """
     scores = scores + 0.0  # -0.0 becomes 0.0
-    if barred is not None:
-        scores = scores + barred
+    if excluded is not None:
+        scores = scores + excluded
     if exclude is not False:
         row = tf.broadcast_to(tf.range(tf.shape(seen)[0])[:, None], tf.shape(seen))
         places = tf.reshape(tf.stack([row, tf.maximum(seen, 0)], axis=2), [-1, 2])
@@ -117,6 +117,6 @@ def kept(array: Any) -> tf.Variable:
     return tf.Variable(array, trainable=False)
 
 
-def barring(barred: np.ndarray | None) -> Any:
+def excluding(excluded: np.ndarray | None) -> Any:
     """Barred items, (num_items,) boolean, as `best` takes them."""
-    return None if barred is None else kept(np.where(barred, -np.inf, 0).astype(np.float32))
+    return None if excluded is None else kept(np.where(excluded, -np.inf, 0).astype(np.float32))

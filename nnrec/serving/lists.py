@@ -14,7 +14,7 @@ from nnrec.models.base.baseline import Baseline
 from nnrec.models.base.neural import Recommender
 from nnrec.recommend.lists import lists
 from nnrec.runs.trained import TrainedRun
-from nnrec.serving.graph import Graph, Ids, Port, Tensors, barring, best, kept
+from nnrec.serving.graph import Graph, Ids, Port, Tensors, best, excluding, kept
 
 # From so many items on, a user's inputs are sums of gathered rows: a (B, num_items) matrix of them would be large.
 GATHER_FROM = 50_000
@@ -43,9 +43,9 @@ class Lists:
             run.model.keep_for_graph(kept)
         top = lists(run, n, False, None)
         self.n, self.num_users, self.num_items, self.model = top.n, len(run.users), len(run.items), run.model
-        self.sessions, self.by_user = run.family == "sessions", run.model.served_by == "user"
+        self.sessions, self.by_user = run.family == "sessions", run.model.export_input == "user"
         self.item_ids, self.user_ids = Ids(run.items.ids), Ids(run.users.ids) if self.by_user else None
-        self.barred = barring(top.barred)
+        self.excluded = excluding(top.excluded)
         popular = top.popular()
         room = (0, self.n - len(popular))
         self.popular = kept(np.pad(popular, room, constant_values=-1).astype(np.int64))
@@ -103,8 +103,8 @@ class Lists:
         if self.sessions:
             return {}
         about = "the ratings" if self.scale else "ratings, or 1 for what was liked"
-        if self.model.heeded_from is not None:
-            about += f"; those below {self.model.heeded_from:g} say nothing"
+        if self.model.min_value is not None:
+            about += f"; those below {self.model.min_value:g} say nothing"
         return {"values": Port(tf.float32, (None, None), about)}
 
     @property
@@ -117,16 +117,16 @@ class Lists:
     def _ranked(self, items: Any, exclude: Any, values: Any = None, user: Any = None) -> Tensors:
         items = tf.cast(tf.where(items < self.num_items, items, -1), tf.int32)
         if self.sessions:
-            scores, known = self.model.served(items), items >= 0
+            scores, known = self.model.export_scores(items), items >= 0
         else:
             items, values = distinct(items, values)
             scores, known = self._scores(items, values, user), items >= 0
-            if self.model.heeded_from is not None:
-                known &= values >= self.model.heeded_from
+            if self.model.min_value is not None:
+                known &= values >= self.model.min_value
         empty = ~tf.reduce_any(known, axis=1)
-        if not self.model.serves_strangers:
+        if not self.model.serves_unseen_users:
             empty |= (user < 0) | (user >= self.num_users)
-        found, values = best(tf.cast(scores, tf.float32), self.n, items, exclude, self.barred)
+        found, values = best(tf.cast(scores, tf.float32), self.n, items, exclude, self.excluded)
         if self.scale is not None:
             values = tf.where(found < 0, 0.0, tf.clip_by_value(values, *self.scale))
         return {
@@ -144,7 +144,7 @@ class Lists:
         if isinstance(self.model, Baseline):
             return self.linear(batch, size)
         index = tf.fill([size], -1) if user is None else tf.cast(tf.where(user < self.num_users, user, -1), tf.int32)
-        return self.model.served(batch | {"index": index, "key": tf.zeros([size], tf.uint32)})
+        return self.model.export_scores(batch | {"index": index, "key": tf.zeros([size], tf.uint32)})
 
 
 class Linear:
@@ -164,7 +164,7 @@ class Linear:
                 f"{model.name} cannot be exported: its scores are no product of the history with a matrix, but the "
                 f"outcome of a program. {typed('predict')} writes its lists: output=recommendations.parquet."
             )
-        self.num_items, self.least = model.num_items, model.heeded_from
+        self.num_items, self.least = model.num_items, model.min_value
         self.targets = None
         if isinstance(matrix, sparse.csr_array):
             targets, matrix = padded_rows(matrix)

@@ -39,7 +39,7 @@ def plan(run: TrainedRun, file_format: str, n: int, exclude_seen: bool | Literal
     from nnrec.serving.lists import Lists
 
     made, notes = Lists(run, n), []
-    if not run.model.serves_strangers:
+    if not run.model.serves_unseen_users:
         notes.append(
             f"People from outside the training get the popular items: {run.model.name} fits them in many steps, which "
             "no graph holds. A user-based model (model.by=user) needs no such fit."

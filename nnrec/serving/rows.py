@@ -14,7 +14,7 @@ from nnrec.recommend.impressions import ImpressionTopN
 from nnrec.runs.side_features import columns_of_fields
 from nnrec.runs.trained import TrainedRun
 from nnrec.serving.encoding import RowEncoder
-from nnrec.serving.graph import Graph, Ids, Port, Tensors, barring, best, kept
+from nnrec.serving.graph import Graph, Ids, Port, Tensors, best, excluding, kept
 from nnrec.serving.samples import used_columns
 
 ENCODED = {
@@ -40,7 +40,7 @@ class Rows:
         self.lists = self.schema.item is not None
         if self.lists:
             top = ImpressionTopN(run, n, False)  # which makes the model hold the items
-            self.n, self.barred = top.n, barring(top.barred)
+            self.n, self.excluded = top.n, excluding(top.excluded)
             self.item_ids, self.user_ids = Ids(run.items.ids), Ids(run.users.ids)
             self._keep_users(len(run.users))
         model.keep_for_graph(kept)
@@ -95,7 +95,7 @@ class Rows:
         return {"prediction": Port(tf.float32, (None,), "a probability, or a rating")}
 
     def _predicted(self, batch: Tensors) -> Tensors:
-        return {"prediction": self._estimates(self.model.served(batch))}
+        return {"prediction": self._estimates(self.model.export_scores(batch))}
 
     def _estimates(self, scores: Any) -> Any:
         if self.model.task == "click":
@@ -149,7 +149,7 @@ class Rows:
 
     def _ranked(self, batch: Tensors, seen: Any, exclude: bool) -> Tensors:
         scores = self.model.score(self.model.encode(batch))
-        items, values = best(scores, self.n, seen, exclude, self.barred)
+        items, values = best(scores, self.n, seen, exclude, self.excluded)
         return {"top_items": items, "scores": tf.where(items < 0, 0.0, self._estimates(values))}
 
     def _filled(self, batch: Tensors, columns: Tensors, user: Any) -> Tensors:

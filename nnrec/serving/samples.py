@@ -57,20 +57,20 @@ def _people_sample(run: TrainedRun, people: People) -> Sample:
     cuts = rows.offsets[1:-1]
     items, values = padded(np.split(rows.ids, cuts), -1), padded(np.split(rows.values, cuts), 0.0)
     ids, indices = {"item_ids": texts(run.items, items), "values": values}, {"items": items, "values": values}
-    if run.model.served_by == "user":
+    if run.model.export_input == "user":
         indices["user"] = people.which.astype(np.int64) if people.trained else np.full(len(people), -1)
         ids["user_id"] = texts(run.users, indices["user"])
-    return Sample("users" if people.trained else "strangers", people, ids, indices)
+    return Sample("users" if people.trained else "unseen users", people, ids, indices)
 
 
 def _people(run: TrainedRun) -> list[People]:
-    strangers = "new_users" in run.model.capabilities and run.model.serves_strangers
+    unseen = "new_users" in run.model.capabilities and run.model.serves_unseen_users
     if not run.folder["histories"].is_dir():
-        return [_random_people(run)] if strangers else []
+        return [_random_people(run)] if unseen else []
     everybody = known_people(run)
     which = everybody.which[:: max(1, len(everybody) // SAMPLE)][:SAMPLE]
     known = replace(everybody, which=which)
-    if not (strangers and run.model.served_by == "user"):
+    if not (unseen and run.model.export_input == "user"):
         return [known]
     histories = everybody.histories.take(which)
     return [known, People(everybody.users.take(which), histories, np.arange(len(which)), trained=False)]

@@ -17,7 +17,7 @@ from nnrec.core.calling import typed
 from nnrec.core.console import console
 from nnrec.core.errors import ConfigError
 from nnrec.ranking.blocks import block_size
-from nnrec.recommend.candidates import barred_items
+from nnrec.recommend.candidates import excluded_items
 from nnrec.recommend.lists import audience, lists
 from nnrec.recommend.table_format import TableFormat, read_ids
 from nnrec.recommend.top_n import TopN
@@ -60,10 +60,10 @@ def execute(config: Any) -> None:
         output = str(Path(output).expanduser().absolute())
         check_free(Path(output))
     run, table = load_run(config.run), TableFormat(**config.table)
-    barred = barred_items(run, config.stoplist, config.candidates, table, config.stopwords)
+    excluded = excluded_items(run, config.stoplist, config.candidates, table, config.stopwords)
     users = None if config.users is None else read_ids(config.users, "users", table)
     spark = spark_session(f"nnrec recommend {run.folder.path}")
-    found = top_n(spark, run, config.top_n, config.exclude_seen, barred, users)
+    found = top_n(spark, run, config.top_n, config.exclude_seen, excluded, users)
     found.write.option("header", True).format(WRITERS[kind]).save(output)
     console.print(f"Wrote the lists of everybody in {run.folder.path} to {output}", soft_wrap=True)
 
@@ -73,7 +73,7 @@ def top_n(
     run: TrainedRun,
     n: int = 10,
     exclude_seen: Any = "auto",
-    barred: np.ndarray | None = None,
+    excluded: np.ndarray | None = None,
     users: list[Any] | None = None,
 ) -> DataFrame:
     """The lists of everybody in a run, as a data frame with the columns of `nnrec.recommend.top_n.TopN`.
@@ -88,14 +88,14 @@ def top_n(
     """
     people: Any = audience(run, None, TableFormat())
     people = people if users is None else people.select(users)
-    top = lists(run, n, exclude_seen, barred)
+    top = lists(run, n, exclude_seen, excluded)
     schema = from_arrow_schema(top.schema(people))
     # Whole blocks, so that a worker multiplies the same matrices as one machine would.
     step = BLOCKS * block_size(len(people), len(run.items))
     starts = np.arange(0, len(people), step)
     frame = spark.createDataFrame(pd.DataFrame({"start": starts}), "start bigint").repartition(len(starts), "start")
     folder = str(run.folder.path.absolute())
-    held = spark.sparkContext.broadcast((people.which, barred))
+    held = spark.sparkContext.broadcast((people.which, excluded))
     return frame.mapInPandas(_ranker(folder, held, step, n, exclude_seen), schema)
 
 
@@ -103,10 +103,10 @@ def _ranker(
     folder: str, held: Any, step: int, n: int, exclude_seen: Any
 ) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
     def work(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        which, barred = held.value
+        which, excluded = held.value
         run = _loaded(folder)
         people: Any = audience(run, None, TableFormat())
-        top: TopN = lists(run, n, exclude_seen, barred)
+        top: TopN = lists(run, n, exclude_seen, excluded)
         for frame in frames:
             for start in frame["start"].tolist():
                 some = replace(people, which=which[start : start + step])

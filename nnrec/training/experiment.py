@@ -16,7 +16,7 @@ from nnrec.core.console import console
 from nnrec.core.devices import strategy
 from nnrec.core.errors import ConfigError
 from nnrec.data.ratings import Ratings
-from nnrec.evaluation.outcomes.ratings import Measured
+from nnrec.evaluation.outcomes.ratings import Outcome
 from nnrec.models.base.build import build_model
 from nnrec.models.base.fitted import Fitted
 from nnrec.models.base.scorer import Scorer
@@ -190,7 +190,7 @@ class Learning:
             checkpoint
         )
 
-    def _test(self, folder: RunFolder, split: AnySplit) -> Measured:
+    def _test(self, folder: RunFolder, split: AnySplit) -> Outcome:
         """Measures the model on the test part and keeps what it did there."""
         self.model.prepare(split.train)
         test = _steadily(self.model, lambda: self._measure(split))
@@ -198,7 +198,7 @@ class Learning:
             folder.write_tables(test.tables(split))
         return test
 
-    def _measure(self, split: AnySplit) -> Measured:
+    def _measure(self, split: AnySplit) -> Outcome:
         return self.evaluation(self.model, split.train, split.test)
 
     def _keep(self, folder: RunFolder, split: AnySplit) -> None:
@@ -256,7 +256,7 @@ def _in_memory(split: AnySplit, model: str) -> AnySplit:
     return split.in_memory()
 
 
-def _steadily(model: Scorer, measure: Callable[[], Measured]) -> Measured:
+def _steadily(model: Scorer, measure: Callable[[], Outcome]) -> Outcome:
     """What was measured; anew where the model lost a part of itself meanwhile, so that it is one model's."""
     while True:
         known = len(model.notes)

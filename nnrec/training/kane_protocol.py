@@ -25,7 +25,7 @@ import pandas as pd
 from nnrec.core.console import console
 from nnrec.core.files import atomic
 from nnrec.data.ratings import Ratings
-from nnrec.evaluation.outcomes.ratings import Measured
+from nnrec.evaluation.outcomes.ratings import Outcome
 from nnrec.runs.folder import RunFolder
 from nnrec.splits.course import CourseSplit
 from nnrec.splits.ratings import RandomSplit
@@ -114,7 +114,7 @@ class _Accuracy(Learning):
     def _validate(self, model: Any, depth: Any = None) -> dict[str, float]:
         return super()._validate(model, "accuracy" if depth else None)
 
-    def _measure(self, split: Split) -> Measured:
+    def _measure(self, split: Split) -> Outcome:
         return self.evaluation(self.model, split.train, split.test, "accuracy")
 
     def _keep(self, folder: RunFolder, split: Split) -> None:
@@ -136,7 +136,7 @@ class _Everything(Learning):
     def _select(self, *_: Any) -> dict[str, Any]:
         return self.selection
 
-    def _measure(self, split: Split) -> Measured:
+    def _measure(self, split: Split) -> Outcome:
         return self.evaluation.describe(self.model, split.train)
 
 

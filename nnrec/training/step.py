@@ -143,9 +143,9 @@ def _jax_update(model: Any, state: Any, batch: Any) -> Any:
 
     trainable, others, optimizer_state, metrics_state = state
     optimizer = model.optimizer
-    touched = [batch[rows] for rows, _ in model.lists_of_rows()]
+    unique_ids = [batch[rows] for rows, _ in model.lists_of_rows()]
     places = [_place(table, model.non_trainable_variables) for table in model.row_tables]
-    gathered = [others[place][rows] for place, rows in zip(places, touched, strict=True)]
+    gathered = [others[place][rows] for place, rows in zip(places, unique_ids, strict=True)]
 
     def loss_of(trainable, rows):
         with model.in_step(rows) as losses:
@@ -162,7 +162,7 @@ def _jax_update(model: Any, state: Any, batch: Any) -> Any:
     trainable, optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, trainable)
     trainable, optimizer_state = [*trainable], [*optimizer_state]
     for number, (table, *moments) in enumerate(_stores(model)):
-        rows, names, size = touched[number], model.lists_of_rows()[number], table.shape[0]
+        rows, names, size = unique_ids[number], model.lists_of_rows()[number], table.shape[0]
         stores = [(others, places[number]), *((optimizer_state, _place(kind, optimizer.variables)) for kind in moments)]
         parts = [gathered[number], *(array[place][rows] for array, place in stores[1:])]
         rate_of_table = rate * model.rate_factor(table)

@@ -27,9 +27,9 @@ def entries(batch, first=0):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
-@pytest.mark.parametrize("touched", [False, True])
-def test_sparse_rows_go_where_their_entries_go(parts, touched):
-    batch = next(RowBatches(ROWS, 6, touched=touched).epoch())
+@pytest.mark.parametrize("unique_ids", [False, True])
+def test_sparse_rows_go_where_their_entries_go(parts, unique_ids):
+    batch = next(RowBatches(ROWS, 6, unique_ids=unique_ids).epoch())
     cut = [part_of(batch, RowBatches.axes, number, parts) for number in range(parts)]
     size = 6 // parts
     assert [len(part["index"]) for part in cut] == [size] * parts
@@ -37,8 +37,8 @@ def test_sparse_rows_go_where_their_entries_go(parts, touched):
     assert [entry for number, part in enumerate(cut) for entry in entries(part, number * size)] == entries(batch)
     for part in cut:
         assert (np.diff(part["row"]) >= 0).all() and part["row"].max() < size
-        if touched:
-            np.testing.assert_array_equal(part["touched"], batch["touched"])
+        if unique_ids:
+            np.testing.assert_array_equal(part["unique_ids"], batch["unique_ids"])
 
 
 def test_a_part_without_entries_holds_padding_alone():
@@ -49,8 +49,8 @@ def test_a_part_without_entries_holds_padding_alone():
 
 
 def test_other_arrays_are_cut_along_their_axis_or_stay_whole():
-    batch = {"input": np.arange(12).reshape(1, 2, 6), "touched": np.arange(5), "steps": np.array(1)}
+    batch = {"input": np.arange(12).reshape(1, 2, 6), "unique_ids": np.arange(5), "steps": np.array(1)}
     first, second = (part_of(batch, {"input": 2, "key": 2}, number, 2) for number in range(2))
     assert first["input"].tolist() == [[[0, 1, 2], [6, 7, 8]]]
     assert second["input"].tolist() == [[[3, 4, 5], [9, 10, 11]]]
-    assert second["touched"] is batch["touched"] and int(second["steps"]) == 1
+    assert second["unique_ids"] is batch["unique_ids"] and int(second["steps"]) == 1

@@ -110,26 +110,26 @@ def test_files_and_memory_give_the_same_batches(examples, tmp_path):
 
 @pytest.mark.parametrize("size", [1, 32, 400])
 def test_touched_ids(examples, size):
-    plain, renumbered = (ImpressionBatches(examples, size, seed=5, touched=some) for some in (False, True))
+    plain, renumbered = (ImpressionBatches(examples, size, seed=5, unique_ids=some) for some in (False, True))
     shapes = set()
     for a, b in zip(islice(plain.epoch(0), 20), islice(renumbered.epoch(0), 20), strict=True):
-        touched, moves = b["touched"], b["touched_scale"] > 0
-        assert (touched[b["categorical"]] == a["categorical"]).all() and (touched[b["multi"]] == a["multi"]).all()
+        unique_ids, moves = b["unique_ids"], b["unique_scale"] > 0
+        assert (unique_ids[b["categorical"]] == a["categorical"]).all() and (unique_ids[b["multi"]] == a["multi"]).all()
         distinct = np.unique(np.concatenate([a["categorical"].ravel(), a["multi"].ravel()]))
         number = len(distinct)
-        assert np.array_equal(np.sort(touched[:number]), distinct) and (touched[number:] == touched[0]).all()
+        assert np.array_equal(np.sort(unique_ids[:number]), distinct) and (unique_ids[number:] == unique_ids[0]).all()
         assert not moves[number:].any()
         # What moves is what training rows hold; unknown ids, which only fill up, stay.
-        assert np.array_equal(moves[:number], examples.counts[touched[:number]] > 0)
-        shapes.add(len(touched))
+        assert np.array_equal(moves[:number], examples.counts[unique_ids[:number]] > 0)
+        shapes.add(len(unique_ids))
     assert len(shapes) == 1
 
 
 def test_scale_of_touched_ids_by_hand():
     # Six rows, batches of two: P(touched) of an id in one row = 2/6, in two rows = 1 - (4 * 3) / (6 * 5) = 18/30.
-    batches = ImpressionBatches(fitted(small(), np.arange(6)), 2, seed=0, touched=True)
+    batches = ImpressionBatches(fitted(small(), np.arange(6)), 2, seed=0, unique_ids=True)
     scale = {
-        int(i): s for b in batches.epoch(0) for i, s in zip(b["touched"], b["touched_scale"], strict=True) if s > 0
+        int(i): s for b in batches.epoch(0) for i, s in zip(b["unique_ids"], b["unique_scale"], strict=True) if s > 0
     }
     counts = batches.examples.counts
     expected = {1: 3, 2: 30 / 18, 3: 30 / 24}
@@ -155,7 +155,7 @@ def test_roomy_sizes_are_few_and_close():
 def test_rows_without_categories_or_without_numbers():
     for ignore in (["user", "item", "device", "genres"], ["age"]):
         data = replace(small(), preprocessing=Preprocessing(ignore=ignore))
-        batch = next(ImpressionBatches(fitted(data, np.arange(6)), 4, seed=0, touched=True).epoch(0))
+        batch = next(ImpressionBatches(fitted(data, np.arange(6)), 4, seed=0, unique_ids=True).epoch(0))
         assert batch["categorical"].shape == (4, 0 if len(ignore) > 1 else 3)
         assert batch["numeric"].shape == (4, 1 if len(ignore) > 1 else 0)
 

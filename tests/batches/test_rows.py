@@ -84,17 +84,17 @@ def test_a_padded_batch_by_hand():
 
 def test_touched_columns_by_hand():
     rows = matrix([[(7, 1), (4, 2)], [(4, 3), (9, 4), (0, 5)]], num_columns=12)
-    (batch,) = RowBatches(rows, 2, touched=True).epoch()
+    (batch,) = RowBatches(rows, 2, unique_ids=True).epoch()
     # columns in the order in which they come; four of them need no padding
-    assert batch["touched"].tolist() == [7, 4, 9, 0]
+    assert batch["unique_ids"].tolist() == [7, 4, 9, 0]
     assert batch["column"].tolist() == [0, 1, 1, 2, 3, 0]
     # both rows are in every batch
-    assert batch["touched_scale"].tolist() == [1, 1, 1, 1]
+    assert batch["unique_scale"].tolist() == [1, 1, 1, 1]
 
 
 def test_no_rows_and_no_entries():
-    (batch,) = RowBatches(matrix([[], []], 3), 2, touched=True).epoch()
-    assert (batch["row"].tolist(), batch["weight"].tolist(), batch["touched_scale"].tolist()) == ([1], [0], [0])
+    (batch,) = RowBatches(matrix([[], []], 3), 2, unique_ids=True).epoch()
+    assert (batch["row"].tolist(), batch["weight"].tolist(), batch["unique_scale"].tolist()) == ([1], [0], [0])
     assert list(RowBatches(matrix([[(0, 1)]], 3), 2, which=np.zeros(0, int)).epoch()) == []
 
 
@@ -109,11 +109,11 @@ def entries_of(rows: Rows) -> list[tuple]:
     rows=matrices(),
     batch_size=st.integers(1, 10),
     seed=st.none() | st.integers(0, 99),
-    touched=st.booleans(),
+    unique_ids=st.booleans(),
     epoch=st.integers(0, 3),
 )
-def test_an_epoch_holds_every_row_once_and_every_entry(rows, batch_size, seed, touched, epoch):
-    batches = RowBatches(rows, batch_size, seed=seed, touched=touched)
+def test_an_epoch_holds_every_row_once_and_every_entry(rows, batch_size, seed, unique_ids, epoch):
+    batches = RowBatches(rows, batch_size, seed=seed, unique_ids=unique_ids)
     found, index = [], []
     for batch in batches.epoch(epoch):
         assert len(batch["index"]) == len(batch["key"]) == batch_size
@@ -122,14 +122,14 @@ def test_an_epoch_holds_every_row_once_and_every_entry(rows, batch_size, seed, t
         assert (np.diff(batch["row"]) >= 0).all()
         index += batch["index"][batch["index"] >= 0].tolist()
         columns = batch["column"]
-        if touched:
-            valid = batch["touched_scale"] > 0
-            assert len(set(batch["touched"][valid])) == valid.sum()
+        if unique_ids:
+            valid = batch["unique_scale"] > 0
+            assert len(set(batch["unique_ids"][valid])) == valid.sum()
             # Padding repeats the first, so that what is written for it twice is the same.
-            assert set(batch["touched"][~valid]) <= ({batch["touched"][0]} if valid.any() else {0})
+            assert set(batch["unique_ids"][~valid]) <= ({batch["unique_ids"][0]} if valid.any() else {0})
             kept = batch["weight"] > 0
             assert set(columns[kept]) == set(np.flatnonzero(valid))
-            columns = batch["touched"][columns]
+            columns = batch["unique_ids"][columns]
         kept = batch["weight"] > 0
         found += zip(
             batch["index"][batch["row"][kept]].tolist(),
@@ -183,7 +183,7 @@ def test_a_key_follows_the_row_not_its_place():
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 9])
 def test_touched_scale_is_one_over_the_share_of_batches_that_touch(batch_size):
     lists = [[(0, 1), (1, 1)], [(0, 1)], [(0, 1), (2, 1)], [(0, 1), (1, 1)], [(0, 1)]]
-    batches = RowBatches(matrix(lists, 4), batch_size, touched=True)
+    batches = RowBatches(matrix(lists, 4), batch_size, unique_ids=True)
     columns = [{column for column, _ in row} for row in lists]
     touches, count = np.zeros(4), 0
     for order in itertools.permutations(range(5)):
@@ -199,7 +199,7 @@ def test_touched_scale_is_one_over_the_share_of_batches_that_touch(batch_size):
 def test_drawn_columns_by_hand():
     """Column 0 has four entries, 1 has one, 2 and 3 none: with power .5, probabilities of .4, .2, .2, .2."""
     rows = matrix([[(0, 1)], [(0, 1)], [(0, 1)], [(0, 1), (1, 1)]], 4)
-    batches = RowBatches(rows, 4, touched=True, negatives=(6, 0.5))
+    batches = RowBatches(rows, 4, unique_ids=True, negatives=(6, 0.5))
     np.testing.assert_allclose(batches.probability, [0.4, 0.2, 0.2, 0.2])
     (batch,) = batches.epoch()
     (again,) = batches.epoch()
@@ -208,25 +208,25 @@ def test_drawn_columns_by_hand():
     assert any((batch[name] != other[name]).any() for name in ("negative", "negative_scale"))
     assert len(batch["negative"]) == len(batch["negative_scale"]) == 6
     drawn = batch["negative_scale"] > 0
-    columns = batch["touched"][batch["negative"][drawn]]
+    columns = batch["unique_ids"][batch["negative"][drawn]]
     assert len(set(columns)) == len(columns)
     times = batch["negative_scale"][drawn] * 6 * batches.probability[columns]
     np.testing.assert_allclose(times, np.round(times), rtol=1e-5)
     assert times.sum() == pytest.approx(6)
     # entries still find their columns, and what is drawn is touched too
     kept = batch["weight"] > 0
-    assert batch["touched"][batch["column"][kept]].tolist() == [0, 0, 0, 0, 1]
-    assert set(batch["touched"]) == {0, 1, *columns}
+    assert batch["unique_ids"][batch["column"][kept]].tolist() == [0, 0, 0, 0, 1]
+    assert set(batch["unique_ids"]) == {0, 1, *columns}
 
 
 def test_drawn_columns_stand_for_all_on_average():
     rows = matrix([[(0, 1)], [(0, 1)], [(0, 1)], [(0, 1), (1, 1)]], 4)
-    batches = RowBatches(rows, 2, seed=0, touched=True, negatives=(3, 0.5))
+    batches = RowBatches(rows, 2, seed=0, unique_ids=True, negatives=(3, 0.5))
     total, reached, found = np.zeros(4), np.zeros(4), 0
     for epoch in range(1500):
         for batch in batches.epoch(epoch):
-            np.add.at(total, batch["touched"][batch["negative"]], batch["negative_scale"])
-            reached[np.unique(batch["touched"][batch["touched_scale"] > 0])] += 1
+            np.add.at(total, batch["unique_ids"][batch["negative"]], batch["negative_scale"])
+            reached[np.unique(batch["unique_ids"][batch["unique_scale"] > 0])] += 1
             found += 1
     np.testing.assert_allclose(total / found, 1, atol=0.1)
     # touched_scale: one over the share of batches in which a column is touched, entries and draws together

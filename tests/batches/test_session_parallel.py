@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnrec.batches.session_parallel import SessionParallelBatches, Slots
-from nnrec.batches.session_parallel_loops import count_moments
+from nnrec.batches.session_parallel_loops import count_time_steps
 from nnrec.core.errors import DataError
 from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
@@ -34,18 +34,18 @@ def random_sessions(num_sessions: int, num_items: int, seed: int = 0) -> Session
     return sessions_of(*drawn, num_items=num_items)
 
 
-def schedule(offsets, slots, order=None, pools: int = 1, moments: int | None = None) -> np.ndarray:
+def schedule(offsets, slots, order=None, pools: int = 1, time_steps: int | None = None) -> np.ndarray:
     """(moments, slots) events of some sessions, which come in pools and are read so many moments at a time."""
     order = np.arange(len(offsets) - 1) if order is None else order
     queue, tables, waiting = Slots(slots, offsets), [], np.array_split(order, pools)
-    shape = (moments or int(offsets[-1]) + 1, slots)
+    shape = (time_steps or int(offsets[-1]) + 1, slots)
     while True:
-        events, begins = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
-        row = queue.read(events, begins, 0, not waiting)
+        events, reset = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
+        row = queue.read(events, reset, 0, not waiting)
         while row < len(events) and waiting:
             queue.add(waiting.pop(0))
-            row = queue.read(events, begins, row, not waiting)
-        np.testing.assert_array_equal(begins == 1, np.isin(events, offsets[:-1]))
+            row = queue.read(events, reset, row, not waiting)
+        np.testing.assert_array_equal(reset == 1, np.isin(events, offsets[:-1]))
         tables.append(events[:row])
         if row < len(events):
             return np.concatenate(tables)
@@ -79,9 +79,9 @@ def test_the_schedule_does_not_depend_on_how_sessions_come(lengths, slots, seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     order = np.random.default_rng(seed).permutation(len(lengths))
     whole = schedule(offsets, slots, order)
-    for pools, moments in ((2, None), (7, 3), (len(lengths), 1)):
-        assert schedule(offsets, slots, order, pools, moments).tolist() == whole.tolist()
-    assert len(whole) == count_moments(np.diff(offsets)[order] - 1, slots)
+    for pools, time_steps in ((2, None), (7, 3), (len(lengths), 1)):
+        assert schedule(offsets, slots, order, pools, time_steps).tolist() == whole.tolist()
+    assert len(whole) == count_time_steps(np.diff(offsets)[order] - 1, slots)
 
 
 @settings(deadline=None, max_examples=60)
@@ -93,17 +93,17 @@ def test_every_pair_comes_once_and_sessions_stay_in_their_slot(lengths, slots, s
     last = offsets[1:] - 1
     assert read.tolist() == np.setdiff1d(np.arange(offsets[-1]), last).tolist()
     assert (table >= 0).any(axis=1).all()
-    begins = np.isin(table, offsets[:-1])
+    reset = np.isin(table, offsets[:-1])
     for slot in range(slots):
         column = table[:, slot]
-        ongoing = (column >= 0) & ~begins[:, slot]
+        ongoing = (column >= 0) & ~reset[:, slot]
         assert (column[ongoing] == np.roll(column, 1)[ongoing] + 1).all()
         ended = np.flatnonzero(column < 0)
         assert ended.size == 0 or (column[ended[0] :] < 0).all(), "a slot waited while there were sessions"
 
 
 def items_of(batch: dict, step: int, name: str) -> np.ndarray:
-    return batch["touched"][step][batch[name][step, 0]]
+    return batch["unique_ids"][step][batch[name][step, 0]]
 
 
 def test_a_call_says_what_its_steps_read():
@@ -113,18 +113,18 @@ def test_a_call_says_what_its_steps_read():
     assert batch["steps"] == 5 and batch["input"].shape == (5, 1, 2)
     assert batch["weight"][:, 0].tolist() == [[1, 1], [1, 1], [1, 1], [1, 1], [1, 0]]
     # Zeroed before the first event of each session, not a step late.
-    assert batch["begins"][:, 0].tolist() == [[1, 1], [0, 1], [1, 0], [1, 0], [0, 0]]
+    assert batch["reset"][:, 0].tolist() == [[1, 1], [0, 1], [1, 0], [1, 0], [0, 0]]
     assert items_of(batch, 1, "input").tolist() == [1, 1]
     assert items_of(batch, 1, "target").tolist() == [2, 1]
-    real = batch["touched_scale"] > 0
-    assert sorted(batch["touched"][1][real[1]]) == [1, 2]  # an item has one row, however often it comes up
+    real = batch["unique_scale"] > 0
+    assert sorted(batch["unique_ids"][1][real[1]]) == [1, 2]  # an item has one row, however often it comes up
     assert batch["scored"][1].sum() == 2
-    assert sorted(batch["touched"][0][real[0]]) == [0, 1, 3, 4]
-    assert sorted(batch["touched"][0][batch["scored"][0] > 0]) == [1, 4]  # what is only read is not scored
+    assert sorted(batch["unique_ids"][0][real[0]]) == [0, 1, 3, 4]
+    assert sorted(batch["unique_ids"][0][batch["scored"][0] > 0]) == [1, 4]  # what is only read is not scored
     assert batch["aimed"].sum() == 9 and batch["aimed"][4].sum() == 1  # a masked slot aims at nothing
-    aims = np.bincount(batch["touched"][1], weights=batch["aimed"][1, 0])
+    aims = np.bincount(batch["unique_ids"][1], weights=batch["aimed"][1, 0])
     assert (aims[1], aims[2]) == (1, 1)
-    assert (batch["support"][1][batch["touched"][1] == 1] == 3).all()
+    assert (batch["support"][1][batch["unique_ids"][1] == 1] == 3).all()
 
 
 def test_the_last_call_says_how_many_steps_it_has():
@@ -144,7 +144,7 @@ def test_the_last_call_says_how_many_steps_it_has():
 def test_draws_depend_on_seed_epoch_and_step_alone():
     train = random_sessions(40, 30)
     long, short = (SessionParallelBatches(train, 4, seed=3, n_sample=6, steps_per_call=size) for size in (7, 3))
-    for name in ("touched", "drawn", "key", "aimed"):
+    for name in ("unique_ids", "drawn", "key", "aimed"):
         whole, parts = (np.concatenate([call[name] for call in made.epoch(2)]) for made in (long, short))
         steps = long.steps
         np.testing.assert_array_equal(whole[:steps], parts[:steps], err_msg=name)
@@ -170,7 +170,7 @@ def test_negatives_count_as_often_as_they_were_drawn_targets_included():
     batches = SessionParallelBatches(train, 4, seed=3, n_sample=50)
     (batch,) = batches.epoch()
     for step in range(int(batch["steps"])):
-        counts = np.bincount(batch["touched"][step], weights=batch["drawn"][step], minlength=12)
+        counts = np.bincount(batch["unique_ids"][step], weights=batch["drawn"][step], minlength=12)
         np.testing.assert_array_equal(counts, np.bincount(batches.negatives(0, step), minlength=12))
 
 
@@ -187,12 +187,12 @@ def test_inputs_stand_apart_where_they_have_a_table_of_their_own():
     (batch,) = SessionParallelBatches(train, 2, separate_inputs=True).epoch()
     real = batch["looked_up_scale"] > 0
     assert batch["looked_up"][0][real[0]].tolist() == [0] and batch["looked_up"][1][real[1]].tolist() == [1]
-    assert sorted(batch["touched"][0][batch["touched_scale"][0] > 0]) == [1, 4]
+    assert sorted(batch["unique_ids"][0][batch["unique_scale"][0] > 0]) == [1, 4]
 
 
 def test_several_moments_to_a_step():
     train = sessions_of([0, 1, 2], [3, 4], [5, 6, 7, 8], [9, 10], [11, 12, 13])
-    batches = SessionParallelBatches(train, 2, moments=2, n_sample=1)
+    batches = SessionParallelBatches(train, 2, time_steps=2, n_sample=1)
     events = next(batches.plan(0)).events
     assert events.reshape(-1, 2).tolist() == [[0, 3], [1, 5], [9, 6], [11, 7], [12, -1], [-1, -1]]
     (batch,) = batches.epoch()

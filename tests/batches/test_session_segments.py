@@ -24,8 +24,8 @@ def examples(batch, clicks):
     for row, step in zip(*np.nonzero(batch["weight"]), strict=True):
         window = slice(step, step + clicks)
         there = batch["present"][row, window] > 0
-        seen = batch["touched"][batch["input"][row, window][there]]
-        found.append((tuple(seen.tolist()), int(batch["touched"][batch["target"][row, step]])))
+        seen = batch["unique_ids"][batch["input"][row, window][there]]
+        found.append((tuple(seen.tolist()), int(batch["unique_ids"][batch["target"][row, step]])))
     return found
 
 
@@ -50,16 +50,16 @@ def test_shapes_stay_and_touched_items_are_distinct():
     shapes = set()
     for batch in made.epoch():
         shapes.add(tuple((name, array.shape, array.dtype.str) for name, array in batch.items()))
-        used = batch["touched"][batch["touched_scale"] > 0]
+        used = batch["unique_ids"][batch["unique_scale"] > 0]
         assert len(set(used.tolist())) == len(used)
-        assert set(batch["touched"].tolist()) == set(used.tolist())
+        assert set(batch["unique_ids"].tolist()) == set(used.tolist())
         # targets and negatives come first, and are counted
         counted = batch["aimed"] + batch["drawn"] > 0
         np.testing.assert_array_equal(counted, batch["scored"] > 0)
         assert (np.diff(counted.astype(int)) <= 0).all()
         assert batch["aimed"].sum() == batch["weight"].sum()
         assert batch["drawn"].sum() <= 6
-        np.testing.assert_array_equal(batch["support"], made.train.support[batch["touched"]])
+        np.testing.assert_array_equal(batch["support"], made.train.support[batch["unique_ids"]])
     assert len(shapes) == 1
 
 
@@ -69,7 +69,7 @@ def test_an_epoch_is_the_same_every_time_and_no_other_is():
     for batch, same in zip(one, again, strict=True):
         for name in batch:
             np.testing.assert_array_equal(batch[name], same[name])
-    assert any((batch["touched"] != more["touched"]).any() for batch, more in zip(one, other, strict=True))
+    assert any((batch["unique_ids"] != more["unique_ids"]).any() for batch, more in zip(one, other, strict=True))
     assert (one[0]["key"] != other[0]["key"]).any() and (one[0]["touched_key"] != other[0]["touched_key"]).any()
 
 
@@ -78,7 +78,7 @@ def test_negatives_follow_support_to_the_power():
     clicks = [[0, 1, 1, 1, 1], [2] * 16]
     made = batches(sessions_of(clicks, 3), 100, n_sample=2000)
     batch = next(made.epoch())
-    drawn = batch["drawn"][np.argsort(batch["touched"][:3])]
+    drawn = batch["drawn"][np.argsort(batch["unique_ids"][:3])]
     np.testing.assert_allclose(drawn / drawn.sum(), np.array([1, 2, 4]) / 7, atol=0.04)
 
 

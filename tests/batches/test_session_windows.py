@@ -36,7 +36,7 @@ def examples(batches: WindowBatches, epoch: int = 0) -> list[tuple[tuple[int, ..
         for row in np.flatnonzero(batch["weight"]):
             used = batch["share"][row] > 0
             np.testing.assert_allclose(batch["share"][row][used], 1 / used.sum())
-            inputs = batch["touched"][batch["input"][row][used]]
+            inputs = batch["unique_ids"][batch["input"][row][used]]
             found.append((tuple(sorted(inputs.tolist())), int(batch["scored"][batch["output"][row, 0]])))
     return found
 
@@ -105,9 +105,9 @@ def test_shapes_are_static_and_epochs_repeat(monkeypatch):
     for one, other in zip(first, again, strict=True):
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
-    assert any((one["touched"] != other["touched"]).any() for one, other in zip(first, second, strict=True))
+    assert any((one["unique_ids"] != other["unique_ids"]).any() for one, other in zip(first, second, strict=True))
     for batch in first:  # positions point at real rows; what is padding does not move
-        for rows, positions in (("touched", "input"), ("scored", "output")):
+        for rows, positions in (("unique_ids", "input"), ("scored", "output")):
             moving = np.flatnonzero(batch[f"{rows}_scale"])
             assert set(np.unique(batch[positions])) == set(moving.tolist())
             assert len(np.unique(batch[rows][moving])) == len(moving)

@@ -56,7 +56,7 @@ def workers(monkeypatch):
     """What makes exchanges of this many workers, all in this process, a part of each batch for each of two devices."""
     turn, meeting, said = threading.local(), threading.Barrier(WORKERS), [0] * WORKERS
 
-    def gathered(number):
+    def all_gather(number):
         said[turn.index] = number
         meeting.wait()
         return list(said)
@@ -64,7 +64,7 @@ def workers(monkeypatch):
     monkeypatch.setattr(
         cluster, "cluster", lambda: Cluster(tuple(f"localhost:{n}" for n in range(WORKERS)), turn.index)
     )
-    monkeypatch.setattr(strategy, "gathered", gathered)
+    monkeypatch.setattr(strategy, "all_gather", all_gather)
     monkeypatch.setattr(worker_exchange, "num_parts", lambda: 2 * WORKERS)
 
     def together(batches, epochs):
@@ -95,7 +95,7 @@ def made_by_rows(tmp_path, monkeypatch):
         array.tofile(tmp_path / name)
         arrays.append(StoredArray(tmp_path / name, array.dtype, array.shape))
     rows = Rows(offsets, *arrays, None, 50)
-    return lambda: RowBatches(rows, 12, seed=5, touched=True, negatives=(8, 0.5))
+    return lambda: RowBatches(rows, 12, seed=5, unique_ids=True, negatives=(8, 0.5))
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_each_worker_makes_a_share_and_gets_its_parts_of_all(name, workers, requ
 
 def test_pools_may_be_asked_for_in_any_order(made_by_rows, monkeypatch):
     monkeypatch.setattr(cluster, "cluster", lambda: Cluster(("localhost:1", "localhost:2"), 1))
-    monkeypatch.setattr(strategy, "gathered", lambda number: [number, number])
+    monkeypatch.setattr(strategy, "all_gather", lambda number: [number, number])
     monkeypatch.setattr(worker_exchange, "num_parts", lambda: 2)
     found = Exchange(made_by_rows())
     expected = {number: list(pool) for number, pool in zip((1, 3, 5), made_by_rows().pools(0, [1, 3, 5]), strict=True)}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnrec.evaluation.outcomes.ratings import Measured
+from nnrec.evaluation.outcomes.ratings import Outcome
 from nnrec.evaluation.ratings import Evaluation
 from nnrec.runs.folder import RunFolder
 from nnrec.splits.split import HeldOut, Split
@@ -17,12 +17,12 @@ NAN = math.nan
 SPLIT = Split(HISTORY, HELD_OUT, HELD_OUT, "by hand")
 
 
-def measured(model=None, held_out=HELD_OUT) -> Measured:
+def measured(model=None, held_out=HELD_OUT) -> Outcome:
     return Evaluation((1, 2))(model or Fixed(), HISTORY, held_out)
 
 
 def test_added_figures_are_means_over_the_users_who_have_one():
-    found = Measured(np.arange(3))
+    found = Outcome(np.arange(3))
     found.add({"recall@1": np.array([1.0, NAN, 0.5]), "diversity@1": np.full(3, NAN)})
     assert found.figures == {"recall@1": 0.75}
     assert set(found.per_user) == {"recall@1", "diversity@1"}
@@ -54,7 +54,7 @@ def test_intervals_hold_the_figures():
 
 def test_an_interval_is_narrower_than_all_there_is():
     rng = np.random.default_rng(0)
-    found = Measured(np.arange(400))
+    found = Outcome(np.arange(400))
     found.add({"recall@10": rng.random(400)})
     low, high = found.intervals(0)["recall@10"]
     # Of the mean of 400 uniform values: 2 * 1.96 * sqrt(1 / 12 / 400) = .057
@@ -64,7 +64,7 @@ def test_an_interval_is_narrower_than_all_there_is():
 
 def test_the_seed_decides_intervals():
     rng = np.random.default_rng(0)
-    found = Measured(np.arange(50))
+    found = Outcome(np.arange(50))
     found.add({"recall@10": rng.random(50)})
     assert found.intervals(3) == found.intervals(3)
     assert found.intervals(3) != found.intervals(4)

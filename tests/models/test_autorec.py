@@ -34,7 +34,7 @@ def random_ratings(num_users=30, num_items=20, seed=0):
 
 def loss_of(model, ratings, batch_size=None, **options):
     rows = model.training_rows(ratings)
-    batches = RowBatches(rows, batch_size or len(rows), touched=model.row_sparse, **options)
+    batches = RowBatches(rows, batch_size or len(rows), unique_ids=model.row_sparse, **options)
     total = 0.0
     for batch in batches.epoch():
         model(batch, training=False)
@@ -152,7 +152,7 @@ def test_the_first_sparse_step_is_adams():
         model.optimizer.build(model.trainable_variables)
         if model.row_sparse:
             model.optimizer.build_rows(model.row_tables)
-        batches = RowBatches(model.training_rows(ratings), 20, seed=4, touched=model.row_sparse)
+        batches = RowBatches(model.training_rows(ratings), 20, seed=4, unique_ids=model.row_sparse)
         model.fit(feed(batches, 0), steps_per_epoch=1, shuffle=False, verbose=0)
         after.append([keras.ops.convert_to_numpy(v) for v in (model.encoder, model.decoder, model.encoder_bias)])
     for dense, sparse in zip(*after, strict=True):
@@ -164,7 +164,7 @@ def test_touched_penalty_is_the_full_one_on_average():
     model = AutoRec(200, 40, by="user", hidden_units=(3,), l2=5.0, arithmetic="sparse", center="none")
     model.adapt(ratings)
     squares = sum(float(np.sum(keras.ops.convert_to_numpy(table) ** 2)) for table in (*model.encoders, model.decoder))
-    batches = RowBatches(model.training_rows(ratings), 5, seed=0, touched=True)
+    batches = RowBatches(model.training_rows(ratings), 5, seed=0, unique_ids=True)
     penalties = [float(model._penalty(batch)) for epoch in range(30) for batch in batches.epoch(epoch)]
     assert np.mean(penalties) == pytest.approx(5 / (2 * 200) * squares, rel=0.02)
 

@@ -92,11 +92,11 @@ def test_the_loss_is_that_of_the_scores_it_recommends_with():
     loss = float(sum(model.losses))
     row, step = np.nonzero(batch["weight"])
     size = batch["weight"].shape[1]
-    known = batch["touched"][batch["touched_scale"] > 0]
+    known = batch["unique_ids"][batch["unique_scale"] > 0]
     for place in (0, len(row) // 2, len(row) - 1):
         window = slice(step[place], step[place] + 3)
         there = batch["present"][row[place], window] > 0
-        session = batch["touched"][batch["input"][row[place], window][there]]
+        session = batch["unique_ids"][batch["input"][row[place], window][there]]
         alone = scores_after(model, session.tolist())[0, known]
         np.testing.assert_allclose(scores[row[place] * size + step[place], : len(known)], alone, rtol=1e-4, atol=1e-5)
     # cross-entropy with s - ln P: an item counts aimed / support + drawn / support ** alpha times

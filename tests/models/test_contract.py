@@ -77,7 +77,7 @@ def test_scores_have_the_promised_shapes_and_are_finite(case):
     scores = scores_of(model, ratings)
     assert scores.shape == (ratings.num_users, ratings.num_items)
     assert np.isfinite(scores).all()
-    assert scores[model.knows(batch_of(ratings))].std(axis=1).min() > 0
+    assert scores[model.has_history(batch_of(ratings))].std(axis=1).min() > 0
 
 
 def test_some_items_and_pairs_score_as_the_whole_row_does(case):

@@ -76,7 +76,7 @@ def test_without_relevant_every_rating_is_a_like():
     batch = next(RowBatches(TINY.rows("user"), 2).epoch())
     # user 1: 2 + .5 - 1
     np.testing.assert_allclose(model.encode(batch), [[2.0], [1.5]], rtol=1e-6)
-    assert model.knows(batch).all()
+    assert model.has_history(batch).all()
 
 
 def test_analog_input_is_the_value_of_every_rating():
@@ -274,13 +274,13 @@ def test_only_what_a_batch_touches_moves():
     model.adapt(ratings)
     before = keras.ops.convert_to_numpy(model.decoder).copy()
     batches = model.batches(ratings.rows("user"), 2, seed=4)
-    touched = np.unique(next(batches.epoch(0))["touched"])
-    assert {0, 3, 5} <= set(touched.tolist())
-    assert len(touched) > 8
+    unique_ids = np.unique(next(batches.epoch(0))["unique_ids"])
+    assert {0, 3, 5} <= set(unique_ids.tolist())
+    assert len(unique_ids) > 8
     compile_model(model, Trainer(learning_rate=0.05))
     model.fit(feed(batches, 0), steps_per_epoch=1, shuffle=False, verbose=0)
     moved = np.flatnonzero((keras.ops.convert_to_numpy(model.decoder) != before).any(axis=1))
-    np.testing.assert_array_equal(moved, touched)
+    np.testing.assert_array_equal(moved, unique_ids)
     assert float(model.steps) == 1
     assert isinstance(model.optimizer, optimizers.Adam)
 

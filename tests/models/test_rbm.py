@@ -91,7 +91,7 @@ class Always:
 
 def training_batch(model, ratings, size=None, seed=0):
     rows = model.training_rows(ratings)
-    return next(RowBatches(rows, size or len(rows), seed=seed, touched=model.row_sparse).epoch())
+    return next(RowBatches(rows, size or len(rows), seed=seed, unique_ids=model.row_sparse).epoch())
 
 
 def step(model, batch, rate=0.1, **options) -> dict[str, np.ndarray]:
@@ -127,7 +127,7 @@ def contrastive_divergence(model, batch, k) -> dict[str, np.ndarray]:
     for row, key in enumerate(batch["key"]):
         entries = np.flatnonzero((batch["row"] == row) & (batch["weight"] > 0))
         columns = batch["column"][entries]
-        columns = batch["touched"][columns] if "touched" in batch else columns
+        columns = batch["unique_ids"][columns] if "unique_ids" in batch else columns
         weight = batch["weight"][entries]
         data = np.array([np.argmin(np.abs(levels - value)) for value in batch["value"][entries]], int)
 
@@ -212,7 +212,7 @@ def test_free_energy_sums_the_hidden_units_out(options):
     hidden = [np.array(states) for states in itertools.product((0, 1), repeat=2)]
     tables = arrays_of(model)
     expected = [-np.logaddexp.reduce([log_joint(tables, level, h) for h in hidden]) for level in ([0, 1, 0], [1, 1, 0])]
-    batch = next(RowBatches(ALL_RATED.rows("user"), 2, touched=model.row_sparse).epoch())
+    batch = next(RowBatches(ALL_RATED.rows("user"), 2, unique_ids=model.row_sparse).epoch())
     np.testing.assert_allclose(numpy(model.free_energy(batch)), expected, rtol=1e-5)
 
 
@@ -367,7 +367,7 @@ def test_missing_ratings_move_nothing(arithmetic, optimizer):
     """Items 3 and 5 are rated by somebody, but not in this batch."""
     ratings = make_ratings([0, 0, 1, 2, 3, 3], [0, 1, 2, 4, 3, 5], [1, 5, 3, 2, 4, 5])
     model = machine(ratings, conditional=True, arithmetic=arithmetic, gibbs_steps=2)
-    rows = RowBatches(ratings.rows("user"), 3, which=np.array([0, 1, 2]), seed=0, touched=model.row_sparse)
+    rows = RowBatches(ratings.rows("user"), 3, which=np.array([0, 1, 2]), seed=0, unique_ids=model.row_sparse)
     found = step(model, next(rows.epoch()), optimizer=optimizer)
     for name in ("visible_weights", "visible_bias", "rated_weights"):
         moved = np.abs(found[name]).reshape(6, -1).max(axis=1) > 0

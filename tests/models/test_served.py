@@ -102,7 +102,7 @@ def test_lists_are_those_of_the_model(case):
             scores = np.clip(scores, *np.asarray(model.rating_scale))
         found = graph(items=items, values=values, exclude_seen=[exclude], **given)
         known = ~found["popular"]
-        assert (known == model.knows(batch)).all() and known.sum() > 30
+        assert (known == model.has_history(batch)).all() and known.sum() > 30
         np.testing.assert_allclose(found["scores"][known], scores[known], rtol=2e-5, atol=2e-5)
         assert (found["top_items"] == expected)[known].mean() > 0.9  # but for ties
 

@@ -55,13 +55,13 @@ def test_padding_marks_nothing_as_seen(of):
 
 
 def test_barred_items_are_left_out_everywhere(of):
-    items, _ = top_items(of([[4, 3, 2, 1], [1, 2, 3, 4]]), 2, barred=np.array([True, False, False, True]))
+    items, _ = top_items(of([[4, 3, 2, 1], [1, 2, 3, 4]]), 2, excluded=np.array([True, False, False, True]))
     assert items.tolist() == [[1, 2], [2, 1]]
 
 
 def test_what_is_missing_is_marked(of):
     # The second person has seen 0 and 3; with 1 barred, only item 2 is left.
-    items, values = top_items(of([[4, 3, 2, 1]] * 2), 4, seen=SEEN, barred=np.array([False, True, False, False]))
+    items, values = top_items(of([[4, 3, 2, 1]] * 2), 4, seen=SEEN, excluded=np.array([False, True, False, False]))
     assert items.tolist() == [[0, 2, 3, -1], [2, -1, -1, -1]]
     assert values[1].tolist() == [2, -np.inf, -np.inf, -np.inf]
 
@@ -93,7 +93,7 @@ def test_infinities(of):
 
 def test_scores_are_left_as_they_were(of):
     scores = of([[4, -0.0, 2, 1]] * 2)
-    top_items(scores, 2, seen=SEEN, barred=np.array([False, True, False, False]))
+    top_items(scores, 2, seen=SEEN, excluded=np.array([False, True, False, False]))
     np.testing.assert_array_equal(np.asarray(scores), array([[4, -0.0, 2, 1]] * 2))
 
 
@@ -115,14 +115,14 @@ EXAMPLES = st.lists(
 @settings(max_examples=60, deadline=None)
 def test_like_a_stable_sort(scores, n, leave_out):
     seen = SEEN if leave_out else None
-    barred = np.arange(9) == 5 if leave_out else None
+    excluded = np.arange(9) == 5 if leave_out else None
     expected = array(scores)
     if leave_out:
         expected[1, [0, 3]], expected[:, 5] = -np.inf, -np.inf
     order = np.argsort(-expected, axis=1, kind="stable")[:, :n]
     best = np.take_along_axis(expected, order, axis=1)
     for form in (array, tensor):
-        items, values = top_items(form(scores), n, seen, barred)
+        items, values = top_items(form(scores), n, seen, excluded)
         np.testing.assert_array_equal(items, np.where(np.isneginf(best), -1, order))
         np.testing.assert_array_equal(values, best)
         assert (items.dtype, values.dtype) == (np.int32, np.float32)

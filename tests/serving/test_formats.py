@@ -31,13 +31,13 @@ def _started():
 def test_operations_that_the_converter_takes_otherwise(tmp_path):
     """Sums of what is scattered to one place, no one-hot code below 0, infinity where nothing is left."""
 
-    barred = kept(np.array([0, 0, 0, -np.inf], np.float32))
+    excluded = kept(np.array([0, 0, 0, -np.inf], np.float32))
 
     def compute(place, number, scores):
         return {
             "sums": tf.scatter_nd(place[:, None], number, [3]),
             "codes": tf.one_hot(place - 1, 2),
-            "best": best(scores, 3, place[None], True, barred)[1],
+            "best": best(scores, 3, place[None], True, excluded)[1],
         }
 
     inputs = {
@@ -68,7 +68,7 @@ def test_weights_that_no_onnx_file_holds(tmp_path, monkeypatch):
 def test_what_computes_outside_a_graph_says_so(tmp_path):
     inputs = {"place": Port(tf.int32, (None,), "")}
     graph = Graph(inputs, {}, lambda place: {"found": tf.constant(np.asarray(place) + 1)}, "")
-    with pytest.raises(formats.ConfigError, match="cannot be exported: .* define `served`"):
+    with pytest.raises(formats.ConfigError, match="cannot be exported: .* define `export_scores`"):
         formats.write_savedmodel({"some": graph}, tmp_path / "model")
 
 

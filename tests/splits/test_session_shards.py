@@ -55,7 +55,7 @@ def small(monkeypatch):
     monkeypatch.setattr(shard_files, "SHARD_ROWS", 100)
     monkeypatch.setattr(shard_files, "GROUP_ROWS", 37)
     monkeypatch.setattr(session_shards, "CHUNK_EVENTS", 20)
-    monkeypatch.setattr(stored_sessions, "STRETCH", 50)
+    monkeypatch.setattr(stored_sessions, "CHUNK_ENTRIES", 50)
     monkeypatch.setattr(session_pools, "POOL_EVENTS", 60)
     monkeypatch.setattr(session_pools, "BLOCK_EVENTS", 15)
 
@@ -186,7 +186,7 @@ def test_windows_from_files_are_those_from_memory(folder, tmp_path, monkeypatch,
         return list(WindowBatches(sessions, 16, **settings).epoch(1))
 
     def pairs(found: list[dict[str, np.ndarray]]) -> list[tuple[int, int]]:
-        of_one = [(batch["touched"][batch["input"]], batch["scored"][batch["output"][:, 0]]) for batch in found]
+        of_one = [(batch["unique_ids"][batch["input"]], batch["scored"][batch["output"][:, 0]]) for batch in found]
         weight = np.concatenate([batch["weight"] for batch in found]) > 0
         inputs, targets = (np.concatenate(arrays)[weight] for arrays in zip(*of_one, strict=True))
         return sorted((*sorted(row), target) for row, target in zip(inputs.tolist(), targets.tolist(), strict=True))

@@ -54,7 +54,7 @@ def small(monkeypatch):
     """Shards, stretches, pools and blocks so small that there are many of each."""
     monkeypatch.setattr(shard_files, "SHARD_ROWS", 100)
     monkeypatch.setattr(shard_files, "GROUP_ROWS", 37)
-    monkeypatch.setattr(ratings, "STRETCH", 64)
+    monkeypatch.setattr(ratings, "CHUNK_ENTRIES", 64)
     monkeypatch.setattr(ratings, "SORTED_ENTRIES", 90)
     monkeypatch.setattr(batches, "POOL_ENTRIES", 150)
     monkeypatch.setattr(batches, "BLOCK_ENTRIES", 40)
@@ -162,7 +162,7 @@ def test_histories_are_written_from_files_as_from_memory(folder, tmp_path):
 
 
 @pytest.mark.parametrize("by", ["user", "item"])
-@pytest.mark.parametrize("options", [{}, {"touched": True}, {"touched": True, "negatives": (5, 0.5)}])
+@pytest.mark.parametrize("options", [{}, {"unique_ids": True}, {"unique_ids": True, "negatives": (5, 0.5)}])
 def test_batches_from_files_hold_every_row_once(folder, tmp_path, by, options):
     train = stored(folder, tmp_path)
     rows, whole = train.rows(by), train.in_memory().rows(by)

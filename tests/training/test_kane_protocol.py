@@ -15,7 +15,7 @@ from nnrec.commands import inputs
 from nnrec.core.config.build import build
 from nnrec.core.config.compose import compose
 from nnrec.core.errors import ConfigError, Interrupted, RunError
-from nnrec.evaluation.outcomes.ratings import Measured
+from nnrec.evaluation.outcomes.ratings import Outcome
 from nnrec.evaluation.ratings import Evaluation
 from nnrec.models.base.build import build_model
 from nnrec.runs.folder import RunFolder
@@ -41,7 +41,7 @@ def stem(name: str) -> str:
     return name.partition("@")[0]
 
 
-def by_hand(*settings: str) -> dict[str, Measured]:
+def by_hand(*settings: str) -> dict[str, Outcome]:
     """What the three models measure, each trained and evaluated without a run."""
     config = compose("train", [*SETTINGS, *settings])
     ratings = inputs.load_data(config.data).data

@@ -233,7 +233,7 @@ def test_a_profile(tmp_path):
 
 
 def test_the_feed_is_the_epoch():
-    batches = RowBatches(RATINGS.rows("item"), 4, seed=1, touched=True)
+    batches = RowBatches(RATINGS.rows("item"), 4, seed=1, unique_ids=True)
     fed = [batch for (batch,) in feed(batches, 2)]
     for batch, expected in zip(fed, batches.epoch(2), strict=True):
         assert batch.keys() == expected.keys()

@@ -38,9 +38,9 @@ def steps():
         compile_model(model, Trainer(learning_rate=RATE))
         stores = [*model.row_tables, *(moment for moments in model.optimizer.row_moments for moment in moments)]
         before = [keras.ops.convert_to_numpy(store).copy() for store in stores]
-        batches = RowBatches(model.training_rows(RATINGS), 2, seed=0, touched=True)
+        batches = RowBatches(model.training_rows(RATINGS), 2, seed=0, unique_ids=True)
         batch = next(batches.epoch())
-        assert len(batch["touched"]) > len(TOUCHED), "the batch has to hold padding for this test to test something"
+        assert len(batch["unique_ids"]) > len(TOUCHED), "the batch has to hold padding for this test to test something"
         for epoch in range(epochs):
             model.fit(feed(batches, epoch), steps_per_epoch=1, shuffle=False, verbose=0)
         return list(zip(before, (keras.ops.convert_to_numpy(store) for store in stores), strict=True))

@@ -53,13 +53,13 @@ def shared(function: Callable[[Any], Sequence[Any]], rows: Any) -> list[Any]:
     start = context.replica_id_in_sync_group * size
 
     @tf.custom_gradient
-    def gathered(part: Any) -> Any:
+    def all_gather(part: Any) -> Any:
         def gradient(upstream: Any) -> Any:
             return global_sum(tf.convert_to_tensor(upstream))[start : start + size]
 
         return context.all_gather(part, axis=0), gradient
 
-    return [gathered(part) for part in function(rows[start : start + size])]
+    return [all_gather(part) for part in function(rows[start : start + size])]
 
 
 def global_mean(values: Any, weights: Any) -> Any:

@@ -42,12 +42,12 @@ class _Current:
 _current = _Current()
 
 
-def meet() -> None:
+def barrier() -> None:
     """Waits for all workers."""
-    gathered(0)
+    all_gather(0)
 
 
-def gathered(number: int) -> list[int]:
+def all_gather(number: int) -> list[int]:
     """The numbers that the workers give, each its own; waits for all of them."""
     workers = cluster()
     if workers is None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nnrec.core.stored_arrays import STRETCH, ArrayFiles, StoredArray, made_once, stored_array
+from nnrec.core.stored_arrays import CHUNK_ENTRIES, ArrayFiles, StoredArray, made_once, stored_array
 from nnrec.data.ratings import Ratings
 from nnrec.data.rows import Rows
 
@@ -54,16 +54,16 @@ class StoredRatings(Ratings):
         assert isinstance(self.item, StoredArray)
         return self.item.path.parent
 
-    def stretches(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+    def chunks(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
         arrays: list[Any] = [getattr(self, name) for name in names]
-        for start in range(0, len(self), STRETCH):
-            yield tuple(array.slice(start, start + STRETCH) for array in arrays)
+        for start in range(0, len(self), CHUNK_ENTRIES):
+            yield tuple(array.slice(start, start + CHUNK_ENTRIES) for array in arrays)
 
     @cached_property
     def mean(self) -> float:
         """The mean value, weights counted."""
         total = count = 0.0
-        for arrays in self.stretches(*(["value"] if self.weight is None else ["value", "weight"])):
+        for arrays in self.chunks(*(["value"] if self.weight is None else ["value", "weight"])):
             weight = np.ones(len(arrays[0])) if self.weight is None else arrays[1].astype(np.float64)
             total, count = total + float(weight @ arrays[0]), count + float(weight.sum())
         return total / count
@@ -72,7 +72,7 @@ class StoredRatings(Ratings):
     def levels(self) -> np.ndarray:
         """The distinct values, ascending, no more than a few beyond `MOST_LEVELS`."""
         found = np.zeros(0, np.float32)
-        for (value,) in self.stretches("value"):
+        for (value,) in self.chunks("value"):
             found = np.union1d(found, value)
             if len(found) > MOST_LEVELS:
                 break
@@ -101,7 +101,7 @@ class StoredRatings(Ratings):
 
         def make(place: Path) -> None:
             with ArrayFiles(place, {name: DTYPES[name] for name in self.names}) as files:
-                for arrays in self.stretches(*self.names):
+                for arrays in self.chunks(*self.names):
                     columns = dict(zip(self.names, arrays, strict=True))
                     kept = columns["value"] >= value
                     for name, array in columns.items():
@@ -141,7 +141,7 @@ class StoredRatings(Ratings):
                     most = int(np.searchsorted(offsets, offsets[start] + SORTED_ENTRIES, side="right")) - 1
                     stop = min(max(most, start + 1), self.num_items)
                     kept: dict[str, list[np.ndarray]] = {name: [] for name in ("item", "user", *names)}
-                    for arrays in self.stretches(*kept):
+                    for arrays in self.chunks(*kept):
                         here = (arrays[0] >= start) & (arrays[0] < stop)
                         for name, array in zip(kept, arrays, strict=True):
                             kept[name].append(array[here])
@@ -157,10 +157,10 @@ class StoredRatings(Ratings):
         return Rows(offsets, arrays["user"], arrays["value"], arrays.get("weight"), self.num_users)
 
     def _user_ranges(self) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Users from ... to (exclusive), and the places of their entries, about `STRETCH` of them."""
+        """Users from ... to (exclusive), and the places of their entries, about `CHUNK_ENTRIES` of them."""
         ends, start, read = np.cumsum(self.activity), 0, 0
         while start < self.num_users:
-            stop = min(max(int(np.searchsorted(ends, read + STRETCH, side="right")), start + 1), self.num_users)
+            stop = min(max(int(np.searchsorted(ends, read + CHUNK_ENTRIES, side="right")), start + 1), self.num_users)
             yield start, stop, np.arange(read, int(ends[stop - 1]))
             start, read = stop, int(ends[stop - 1])
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nnrec.core.stored_arrays import STRETCH, ArrayFiles, StoredArray, made_once, stored_array
+from nnrec.core.stored_arrays import CHUNK_ENTRIES, ArrayFiles, StoredArray, made_once, stored_array
 from nnrec.data.sessions import Sessions
 from nnrec.data.vocabulary import Vocabulary
 
@@ -37,10 +37,10 @@ class StoredIds:
     def _decoded(self, ids: np.ndarray) -> np.ndarray:
         return ids if self.numeric else np.char.decode(ids, "utf-8").astype(object)
 
-    def stretches(self) -> Iterator[np.ndarray]:
+    def chunks(self) -> Iterator[np.ndarray]:
         """All ids in their order, some at a time."""
-        for start in range(0, len(self), STRETCH):
-            yield self._decoded(self.array.slice(start, start + STRETCH))
+        for start in range(0, len(self), CHUNK_ENTRIES):
+            yield self._decoded(self.array.slice(start, start + CHUNK_ENTRIES))
 
     def take(self, which: np.ndarray) -> Vocabulary:
         """A vocabulary of the ids at these indices, in memory."""
@@ -51,7 +51,7 @@ class StoredIds:
         wanted, distinct = pd.factorize(pd.Index(raw))
         sought, done = Vocabulary(distinct), 0
         found = np.full(len(sought), -1, np.int32)
-        for ids in self.stretches():
+        for ids in self.chunks():
             places = sought.indices(ids)
             here = np.flatnonzero(places >= 0)
             found[places[here]] = done + here
@@ -86,10 +86,10 @@ class StoredSessions(Sessions):
         arrays = {name: StoredArray(folder / f"{name}.bin", DTYPES[name], (number,)) for name in like.names}
         return cls(**_fields(like) | {"ids": ids, "offsets": offsets} | arrays)
 
-    def stretches(self, name: str) -> Iterator[np.ndarray]:
+    def chunks(self, name: str) -> Iterator[np.ndarray]:
         array: Any = getattr(self, name)
-        for start in range(0, len(self), STRETCH):
-            yield array.slice(start, start + STRETCH)
+        for start in range(0, len(self), CHUNK_ENTRIES):
+            yield array.slice(start, start + CHUNK_ENTRIES)
 
     def take(self, which: np.ndarray) -> Sessions:
         taken = super().take(which)
@@ -103,7 +103,7 @@ class StoredSessions(Sessions):
         every = np.arange(self.num_sessions)
 
         def parts() -> Iterator[Sessions]:
-            for which in in_stretches(every, self.lengths):
+            for which in in_chunks(every, self.lengths):
                 part = self.take(which)
                 yield part.keep(choose(part.item))
 
@@ -119,7 +119,7 @@ class StoredSessions(Sessions):
             order = np.argsort(np.concatenate(starts), kind="stable")
 
         def parts() -> Iterator[Sessions]:
-            for which in in_stretches(order, lengths):
+            for which in in_chunks(order, lengths):
                 mine = which < self.num_sessions
                 both = self.take(which[mine]).followed_by(other.take(which[~mine] - self.num_sessions))
                 place = np.empty(len(which), np.int64)
@@ -149,9 +149,9 @@ class StoredSessions(Sessions):
         return self.open(made_once(item.path.parent / name, make), self, dtype)
 
 
-def in_stretches(order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """Sessions in some order, cut so that those of a piece have about `STRETCH` events."""
-    number = np.cumsum(lengths[order]) // STRETCH
+def in_chunks(order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Sessions in some order, cut so that those of a piece have about `CHUNK_ENTRIES` events."""
+    number = np.cumsum(lengths[order]) // CHUNK_ENTRIES
     return np.split(order, np.flatnonzero(np.diff(number)) + 1)
 
 

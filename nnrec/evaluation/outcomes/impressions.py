@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.evaluation.metrics.ctr import Calibration
-from nnrec.evaluation.outcomes.ratings import Measured, Tables
+from nnrec.evaluation.outcomes.ratings import Outcome, Tables
 
 if TYPE_CHECKING:
     from nnrec.splits.impressions import Examples, ImpressionSplit
@@ -19,8 +19,8 @@ DRAWS, LEAST_DRAWS, DRAWN_ROWS = 1000, 100, 2**28
 
 
 @dataclass
-class MeasuredImpressions(Measured):
-    """`Measured`, where `predictions` are of rows (probabilities, or ratings) and `users_per_second` rows.
+class ImpressionOutcome(Outcome):
+    """`Outcome`, where `predictions` are of rows (probabilities, or ratings) and `users_per_second` rows.
 
     `per_user` has `gauc`, the AUC within each user's rows, and each user's part of the means over rows, such that its
     mean over the users is the figure.

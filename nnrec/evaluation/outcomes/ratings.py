@@ -17,7 +17,7 @@ Tables: TypeAlias = dict[str, pd.DataFrame | Mapping[str, np.ndarray]]
 
 
 @dataclass
-class Measured:
+class Outcome:
     """What was measured, and what it was measured on.
 
     Attributes:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import nnrec.evaluation.metrics as metrics
-from nnrec.evaluation.outcomes.ratings import Measured, Tables
+from nnrec.evaluation.outcomes.ratings import Outcome, Tables
 
 if TYPE_CHECKING:
     from nnrec.data.sessions import Sessions
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class MeasuredSessions(Measured):
-    """`Measured`, where `users` are sessions and `users_per_second` sessions.
+class SessionOutcome(Outcome):
+    """`Outcome`, where `users` are sessions and `users_per_second` sessions.
 
     Figures of next items are means over events. `per_user` has each session's sum of them, divided by the mean number
     of events to a session, so that its mean over the sessions is the figure; `lists` and `scores` are those before the
@@ -38,7 +38,7 @@ class MeasuredSessions(Measured):
     over_events: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sessions: Sessions, predicted: np.ndarray) -> MeasuredSessions:
+    def of(cls, sessions: Sessions, predicted: np.ndarray) -> SessionOutcome:
         """Nothing measured yet."""
         places = np.zeros((2, len(sessions)), np.int64)
         return cls(np.arange(sessions.num_sessions), sessions=sessions, places=places, predicted=predicted)

@@ -140,10 +140,10 @@ class Autoencoder(Recommender):
 
     def batches(self, rows: Rows, batch_size: int, **options: Any) -> RowBatches:
         negatives = None if self.sampled is None else (self.sampled, self.sampling_power)
-        return RowBatches(rows, batch_size, touched=self.row_sparse, negatives=negatives, **options)
+        return RowBatches(rows, batch_size, unique_ids=self.row_sparse, negatives=negatives, **options)
 
     @property
-    def heeded_from(self) -> float | None:
+    def min_value(self) -> float | None:
         return self.relevant if self.input_kind == "indicator" else None
 
     def kl_weight(self) -> Any:
@@ -213,7 +213,7 @@ class Autoencoder(Recommender):
             squares = ops.segment_sum(sum(ops.square(part) for part in parts), batch["row"], len_of(batch))
             factor = ops.take(ops.rsqrt(ops.maximum(squares, 1e-12)), batch["row"])
         if training and self.network.denoising:
-            ids = ops.take(batch["touched"], batch["column"]) if "touched" in batch else batch["column"]
+            ids = ops.take(batch["unique_ids"], batch["column"]) if "unique_ids" in batch else batch["column"]
             factor = factor * dropout_mask(ops.take(batch["key"], batch["row"]), ids, self.network.denoising)
         return [factor * part for part in parts]
 
@@ -240,7 +240,7 @@ class Autoencoder(Recommender):
         everything = ops.matmul(hidden, ops.transpose(ops.take(decoder, drawn, axis=0))) + ops.take(bias, drawn)
         ones = ops.sum(ops.take(hidden, row, axis=0) * ops.take(decoder, column, axis=0), axis=1)
         ones = ones + ops.take(bias, column)
-        scales = ops.segment_sum(scale, drawn, ops.shape(batch["touched"])[0])
+        scales = ops.segment_sum(scale, drawn, ops.shape(batch["unique_ids"])[0])
         return Scored(everything, scale, ones, ops.take(scales, column), row, liked, weight)
 
     def _error(self, scored: Scored, batch: Batch) -> Any:
@@ -260,7 +260,7 @@ class Autoencoder(Recommender):
         total = sum(ops.sum(ops.square(layer.kernel)) for layer in self.hidden_layers if layer.kernel is not None)
         for table in (*(table for tables in self.encoders for table in tables), self.decoder):
             squares = ops.square(self.rows_of(table, batch))
-            total = total + ops.sum(batch["touched_scale"][:, None] * squares if "touched" in batch else squares)
+            total = total + ops.sum(batch["unique_scale"][:, None] * squares if "unique_ids" in batch else squares)
         return self.l2 / (2.0 * self.num_rows) * total
 
 

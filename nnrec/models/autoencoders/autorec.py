@@ -87,7 +87,7 @@ class AutoRec(Recommender):
         super().__init__(name=name, autocast=False, **options)
         _check_options(by, hidden_units, l2, input_dropout, dropout, center, masked, arithmetic)
         self.num_users, self.num_items, self.rows_are = num_users, num_items, by
-        self.served_by = "user" if by == "item" else "history"
+        self.export_input = "user" if by == "item" else "history"
         self.by, self.hidden_units, self.activation = by, tuple(hidden_units), activation
         self.l2, self.input_dropout, self.dropout = l2, input_dropout, dropout
         self.center, self.indicator, self.input_power = center, indicator, input_power
@@ -160,7 +160,7 @@ class AutoRec(Recommender):
         hidden = self._hidden(batch, training)
         decoder, bias = self.rows_of(self.decoder, batch), self.rows_of(self.decoder_bias, batch)
         size = ops.shape(batch["index"])[0]
-        if "touched" in batch:
+        if "unique_ids" in batch:
             units = ops.take(ops.cast(hidden, "float32"), batch["row"], axis=0)
             prediction = ops.sum(units * ops.take(decoder, batch["column"], axis=0), axis=1)
             prediction = prediction + ops.take(bias, batch["column"])
@@ -190,11 +190,11 @@ class AutoRec(Recommender):
         queries[trained, :-1] = ops.convert_to_numpy(ops.take(self.decoder, users[trained], axis=0))
         queries[trained, -1] = ops.convert_to_numpy(ops.take(self.decoder_bias, users[trained]))
         rated = np.bincount(batch["row"], weights=batch["weight"], minlength=len(users)) > 0
-        strangers = np.flatnonzero(rated & ~trained)
-        if len(strangers):
+        unseen = np.flatnonzero(rated & ~trained)
+        if len(unseen):
             vectors, middle = ops.convert_to_numpy(self.encodings), float(self.middle)
-            starts, ends = (np.searchsorted(batch["row"], strangers, side=side) for side in ("left", "right"))
-        for number, position in enumerate(strangers):
+            starts, ends = (np.searchsorted(batch["row"], unseen, side=side) for side in ("left", "right"))
+        for number, position in enumerate(unseen):
             entries = np.arange(starts[number], ends[number])
             entries = entries[batch["weight"][entries] > 0]
             items, weights = batch["column"][entries], batch["weight"][entries]
@@ -202,9 +202,9 @@ class AutoRec(Recommender):
             queries[position] = fold_in(vectors[items], target, weights, average, self.l2 / 2)
         return ops.convert_to_tensor(queries)
 
-    def served(self, batch: Any) -> Any:
+    def export_scores(self, batch: Any) -> Any:
         if self.by == "user":
-            return super().served(batch)
+            return super().export_scores(batch)
         user = ops.maximum(batch["index"], 0)
         trained = (batch["index"] >= 0) & (ops.take(self.known, user) > 0)
         own = [ops.take(self.decoder, user, axis=0), ops.take(self.decoder_bias, user)[:, None]]
@@ -258,7 +258,7 @@ class AutoRec(Recommender):
             counts = ops.segment_sum(present, row, size)
             present = present * ops.take((self.mean_length / ops.maximum(counts, 1.0)) ** self.input_power, row)
         if training and self.input_dropout:
-            ids = ops.take(batch["touched"], column) if "touched" in batch else column
+            ids = ops.take(batch["unique_ids"], column) if "unique_ids" in batch else column
             present = present * dropout_mask(ops.take(batch["key"], row), ids, self.input_dropout)
         values = present * (batch["value"] - self.middle)
         summed = 0.0
@@ -288,8 +288,8 @@ class AutoRec(Recommender):
         total = 0.0
         for table in (*self.encoders, self.decoder):
             squares = ops.square(self.rows_of(table, batch))
-            if "touched" in batch:
-                squares = batch["touched_scale"][:, None] * squares
+            if "unique_ids" in batch:
+                squares = batch["unique_scale"][:, None] * squares
             total = total + ops.sum(squares)
         return self.l2 / (2.0 * self.num_rows) * total
 

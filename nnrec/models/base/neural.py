@@ -93,7 +93,7 @@ class Recommender(Scorer, keras.Model):
 
     def batches(self, rows: Rows, batch_size: int, **options: Any) -> RowBatches:
         """The batches that it learns from; `options` go to `RowBatches`."""
-        return RowBatches(rows, batch_size, touched=self.row_sparse, **options)
+        return RowBatches(rows, batch_size, unique_ids=self.row_sparse, **options)
 
     def learnt_weights(self) -> list[keras.Variable]:
         """The weights that a run folder keeps."""
@@ -110,11 +110,11 @@ class Recommender(Scorer, keras.Model):
         for number, weight in enumerate(self.learnt_weights()):
             weight.assign(arrays.pop(str(number)))  # so that large weights are not in memory twice for long
 
-    def served(self, batch: Any) -> Any:
+    def export_scores(self, batch: Any) -> Any:
         return self.score(self.encode(batch))
 
     def keep_for_graph(self, keep: Callable[[Any], Any]) -> None:
-        """Computes what is the same in all calls of `served`. By default there is nothing.
+        """Computes what is the same in all calls of `export_scores`. By default there is nothing.
 
         Args:
             keep: makes a variable of a tensor.
@@ -126,7 +126,7 @@ class Recommender(Scorer, keras.Model):
 
     def rows_of(self, table: keras.Variable, batch: Batch) -> Any:
         """A table as the batch addresses it: whole, or the touched rows only."""
-        if "touched" not in batch:
+        if "unique_ids" not in batch:
             return ops.convert_to_tensor(table)
         gathered = getattr(self._of_step, "gathered", None)
         if gathered is not None:

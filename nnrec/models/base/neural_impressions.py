@@ -91,7 +91,7 @@ class ImpressionRecommender(Recommender):
     def training_batches(self, train: Examples, batch_size: int | Literal["auto"], seed: int) -> ImpressionBatches:
         """Rows in a random order. "auto" gives about 200 steps per epoch, with 64 to 4,096 rows each."""
         size = in_parts(int(np.clip(len(train) // 200, 64, 4096))) if batch_size == "auto" else batch_size
-        return ImpressionBatches(train, size, seed=seed, touched=self.row_sparse)
+        return ImpressionBatches(train, size, seed=seed, unique_ids=self.row_sparse)
 
     def mean_error(self, score: Any, batch: Batch) -> Any:
         """The sum over the real rows of softplus(z) - y z (clicks) or (z - y)^2 (ratings), divided by all of them."""
@@ -99,8 +99,8 @@ class ImpressionRecommender(Recommender):
         error = ops.softplus(score) - label * score if self.task == "click" else ops.square(score - label)
         return ops.sum(batch["weight"] * error) / ops.cast(ops.shape(label)[0], "float32")
 
-    def served(self, batch: Batch) -> Any:
-        """(B,) z of encoded rows; see `Scorer.served`."""
+    def export_scores(self, batch: Batch) -> Any:
+        """(B,) z of encoded rows; see `Scorer.export_scores`."""
         return self._score(columns_of(batch))
 
     def estimate(self, batch: Batch) -> np.ndarray:

@@ -13,5 +13,5 @@ class RowList(NamedTuple):
         moves: name of (U,) float32, 0 for rows that are not to move.
     """
 
-    rows: str = "touched"
-    moves: str = "touched_scale"
+    rows: str = "unique_ids"
+    moves: str = "unique_scale"

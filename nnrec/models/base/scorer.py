@@ -53,8 +53,8 @@ class Scorer:
     inlined_config: Mapping[str, Any] = MappingProxyType({})
     notes: Sequence[str] = ()
     reads_files = False
-    served_by: Literal["history", "user"] = "history"
-    serves_strangers = True
+    export_input: Literal["history", "user"] = "history"
+    serves_unseen_users = True
 
     def prepare(self, history: Ratings) -> None:
         """Takes notice of the ratings that may be seen when scoring. By default nothing is needed."""
@@ -72,15 +72,15 @@ class Scorer:
         raise NotImplementedError
 
     @property
-    def heeded_from(self) -> float | None:
+    def min_value(self) -> float | None:
         """The value from which on an entry of a history says something to the model; None = whatever its value."""
         return self.relevant
 
-    def knows(self, batch: Batch) -> np.ndarray:
+    def has_history(self, batch: Batch) -> np.ndarray:
         """(B,) bool, whose history in the batch holds something that the model goes by."""
         used = batch["weight"] > 0
-        if self.heeded_from is not None:
-            used &= batch["value"] >= self.heeded_from
+        if self.min_value is not None:
+            used &= batch["value"] >= self.min_value
         return np.bincount(batch["row"], weights=used, minlength=len(batch["index"])) > 0
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
@@ -105,7 +105,7 @@ class Scorer:
         """
         return np.asarray(self.score(queries))[rows, items]
 
-    def served(self, batch: Any) -> Any:
+    def export_scores(self, batch: Any) -> Any:
         """The scores of all items, as part of a graph that is exported (`nnrec.serving`).
 
         Args:

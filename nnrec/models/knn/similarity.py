@@ -215,7 +215,7 @@ def _compare(
     """
     size = len(vector_sums)
     sums = np.zeros((size, 2 if kind <= JACCARD else 6))
-    touched = np.empty(size, np.int32)
+    unique_ids = np.empty(size, np.int32)
     keys = np.empty(size, np.int64)
     single = np.empty(1, np.float32)
     bits = single.view(np.int32)
@@ -226,7 +226,7 @@ def _compare(
             for other in range(column_starts[column], column_starts[column + 1]):
                 vector, y = column_ids[other], column_values[other]
                 if sums[vector, 0] == 0:
-                    touched[reached] = vector
+                    unique_ids[reached] = vector
                     reached += 1
                 sums[vector, 0] += 1
                 sums[vector, 1] += x * y
@@ -237,7 +237,7 @@ def _compare(
                     sums[vector, 5] += y * y
         positive = 0
         for place in range(reached):
-            vector = touched[place]
+            vector = unique_ids[place]
             n, product = sums[vector, 0], sums[vector, 1]
             value = 0.0
             if vector != own[query] and n >= min_overlap:

@@ -122,7 +122,7 @@ class Machines:
         machines, batch = self.frozen(), self.batch
         num_hidden = self.hidden_bias.shape[0]
         hidden_unit = np.arange(num_hidden)[None, :] + self.width
-        visible_unit = ops.take(batch["touched"], batch["column"]) if "touched" in batch else batch["column"]
+        visible_unit = ops.take(batch["unique_ids"], batch["column"]) if "unique_ids" in batch else batch["column"]
         row_key, stride = ops.take(batch["key"], batch["row"]), self.width + num_hidden
 
         def step(number: Any, signal: Any) -> tuple[Any, Any]:

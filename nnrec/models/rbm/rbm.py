@@ -96,7 +96,7 @@ class RBM(SoftmaxScorer):
     ) -> None:
         super().__init__(name=name, autocast=False, **options)
         self.num_users, self.num_items, self.rows_are, self.by = num_users, num_items, by, by
-        self.served_by, self.serves_strangers = ("user", False) if by == "item" else ("history", True)
+        self.export_input, self.serves_unseen_users = ("user", False) if by == "item" else ("history", True)
         self.hidden_units, self.conditional, self.rank = hidden_units, conditional, rank
         self.gibbs_steps = [[0, gibbs_steps]] if isinstance(gibbs_steps, int) else [list(pair) for pair in gibbs_steps]
         self.weight_decay, self.bias_learning_rate = weight_decay, bias_learning_rate
@@ -240,8 +240,8 @@ class RBM(SoftmaxScorer):
             if table is self.visible_bias:
                 continue
             squares = ops.square(self.rows_of(table, batch))
-            if "touched" in batch:
-                scale = batch["touched_scale"]
+            if "unique_ids" in batch:
+                scale = batch["unique_scale"]
                 squares = ops.reshape(scale, [-1] + [1] * (len(squares.shape) - 1)) * squares
             total = total + ops.sum(squares)
         return self.weight_decay / 2.0 * total
@@ -274,7 +274,7 @@ class RBM(SoftmaxScorer):
         filled = np.flatnonzero(rows.lengths)
         sample = filled[np.linspace(0, len(filled) - 1, min(len(filled), SAMPLE)).astype(int)]
         totals = np.zeros(3)
-        for batch in RowBatches(rows, 256, which=sample, touched=self.row_sparse).epoch():
+        for batch in RowBatches(rows, 256, which=sample, unique_ids=self.row_sparse).epoch():
             machines, level = self._machines(batch), states(batch["value"], self.level_values)
             signal, real = machines.signal(level), present(batch)
             error = batch["value"] - self.expectation(machines.logits(ops.sigmoid(signal)))

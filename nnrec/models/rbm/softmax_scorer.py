@@ -81,20 +81,20 @@ class SoftmaxScorer(Recommender):
         queries = np.tile(average, (len(users), 1, 1))
         queries[trained] = ops.convert_to_numpy(self._units(users[trained]))
         rated = np.bincount(batch["row"], weights=batch["weight"], minlength=len(users)) > 0
-        strangers = np.flatnonzero(rated & ~trained)
-        if len(strangers):
+        unseen = np.flatnonzero(rated & ~trained)
+        if len(unseen):
             vectors = ops.convert_to_numpy(self.encodings)
             level = np.asarray(ops.convert_to_numpy(states(batch["value"], self.level_values)))
-        for position in strangers:
+        for position in unseen:
             entries = np.flatnonzero((batch["row"] == position) & (batch["weight"] > 0))
             observed = vectors[batch["column"][entries]], level[entries], batch["weight"][entries]
             queries[position] = fold_in_softmax(*observed, average, l2=self.num_rows * self.weight_decay)
         return ops.convert_to_tensor(queries)
 
-    def served(self, batch: Any) -> Any:
+    def export_scores(self, batch: Any) -> Any:
         """Scores; of users of the training alone where `by="item"`: others are fitted in many steps."""
         if self.by == "user":
-            return super().served(batch)
+            return super().export_scores(batch)
         return self.score(self._units(ops.maximum(batch["index"], 0)))
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:

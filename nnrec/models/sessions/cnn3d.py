@@ -202,7 +202,7 @@ class CNN3D(SessionRecommender):
         if training and rate:
             shown = ops.cast(uniform(batch["touched_key"], ops.zeros((1,), "uint32")) >= rate, "float32")
         own = [self.rows_of(table, batch) for table in self.row_tables]
-        maps, inputs, vectors, bias = self._items(batch["touched"], own, shown)
+        maps, inputs, vectors, bias = self._items(batch["unique_ids"], own, shown)
         key = batch["key"] if training else None
         queries = self._session(maps, inputs, batch["input"], batch["present"], key)
         queries = ops.reshape(queries, (-1, self.options["embedding_dim"]))
@@ -307,7 +307,7 @@ class CNN3D(SessionRecommender):
     def keep_for_graph(self, keep: Callable[[Any], Any]) -> None:
         self._scoring = tuple(map(keep, self._all_items()))
 
-    def served(self, batch: Any) -> Any:
+    def export_scores(self, batch: Any) -> Any:
         items = last_events(batch, self.options["clicks"])
         present = ops.cast(items >= 0, "float32")
         count = ops.shape(items)[0] * self.options["clicks"]

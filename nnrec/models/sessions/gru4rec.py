@@ -216,7 +216,7 @@ class GRU4Rec(SessionRecommender):
             train,
             slots,
             seed=seed,
-            moments=self.settings["bptt"],
+            time_steps=self.settings["bptt"],
             random_order=self.settings["train_random_order"],
             separate_inputs=not self.settings["constrained_embedding"],
             steps_per_call=None if parts == 1 else 1,
@@ -237,15 +237,15 @@ class GRU4Rec(SessionRecommender):
     def call(self, batch: Batch, training: bool = False) -> Any:
         """(B, U) scores of the step's items after the last of its moments; adds the loss."""
         items, bias, looked_up = (self.rows_of(table, batch) for table in (self.items, self.item_bias, self.inputs))
-        touched = batch["looked_up" if "looked_up" in batch else "touched"]
+        unique_ids = batch["looked_up" if "looked_up" in batch else "unique_ids"]
         states = [ops.convert_to_tensor(state) for state in self.running]
-        moments, slots = batch["input"].shape
+        time_steps, slots = batch["input"].shape
         total: Any = 0.0
-        for moment in range(moments):
-            here = {name: batch[name][moment] for name in ("input", "target", "begins", "weight", "key", "aimed")}
-            states = [state * (1.0 - here["begins"][:, None]) for state in states]
+        for time_step in range(time_steps):
+            here = {name: batch[name][time_step] for name in ("input", "target", "reset", "weight", "key", "aimed")}
+            states = [state * (1.0 - here["reset"][:, None]) for state in states]
             rows, key = ops.take(looked_up, here["input"], axis=0), here["key"] if training else None
-            hidden, states = self._read(rows, ops.take(touched, here["input"]), states, key)
+            hidden, states = self._read(rows, ops.take(unique_ids, here["input"]), states, key)
             # Items first in memory: so both products of the gradient run at the speed of this one.
             scores = ops.transpose(self._matmul(items, ops.transpose(hidden)) + bias[:, None])
             columns = Columns(here["aimed"], batch["drawn"], batch["support"])
@@ -253,7 +253,7 @@ class GRU4Rec(SessionRecommender):
         if training:
             for state, new in zip(self.running, states, strict=True):
                 state.assign(ops.stop_gradient(new))
-        self.add_loss(total / (moments * slots))
+        self.add_loss(total / (time_steps * slots))
         return scores
 
     def _loss(self, scored: Scored) -> Any:
@@ -344,7 +344,7 @@ class GRU4Rec(SessionRecommender):
         query, state = self._compiled("_event")(ops.convert_to_tensor(np.array([item], np.int32)), state)
         return state, query
 
-    def served(self, batch: Any) -> Any:
+    def export_scores(self, batch: Any) -> Any:
         rows, steps = ops.shape(batch)
         start = [ops.zeros((rows, layer.units)) for layer in self.recurrent]
 

@@ -120,7 +120,7 @@ class Item2Vec(SessionRecommender):
         share = there / np.maximum(there.sum(axis=2, keepdims=True), 1)
         return ops.sum(ops.take(table, np.maximum(items, 0), axis=0) * share[:, :, :, None], axis=2)
 
-    def served(self, batch: Any) -> Any:
+    def export_scores(self, batch: Any) -> Any:
         items = last_events(batch, self.options["last_n"])
         there = ops.cast(items >= 0, "float32")
         share = there / ops.maximum(ops.sum(there, axis=1, keepdims=True), 1.0)
