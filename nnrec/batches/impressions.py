@@ -52,7 +52,7 @@ class ImpressionBatches:
     With `touched=True` the ids are renumbered within the batch, and it holds also
         `unique_ids`: (U,) int32, the distinct ids; `categorical` and `multi` are positions in it. Padding repeats the
           first. U is nearly always the same.
-        `unique_scale`: (U,) float32, 1 / P(a batch touches this id); 0 marks padding.
+        `unique_ids_scale`: (U,) float32, 1 / P(a batch touches this id); 0 marks padding.
           A penalty on the touched rows of a table, times this, has the full table's as expectation.
 
     Rows in memory come in a new random order in every epoch. Of rows in files, blocks of neighbours come in a new
@@ -67,7 +67,7 @@ class ImpressionBatches:
         buffer: how many rows are shuffled together; None = all of those in memory, `BUFFER_ROWS` of those in files.
     """
 
-    varying = frozenset(("unique_ids", "unique_scale"))
+    varying = frozenset(("unique_ids", "unique_ids_scale"))
     axes: Mapping[str, int] = dict.fromkeys(
         ("categorical", "multi", "multi_share", "numeric", "label", "weight", "key"), 0
     )
@@ -164,7 +164,7 @@ class ImpressionBatches:
             batch[name], count = _number(batch[name], number, seen, self.scale, unique_ids, scale, count)
         room = self.room if count <= self.room else roomy(count)
         batch["unique_ids"] = padded(unique_ids[:count], room, fill=unique_ids[0] if count else 0)
-        batch["unique_scale"] = padded(scale[:count], room)
+        batch["unique_ids_scale"] = padded(scale[:count], room)
 
 
 def blocks(examples: Examples, rows: int) -> Iterator[Batch]:

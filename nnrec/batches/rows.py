@@ -52,7 +52,7 @@ class RowBatches:
         `column`, `value`, `weight`: (E,) int32, float32, float32; weight 0 marks padding.
     With `touched=True` the columns are renumbered within the batch, and it holds also
         `unique_ids`: (U,) int32, the distinct columns; `column` points into it. Padding repeats the first.
-        `unique_scale`: (U,) float32, 1 / P(a batch touches this column); 0 marks padding.
+        `unique_ids_scale`: (U,) float32, 1 / P(a batch touches this column); 0 marks padding.
           A penalty on the touched rows of a table, times this, has the full table's as expectation.
     With `negatives=(N, power)` columns are drawn for each batch, and it holds also
         `negative`: (N,) int32, the distinct columns drawn, as positions in `unique_ids`; padded.
@@ -72,7 +72,7 @@ class RowBatches:
     """
 
     varying = frozenset(
-        ("row", "column", "value", "weight", "unique_ids", "unique_scale", "negative", "negative_scale")
+        ("row", "column", "value", "weight", "unique_ids", "unique_ids_scale", "negative", "negative_scale")
     )
     axes: Mapping[str, int] = dict.fromkeys(("index", "key", "row", "column", "value", "weight"), 0)
 
@@ -226,7 +226,7 @@ class RowBatches:
             batch["unique_ids"] = padded(
                 unique_ids.astype(np.int32), room, fill=unique_ids[0] if len(unique_ids) else 0
             )
-            batch["unique_scale"] = padded(self.scale[unique_ids], room)
+            batch["unique_ids_scale"] = padded(self.scale[unique_ids], room)
             if drawn is not None:
                 columns, times = drawn
                 scale = (times / (self.num_negatives * self.probability[columns])).astype(np.float32)

@@ -88,7 +88,7 @@ class SessionParallelBatches:
         `weight`: (K, L, B) float32, 0 where a slot has run out of sessions.
         `key`: (K, L, B) uint32, the event's random key in this epoch.
         `unique_ids`: (K, U) int32, the distinct items of the step; padding repeats the first.
-        `unique_scale`: (K, U) float32, 0 marks padding.
+        `unique_ids_scale`: (K, U) float32, 0 marks padding.
         `scored`: (K, U) float32, 1 for items that are targets or negatives of the step, which are the first in
           `unique_ids`: not for those that are only read.
         `aimed`: (K, L, U) float32, how often an item is a target at this moment.

@@ -94,7 +94,7 @@ def number_items(
         separate: whether inputs get a list of their own.
 
     Returns:
-        `input`, `target`, `unique_ids`, `unique_scale`, `scored`, `aimed`, `drawn` and, if separate, `looked_up`
+        `input`, `target`, `unique_ids`, `unique_ids_scale`, `scored`, `aimed`, `drawn` and, if separate, `looked_up`
         and `looked_up_scale`; see `SessionParallelBatches`.
     """
     numbered = _number(inputs, targets, negatives, num_items, room, separate)

@@ -30,7 +30,7 @@ class SegmentBatches:
         `weight`: (N, S) float32, 0 where there is nothing to predict.
         `key`: (N, S) uint32, the click's random key in this epoch.
         `unique_ids`: (U,) int32, the distinct items, targets and negatives first; padding repeats the first.
-        `unique_scale`: (U,) float32, 0 marks padding.
+        `unique_ids_scale`: (U,) float32, 0 marks padding.
         `scored`: (U,) float32, 1 for targets and negatives.
         `touched_key`: (U,) uint32, the item's random key in this batch.
         `aimed`, `drawn`, `support`: (U,) float32, how often the item is a target and was drawn as a negative, and its
@@ -144,7 +144,7 @@ class SegmentBatches:
             "weight": real.astype(np.float32),
             "key": row_keys(self.seed, epoch, place[:, self.clicks - 1 :]),
             "unique_ids": filled,
-            "unique_scale": padded(np.ones(len(unique_ids), np.float32), self.room),
+            "unique_ids_scale": padded(np.ones(len(unique_ids), np.float32), self.room),
             "scored": (np.arange(self.room) < scored).astype(np.float32),
             "touched_key": row_keys(int(number), epoch, filled),
             "aimed": counts[0].astype(np.float32),

@@ -30,7 +30,7 @@ class WindowBatches:
         `output`: (B, 1 + N) int32, the target and the negatives, positions in `scored`.
         `weight`: (B,) float32, 0 marks padding.
         `unique_ids`, `scored`: (U,), (V,) int32, the distinct items of inputs and of outputs; padding repeats the
-        first. `unique_scale`, `scored_scale`: (U,), (V,) float32, 0 marks padding.
+        first. `unique_ids_scale`, `scored_scale`: (U,), (V,) float32, 0 marks padding.
 
     Sessions come in a new order in every epoch, of those in files an approximate one (`nnrec.batches.shuffling`); the
     examples of sessions that follow one another are shuffled together.

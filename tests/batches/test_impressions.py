@@ -113,7 +113,7 @@ def test_touched_ids(examples, size):
     plain, renumbered = (ImpressionBatches(examples, size, seed=5, unique_ids=some) for some in (False, True))
     shapes = set()
     for a, b in zip(islice(plain.epoch(0), 20), islice(renumbered.epoch(0), 20), strict=True):
-        unique_ids, moves = b["unique_ids"], b["unique_scale"] > 0
+        unique_ids, moves = b["unique_ids"], b["unique_ids_scale"] > 0
         assert (unique_ids[b["categorical"]] == a["categorical"]).all() and (unique_ids[b["multi"]] == a["multi"]).all()
         distinct = np.unique(np.concatenate([a["categorical"].ravel(), a["multi"].ravel()]))
         number = len(distinct)
@@ -129,7 +129,10 @@ def test_scale_of_touched_ids_by_hand():
     # Six rows, batches of two: P(touched) of an id in one row = 2/6, in two rows = 1 - (4 * 3) / (6 * 5) = 18/30.
     batches = ImpressionBatches(fitted(small(), np.arange(6)), 2, seed=0, unique_ids=True)
     scale = {
-        int(i): s for b in batches.epoch(0) for i, s in zip(b["unique_ids"], b["unique_scale"], strict=True) if s > 0
+        int(i): s
+        for b in batches.epoch(0)
+        for i, s in zip(b["unique_ids"], b["unique_ids_scale"], strict=True)
+        if s > 0
     }
     counts = batches.examples.counts
     expected = {1: 3, 2: 30 / 18, 3: 30 / 24}

@@ -89,12 +89,12 @@ def test_touched_columns_by_hand():
     assert batch["unique_ids"].tolist() == [7, 4, 9, 0]
     assert batch["column"].tolist() == [0, 1, 1, 2, 3, 0]
     # both rows are in every batch
-    assert batch["unique_scale"].tolist() == [1, 1, 1, 1]
+    assert batch["unique_ids_scale"].tolist() == [1, 1, 1, 1]
 
 
 def test_no_rows_and_no_entries():
     (batch,) = RowBatches(matrix([[], []], 3), 2, unique_ids=True).epoch()
-    assert (batch["row"].tolist(), batch["weight"].tolist(), batch["unique_scale"].tolist()) == ([1], [0], [0])
+    assert (batch["row"].tolist(), batch["weight"].tolist(), batch["unique_ids_scale"].tolist()) == ([1], [0], [0])
     assert list(RowBatches(matrix([[(0, 1)]], 3), 2, which=np.zeros(0, int)).epoch()) == []
 
 
@@ -123,7 +123,7 @@ def test_an_epoch_holds_every_row_once_and_every_entry(rows, batch_size, seed, u
         index += batch["index"][batch["index"] >= 0].tolist()
         columns = batch["column"]
         if unique_ids:
-            valid = batch["unique_scale"] > 0
+            valid = batch["unique_ids_scale"] > 0
             assert len(set(batch["unique_ids"][valid])) == valid.sum()
             # Padding repeats the first, so that what is written for it twice is the same.
             assert set(batch["unique_ids"][~valid]) <= ({batch["unique_ids"][0]} if valid.any() else {0})
@@ -226,7 +226,7 @@ def test_drawn_columns_stand_for_all_on_average():
     for epoch in range(1500):
         for batch in batches.epoch(epoch):
             np.add.at(total, batch["unique_ids"][batch["negative"]], batch["negative_scale"])
-            reached[np.unique(batch["unique_ids"][batch["unique_scale"] > 0])] += 1
+            reached[np.unique(batch["unique_ids"][batch["unique_ids_scale"] > 0])] += 1
             found += 1
     np.testing.assert_allclose(total / found, 1, atol=0.1)
     # touched_scale: one over the share of batches in which a column is touched, entries and draws together

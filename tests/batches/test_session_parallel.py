@@ -116,7 +116,7 @@ def test_a_call_says_what_its_steps_read():
     assert batch["reset"][:, 0].tolist() == [[1, 1], [0, 1], [1, 0], [1, 0], [0, 0]]
     assert items_of(batch, 1, "input").tolist() == [1, 1]
     assert items_of(batch, 1, "target").tolist() == [2, 1]
-    real = batch["unique_scale"] > 0
+    real = batch["unique_ids_scale"] > 0
     assert sorted(batch["unique_ids"][1][real[1]]) == [1, 2]  # an item has one row, however often it comes up
     assert batch["scored"][1].sum() == 2
     assert sorted(batch["unique_ids"][0][real[0]]) == [0, 1, 3, 4]
@@ -187,7 +187,7 @@ def test_inputs_stand_apart_where_they_have_a_table_of_their_own():
     (batch,) = SessionParallelBatches(train, 2, separate_inputs=True).epoch()
     real = batch["looked_up_scale"] > 0
     assert batch["looked_up"][0][real[0]].tolist() == [0] and batch["looked_up"][1][real[1]].tolist() == [1]
-    assert sorted(batch["unique_ids"][0][batch["unique_scale"][0] > 0]) == [1, 4]
+    assert sorted(batch["unique_ids"][0][batch["unique_ids_scale"][0] > 0]) == [1, 4]
 
 
 def test_several_moments_to_a_step():

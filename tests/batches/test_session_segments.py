@@ -50,7 +50,7 @@ def test_shapes_stay_and_touched_items_are_distinct():
     shapes = set()
     for batch in made.epoch():
         shapes.add(tuple((name, array.shape, array.dtype.str) for name, array in batch.items()))
-        used = batch["unique_ids"][batch["unique_scale"] > 0]
+        used = batch["unique_ids"][batch["unique_ids_scale"] > 0]
         assert len(set(used.tolist())) == len(used)
         assert set(batch["unique_ids"].tolist()) == set(used.tolist())
         # targets and negatives come first, and are counted

@@ -92,7 +92,7 @@ def test_the_loss_is_that_of_the_scores_it_recommends_with():
     loss = float(sum(model.losses))
     row, step = np.nonzero(batch["weight"])
     size = batch["weight"].shape[1]
-    known = batch["unique_ids"][batch["unique_scale"] > 0]
+    known = batch["unique_ids"][batch["unique_ids_scale"] > 0]
     for place in (0, len(row) // 2, len(row) - 1):
         window = slice(step[place], step[place] + 3)
         there = batch["present"][row[place], window] > 0

@@ -53,7 +53,7 @@ def trained(clicks, num_items: int, epochs: int = 20, learning_rate: float = 0.0
 def batch(inputs, outputs, weight):
     """Positions are items."""
     inputs = np.array(inputs, np.int32)
-    everything = {"unique_ids": np.arange(4, dtype=np.int32), "unique_scale": np.ones(4, np.float32)}
+    everything = {"unique_ids": np.arange(4, dtype=np.int32), "unique_ids_scale": np.ones(4, np.float32)}
     everything |= {"scored": np.arange(4, dtype=np.int32), "scored_scale": np.ones(4, np.float32)}
     return everything | {
         "input": np.maximum(inputs, 0),

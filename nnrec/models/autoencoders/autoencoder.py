@@ -260,7 +260,7 @@ class Autoencoder(Recommender):
         total = sum(ops.sum(ops.square(layer.kernel)) for layer in self.hidden_layers if layer.kernel is not None)
         for table in (*(table for tables in self.encoders for table in tables), self.decoder):
             squares = ops.square(self.rows_of(table, batch))
-            total = total + ops.sum(batch["unique_scale"][:, None] * squares if "unique_ids" in batch else squares)
+            total = total + ops.sum(batch["unique_ids_scale"][:, None] * squares if "unique_ids" in batch else squares)
         return self.l2 / (2.0 * self.num_rows) * total
 
 

@@ -289,7 +289,7 @@ class AutoRec(Recommender):
         for table in (*self.encoders, self.decoder):
             squares = ops.square(self.rows_of(table, batch))
             if "unique_ids" in batch:
-                squares = batch["unique_scale"][:, None] * squares
+                squares = batch["unique_ids_scale"][:, None] * squares
             total = total + ops.sum(squares)
         return self.l2 / (2.0 * self.num_rows) * total
 

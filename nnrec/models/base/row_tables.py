@@ -14,4 +14,4 @@ class RowList(NamedTuple):
     """
 
     rows: str = "unique_ids"
-    moves: str = "unique_scale"
+    moves: str = "unique_ids_scale"

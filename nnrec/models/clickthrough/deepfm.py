@@ -188,7 +188,7 @@ class DeepFM(ImpressionRecommender):
         if not self.l2:
             return 0.0
         squares = ops.square(self.rows_of(self.table, batch))
-        total = ops.sum(batch["unique_scale"][:, None] * squares if "unique_ids" in batch else squares)
+        total = ops.sum(batch["unique_ids_scale"][:, None] * squares if "unique_ids" in batch else squares)
         return self.l2 / 2 * (total + ops.sum(ops.square(self.numbers)))
 
     # Scoring

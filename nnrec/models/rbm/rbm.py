@@ -241,7 +241,7 @@ class RBM(SoftmaxScorer):
                 continue
             squares = ops.square(self.rows_of(table, batch))
             if "unique_ids" in batch:
-                scale = batch["unique_scale"]
+                scale = batch["unique_ids_scale"]
                 squares = ops.reshape(scale, [-1] + [1] * (len(squares.shape) - 1)) * squares
             total = total + ops.sum(squares)
         return self.weight_decay / 2.0 * total
