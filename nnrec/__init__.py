@@ -3,23 +3,20 @@
 run = nnrec.train("model=autorec", "data=ml-1m")     # as `python train.py model=autorec data=ml-1m`
 run = nnrec.load("runs/autorec/ml-1m/...")           # a finished run, from its folder
 run.recommend(user=42)
-"""
 
-from __future__ import annotations
+Public names are listed in `__init__.pyi`, and imported when they are asked for: `--help` does not wait for them.
+"""
 
 from typing import Any
 
-__all__ = ["Run", "compare", "load", "train"]
+import lazy_loader
+
+_imported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    """Looks names up only when they are asked for, so that `--help` does not wait for them."""
-    if name in __all__:
-        from nnrec import api
-
-        return getattr(api, name)
     if name == "__version__":
         from importlib.metadata import version
 
         return version("nnrec")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _imported(name)

@@ -32,7 +32,7 @@ def export(run_folder, *overrides) -> None:
 
 
 @pytest.fixture(scope="module")
-def export_scores(run_folder, tmp_path_factory):
+def served(run_folder, tmp_path_factory):
     """A SavedModel made by the real command line, and what appeared on the screen."""
     folder = tmp_path_factory.mktemp("served") / "autorec" / "1"
     command = [sys.executable, "export.py", f"run={run_folder}", f"output={folder}", "top_n=4"]
