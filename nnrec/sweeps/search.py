@@ -40,7 +40,7 @@ class Search:
         trials/000/        config.yaml, history.csv, selection.json, tensorboard/, log.txt of each trial; with
                            sweep.folds a folder for each of them: 1/, 2/, ...
         best_007/          the run folder of the winner, trial 7
-        trials.csv, sweep.html, <model>_<data>.yaml    see `nnrec.sweeps.sweep.outcome`
+        trials.csv, sweep.html, <model>_<data>.yaml    see `nnrec.sweeps.outcome`
     """
 
     def __init__(self, loader: Any, config: Any, overrides: Sequence[str]) -> None:
