@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 SETTINGS = re.compile(r"^<!-- settings: (\S+) -->$", re.MULTILINE)
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "bash"}
-# The packages whose `__init__.pyi` lists public names.
+# The packages with public names: those that `__init__.pyi`, or `__init__.py`, imports `as` themselves.
 PUBLIC = (
     "nnrec",
     "nnrec.models",
@@ -97,11 +97,12 @@ def _listed() -> list[tuple[str, str, str]]:
     """(package, name, path of the module that defines it) of every public name."""
     found = []
     for package in PUBLIC:
-        folder = ROOT / package.replace(".", "/")
-        for line in ast.parse((folder / "__init__.pyi").read_text(encoding="utf-8")).body:
-            if isinstance(line, ast.ImportFrom) and line.module:
-                path = f"{(folder / line.module.replace('.', '/')).relative_to(ROOT)}.py"
-                found += [(package, alias.name, path) for alias in line.names]
+        place = ROOT / package.replace(".", "/") / "__init__.py"
+        stub = place.with_suffix(".pyi")
+        for line in ast.walk(ast.parse((stub if stub.is_file() else place).read_text(encoding="utf-8"))):
+            if isinstance(line, ast.ImportFrom) and line.module and line.names[0].asname == line.names[0].name:
+                module = f"{package}.{line.module}" if line.level else line.module
+                found += [(package, alias.name, f"{module.replace('.', '/')}.py") for alias in line.names]
     return found
 
 
