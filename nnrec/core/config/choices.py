@@ -212,7 +212,12 @@ class Groups:
 
 
 def _take_over(found: list[Setting | str], more: list[Setting | str]) -> None:
-    """Adds settings to others; one that is there already keeps its place, and its comment where there is no new one."""
+    """Adds settings to others; one that is there already keeps its place, and its comment where there is no new one.
+
+    A setting that becomes a group of settings (`source: ???` of a base) gives way to those.
+    """
+    heads = {setting.key.rpartition(".")[0] for setting in more if isinstance(setting, Setting)}
+    found[:] = [setting for setting in found if isinstance(setting, str) or setting.key not in heads]
     places = {setting.key: place for place, setting in enumerate(found) if isinstance(setting, Setting)}
     for setting in more:
         if isinstance(setting, Setting) and setting.key in places:
