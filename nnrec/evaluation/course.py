@@ -6,4 +6,4 @@ from nnrec.evaluation.ratings import Evaluation
 
 
 class CourseEvaluation(Evaluation):
-    """`Evaluation` by the course's protocol: what is measured where, `nnrec.training.loop.kane_protocol` says."""
+    """`Evaluation` by the course's protocol: what is measured where, `nnrec.training.kane_protocol` says."""

@@ -21,7 +21,7 @@ SECONDS_TO_WAIT = 20.0
 
 
 class Worker:
-    """A process that runs trials one after the other, and tells how they go; see `nnrec.sweeps.sweep.trial`.
+    """A process that runs trials one after the other, and tells how they go; see `nnrec.sweeps.trial`.
 
     Args:
         log: what it prints goes there; what a trial prints, to the trial's own.
@@ -34,7 +34,7 @@ class Worker:
     def __init__(self, log: Path, threads: int, shares: bool, lock: int, target: str) -> None:
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "nnrec.sweeps.sweep.trial"],
+                [sys.executable, "-m", "nnrec.sweeps.trial"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

@@ -1,4 +1,4 @@
-"""The process of a worker, `python -m nnrec.sweeps.sweep.trial`: each trial runs in a fork of it, so that nothing
+"""The process of a worker, `python -m nnrec.sweeps.trial`: each trial runs in a fork of it, so that nothing
 leaks.
 
 What all trials import is imported once, before the first fork; the backend has done nothing by then, and devices,
@@ -45,7 +45,7 @@ def _import(target: str) -> None:
     with suppress(Exception):
         locate(target)
         if "keras" in sys.modules:
-            import_module("nnrec.training.loop.loop")
+            import_module("nnrec.training.loop")
 
 
 def _run(task: dict[str, Any], told: TextIO) -> NoReturn:

@@ -12,30 +12,30 @@ import pytest
 if os.environ.get("KERAS_BACKEND") == "jax":
     pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
-from hydra.utils import get_class  # noqa: E402
+from hydra.utils import get_class
 
-from nnrec.batches.rows import RowBatches  # noqa: E402
-from nnrec.core.devices import backend  # noqa: E402
-from nnrec.core.errors import ConfigError  # noqa: E402
-from nnrec.models.base.neural import last_events  # noqa: E402
-from nnrec.models.layers.fold_in import fold_in  # noqa: E402
-from nnrec.models.layers.fold_in_batch import fold_in_rows  # noqa: E402
-from nnrec.ranking.top_items import top_items  # noqa: E402
+from nnrec.batches.rows import RowBatches
+from nnrec.core.devices import backend
+from nnrec.core.errors import ConfigError
+from nnrec.models.base.neural import last_events
+from nnrec.models.layers.fold_in import fold_in
+from nnrec.models.layers.fold_in_batch import fold_in_rows
+from nnrec.ranking.top_items import top_items
 from nnrec.serving.graph import (
     Ids,
-    best,  # noqa: E402
+    best,
 )
 from nnrec.serving.lists import (
     Lists,
     distinct,
-    padded_rows,  # noqa: E402
+    padded_rows,
 )
-from nnrec.serving.samples import padded  # noqa: E402
+from nnrec.serving.samples import padded
 from tests.models import (
-    session_trials,  # noqa: E402
-    trials,  # noqa: E402
+    session_trials,
+    trials,
 )
-from tests.models.small_sessions import scores_after  # noqa: E402
+from tests.models.small_sessions import scores_after
 
 LINEAR = [("ease", "default"), ("slim", "default"), ("item_knn", "sum"), ("popularity", "default")]
 NEURAL = [case for case in trials.CASES if trials.is_neural(case)]

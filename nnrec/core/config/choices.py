@@ -212,7 +212,12 @@ class Groups:
 
 
 def _take_over(found: list[Setting | str], more: list[Setting | str]) -> None:
-    """Merges settings into `found`; a repeated setting keeps its place, and its comment if there is no new one."""
+    """Merges settings into `found`; a repeated setting keeps its place, and its comment if there is no new one.
+
+    Settings of a group replace a single setting with the group's name (such as `source: ???` of a base).
+    """
+    heads = {setting.key.rpartition(".")[0] for setting in more if isinstance(setting, Setting)}
+    found[:] = [setting for setting in found if isinstance(setting, str) or setting.key not in heads]
     places = {setting.key: place for place, setting in enumerate(found) if isinstance(setting, Setting)}
     for setting in more:
         if isinstance(setting, Setting) and setting.key in places:

@@ -51,7 +51,7 @@ class Recommender(Scorer, keras.Model):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.make_step: Callable[..., Any]  # given by `nnrec.training.loop.loop.compile_model`
+        self.make_step: Callable[..., Any]  # given by `nnrec.training.loop.compile_model`
         self._of_step = threading.local()  # devices run their steps in threads of their own
 
     def adapt(self, train: Any) -> None:
