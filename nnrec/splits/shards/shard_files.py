@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +28,6 @@ from nnrec.core.errors import DataError
 from nnrec.core.files import atomic, write_json
 from nnrec.core.stored_arrays import made_once
 from nnrec.data.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    pass
 
 # Version of the format; raised when the meaning of the files changes.
 VERSION = 1
