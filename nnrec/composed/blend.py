@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Combine = Literal["zscore", "rank", "rating"]
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"zscore": standardised, "rank": reciprocal_ranks}
-# Fitting weights for ranking holds at most this many scores (128 MiB); if there are more, a sample of the users is used.
+# Fitting weights for ranking holds at most this many scores (128 MiB); if there are more, only some users are used.
 HELD_SCORES = 2**25
 # Members are tried on at most this many users before the evaluation.
 TRIED_USERS = 256

@@ -32,8 +32,8 @@ def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) 
     """Area under the ROC curve: the share of (positive, negative) pairs with the positive scored higher.
 
     Sum over pairs (p, q), p positive and q negative, of w_p w_q ([s_p > s_q] + [s_p = s_q] / 2), divided by the same
-    sum of w_p w_q: a tie counts half. Computed from ranks as in Hanley and McNeil, The Meaning and Use of the Area under
-    a ROC Curve (1982).
+    sum of w_p w_q: a tie counts half. Computed from ranks as in Hanley and McNeil, The Meaning and Use of the Area
+    under a ROC Curve (1982).
 
     Args:
         label: (n,), 1 or 0.

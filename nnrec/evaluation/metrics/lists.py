@@ -62,7 +62,8 @@ def gini(times: np.ndarray) -> float:
     """Gini index of the recommendations: 0 = all items equally often, 1 = always the same single item.
 
     1 / (n - 1) * sum over i = 1 ... n of (2 i - n - 1) p_i, with p the items' shares of all recommendations in
-    ascending order. Shani and Gunawardana, Evaluating Recommendation Systems (2011). NaN if nothing is listed or n is 1.
+    ascending order. Shani and Gunawardana, Evaluating Recommendation Systems (2011). NaN if no item is listed, or if
+    n is 1.
 
     Args:
         times: (num_items,) int, from `times_listed`.
@@ -188,8 +189,8 @@ class Diversity:
 
     With unit vectors v, n of them non-zero, the sum of similarities over ordered pairs is |sum v|^2 - n, and the mean
     over a list of k items is (|sum v|^2 - n) / (k (k - 1)). An item with a zero vector (without ratings) has similarity
-    0 to all items. The complement of the intra-list similarity of Ziegler et al., Improving Recommendation Lists Through
-    Topic Diversification (2005). Values of two models are comparable only if they are based on the same vectors.
+    0 to all items. This is the complement of the intra-list similarity of Ziegler et al., Improving Recommendation
+    Lists Through Topic Diversification (2005). Values of two models are comparable only if their vectors are the same.
 
     Args:
         vectors: (num_items, dim), the items' content or embeddings, NumPy or SciPy sparse.

@@ -65,8 +65,9 @@ def precision(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
 def ndcg(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
     """NDCG@k with gain 1 = sum over hits at places r <= k of 1 / log2(r + 1), divided by its largest possible value.
 
-    The largest value is the sum over r = 1 ... min(k, |relevant|). Järvelin and Kekäläinen, Cumulated Gain-Based Evaluation
-    of IR Techniques (2002), with the discount 1 / log2(r + 1) of Liang et al. (2018). Arguments as in `recall`.
+    The largest value is the sum over r = 1 ... min(k, |relevant|). Järvelin and Kekäläinen, Cumulated Gain-Based
+    Evaluation of IR Techniques (2002), with the discount 1 / log2(r + 1) of Liang et al. (2018). Arguments as in
+    `recall`.
     """
     discount = 1 / np.log2(np.arange(2, k + 2))
     first = _first(hit, k)

@@ -112,7 +112,7 @@ class _Area:
     def __init__(self, label: np.ndarray, score: np.ndarray) -> None:
         self.order = np.argsort(score, kind="stable")
         ordered = score[self.order]
-        self.ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])  # the last row of each group of tied scores
+        self.ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])  # the last row of each tie
         self.positive = label[self.order] == 1
 
     def __call__(self, weight: np.ndarray) -> float:
