@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# Number of ratings that the average user's bias is worth, beside those of the new user.
+# Weight of the average user's bias, in numbers of ratings, beside the new user's ratings.
 BIAS_PRIOR = 1.0
 
 

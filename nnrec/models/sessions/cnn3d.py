@@ -53,7 +53,7 @@ class CNN3D(SessionRecommender):
     Absent clicks are zeros before and after every layer, absent characters before the first. Convolutions that cover a
     single click are computed once for each distinct item of a batch.
 
-    Differs: the paper's alphabet, sizes, padding and hyper-parameters are not public; those here are choices.
+    Differs: the paper's alphabet, sizes, padding and other values are not public; those here are choices.
     Characters have learnt vectors instead of one-hot codes: the same first convolution, with fewer multiplications.
     Attributes are a separate axis, so that the same filters find words in each attribute. Two towers, u and v, replace
     a softmax layer with weights for every item, which could not score new items. The term with M is added, because the
