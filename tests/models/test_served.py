@@ -1,4 +1,4 @@
-"""Graphs of lists give what models and `top_items` give, for every model that has one; the others say why not."""
+"""Exported graphs give the same lists as models with `top_items`; models that cannot be exported raise an error."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def lists_of(model, data, n=6):
 
 
 def traced(graph):
-    """The graph as a function, made without knowledge of sizes."""
+    """The graph as a function, traced with unknown sizes."""
     function = tf.function(graph.compute, autograph=False).get_concrete_function(**graph.specs)
 
     def call(**arrays):
@@ -79,7 +79,7 @@ def histories(data):
 
 
 def model_of(case):
-    """With the weights that it begins with."""
+    """The model and its data; the weights are the initial ones, except for linear models, which are trained."""
     data = trials.data_of(case)
     if case in LINEAR:
         return trials.trained(case, data)[0], data
@@ -133,7 +133,7 @@ def test_next_items_are_those_of_the_model(case):
     clicks = [[3], [1, 5, 1, 1, 7, 2, 0, 4, 9, 9, 3, 2], [0, 0, 8]]
     scores = scores_after(model, *clicks)
     made = lists_of(model, data)
-    # What is unknown may be anywhere.
+    # Unknown items (-1, 99) may be anywhere.
     gaps = [[-1, 3, -1], [1, -1, 5, 1, 1, 7, 2, 0, 4, -1, 99, 9, 9, 3, 2], [0, 0, 8]]
     found = answer(made.by_index(False), items=padded([*gaps, [-1]], -1))
     expected, values = top_items(scores, 6)
