@@ -12,6 +12,7 @@ from nnrec.core.config.build import build
 from nnrec.core.config.compose import compose
 from nnrec.core.console import hushed
 from nnrec.core.errors import RunError
+from nnrec.data.families import family_named
 from nnrec.evaluation.course import CourseEvaluation
 from nnrec.runs.folder import RunFolder
 from nnrec.runs.latest import run_named
@@ -49,8 +50,9 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool 
     settings = list(overrides)
     if data is not None:
         chosen = any(override.startswith("data=") for override in overrides)
-        if not chosen and compose("train", overrides).data.get("family") == "impressions":
-            settings.append("data=impressions")  # not those of the simulation
+        family = family_named(compose("train", overrides).data.get("family"))
+        if not chosen and family.frame_data is not None:
+            settings.append(f"data={family.frame_data}")  # not those of the simulation
         settings.append("data.name=frame")
     with hushed(quiet):
         return Run(train_command.execute(compose("train", settings), data))

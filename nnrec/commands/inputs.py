@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnrec.core.calling import typed
 from nnrec.core.config.build import build, check_seed, locate
 from nnrec.core.errors import ConfigError, DataError
-from nnrec.data.families import DATA, EVALUATIONS, SPLITS
+from nnrec.data.families import Family, family_of
 from nnrec.data.load import load
 from nnrec.data.parts import Parts
 from nnrec.models.base.scorer import Scorer
@@ -80,7 +80,7 @@ def model_class(settings: Mapping[str, Any]) -> Any:
     return found if isinstance(found, type) and issubclass(found, Scorer) else None
 
 
-def fitted_together(settings: Settings, family: str) -> Settings:
+def fitted_together(settings: Settings, family: Family) -> Settings:
     """The settings once the model's class is known: with those of the trainer that the model's bring along.
 
     Args:
@@ -92,16 +92,17 @@ def fitted_together(settings: Settings, family: str) -> Settings:
     """
     data, model = settings.data["name"], model_class(settings.model)
     if model is not None:
-        learns = "ratings" if model.family == "implicit" else model.family
-        if learns != family:
+        learns = family_of(model)
+        if learns != family:  # a model can learn from nothing else
             raise ConfigError(
                 f"model={settings.model['name']} learns from {learns}, and data={data} are {family}. Choose "
-                f"data={DATA[learns]}, ..., or a model of {family} ({typed('train')} --help lists them)."
+                f"data={learns.data}, ..., or a model of {family} ({typed('train')} --help lists them)."
             )
-    if settings.evaluation.family != family:
+    measures = family_of(settings.evaluation)
+    if measures != family:  # the test part of other data holds other things
         raise ConfigError(
-            f"{type(settings.evaluation).__name__} measures models of {settings.evaluation.family}, and data={data} "
-            f"are {family}. Choose evaluation={EVALUATIONS[family]}."
+            f"{type(settings.evaluation).__name__} measures models of {measures}, and data={data} "
+            f"are {family}. Choose evaluation={family.evaluation}."
         )
     brought = model.trainer_settings(settings.model) if model is not None else {}
     if not brought:
@@ -127,9 +128,9 @@ def split_data(loaded: Loaded, splitter: Any, seed: int, name: str) -> Any:
         return splitter(loaded.split, seed)
     if loaded.split is not None:
         raise ConfigError(f"data={name} come split: choose split=prepared.")
-    if getattr(splitter, "family", "ratings") != data.family:
+    if family_of(splitter) != data.family:  # what is held out is a part of other things
         raise ConfigError(
             f"{type(splitter).__name__} does not split {data.family}, which data={name} are. Choose "
-            f"split={SPLITS[data.family]}."
+            f"split={data.family.splits}."
         )
     return splitter(data, seed)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS, Family, family_named
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -20,8 +22,8 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) ->
     """The ratings, sessions or impressions that a `data` configuration group describes, filtered.
 
     Args:
-        config: `name`, `family` ("sessions", "impressions", or anything else for ratings; shards say theirs
-            themselves), `source` (with `_target_`, a
+        config: `name`, `family` ("ratings", "sessions" or "impressions"; None or absent for ratings; shards say
+            theirs themselves), `source` (with `_target_`, a
             callable that returns `Ratings`, `Sessions` or `Impressions`, or a data frame with columns user, item and,
             where there are such, rating, time, weight, event; for sessions with columns session, item and, where there
             are such, time, event; for impressions with a column label and any others), `filters` (arguments of
@@ -32,13 +34,11 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) ->
         frame: ratings, sessions, impressions, or such a data frame, to be used instead of the source.
 
     Raises:
-        ConfigError: the source cannot be built or returns something else; an unknown filter; a half-life out of
-            range.
+        ConfigError: the source cannot be built or returns something else; an unknown family or filter; a half-life
+            out of range.
         DataError: the data cannot be used.
     """
-    if config.get("family") == "impressions":
-        return _impressions(config, frame)
-    return _sessions(config, frame) if config.get("family") == "sessions" else _ratings(config, frame)
+    return _LOADERS[family_named(config.get("family"))](config, frame)
 
 
 def _ratings(config: Mapping[str, Any], frame: Any) -> Any:
@@ -118,6 +118,14 @@ def _impressions(config: Mapping[str, Any], frame: Any) -> Impressions:
         )
     preprocessing.check(data.schema)
     return replace(data, preprocessing=preprocessing)
+
+
+# Columns of a data frame, and what is done to the data once they are read, differ.
+_LOADERS: dict[Family, Callable[[Mapping[str, Any], Any], Any]] = {
+    RATINGS: _ratings,
+    SESSIONS: _sessions,
+    IMPRESSIONS: _impressions,
+}
 
 
 def _filters(config: Mapping[str, Any], function: Callable) -> dict[str, Any]:

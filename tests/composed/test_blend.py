@@ -33,7 +33,7 @@ from tests.models.trials import TRAINER, checkerboard, finished_run, scores_of
 class Fixed(Baseline):
     """Has a fixed score for each user and item; fails where it is told to."""
 
-    family = "implicit"
+    implicit = True
     learnt = ("scores",)
 
     def __init__(self, num_users, num_items, *, can=(), fails=None, name="fixed"):
@@ -149,7 +149,7 @@ def test_it_can_do_what_all_its_members_can(tmp_path, two):
     model = blend_of([*two, run_of(tmp_path / "c", A)], weights=[1, 1, 1])
     assert model.capabilities == frozenset()
     assert model.personal
-    assert model.family == "ratings"
+    assert not model.implicit
 
 
 # Weights

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from nnrec.core.errors import ConfigError, DataError, RunError
+from nnrec.data.families import RATINGS
 from nnrec.data.rows import Rows
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.models.base.scorer import Scorer
@@ -48,7 +49,7 @@ def run():
         5,
     )
     return SimpleNamespace(
-        family="ratings",
+        family=RATINGS,
         users=Vocabulary([10, 11, 12, 13]),
         items=Vocabulary(list("abcde")),
         item_table=pd.DataFrame({"title": ["A", "B", None, "D", "E"]}),

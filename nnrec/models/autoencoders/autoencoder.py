@@ -52,7 +52,7 @@ class Autoencoder(Recommender):
         sampling_power: an item is drawn with a probability proportional to its number of users to this power.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
 
     def __init__(

@@ -33,7 +33,6 @@ class Bias(Baseline):
         l2_user, l2_item: how many ratings of an average user (or item) each bias starts from.
     """
 
-    family = "ratings"
     capabilities = frozenset({"new_users", "rating_scale"})
     personal = False
     learnt = ("rating_scale", "mean", "item_bias", "user_bias", "trained")

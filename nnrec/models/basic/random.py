@@ -27,7 +27,7 @@ class Random(Baseline):
         seed: another one gives other scores.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
     personal = False
 

@@ -43,7 +43,7 @@ class ALS(Baseline):
         relevant: ratings of at least this value count; None = all.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
     learnt = ("item_factors",)
 

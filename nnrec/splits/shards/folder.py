@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.families import RATINGS, SESSIONS
 from nnrec.splits.sessions import SessionSplit
 from nnrec.splits.shards import ratings, sessions
 from nnrec.splits.shards.shard_files import VERSION, Cache
 from nnrec.splits.split import Split
 
-# What writes and reads the shards of a family.
-FAMILIES: dict[str, Any] = {"ratings": ratings, "sessions": sessions}
+# What writes and reads the shards of a family, by the name in about.json: their columns differ.
+FAMILIES: dict[str, Any] = {RATINGS.name: ratings, SESSIONS.name: sessions}
 
 
 def write_shards(split: Split | SessionSplit, folder: Path, name: str) -> None:
@@ -24,7 +25,7 @@ def write_shards(split: Split | SessionSplit, folder: Path, name: str) -> None:
         folder: is empty, or not there.
         name: what the data are called.
     """
-    FAMILIES[split.train.family].write_split(split, folder, name)
+    FAMILIES[split.train.family.name].write_split(split, folder, name)
 
 
 def check_free(folder: Path) -> None:
