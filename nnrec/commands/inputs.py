@@ -18,9 +18,7 @@ from nnrec.splits.shards.folder import Prepared
 from nnrec.training.settings import Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from nnrec.data.load import Data
+    from nnrec.data.load import Data, Given
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Loaded:
             )
 
 
-def load_data(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) -> Loaded:
+def load_data(config: Mapping[str, Any], frame: Given | None = None) -> Loaded:
     """The ratings, sessions or impressions of a `data` group, or those given instead."""
     found: Any = load(config, frame)
     return Loaded(found.train, found) if isinstance(found, Parts) else Loaded(found)

@@ -24,12 +24,10 @@ from nnrec.training.kane_protocol import Course
 from nnrec.training.settings import Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from nnrec.data.load import Data
+    from nnrec.data.load import Given
 
 
-def execute(config: Any, frame: pd.DataFrame | Data | None = None) -> RunFolder:
+def execute(config: Any, frame: Given | None = None) -> RunFolder:
     """Runs a composed training configuration to its end, or resumes the run that it names.
 
     Args:

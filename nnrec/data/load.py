@@ -10,28 +10,32 @@ from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS, Family, family_n
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import sparray, spmatrix
 
     from nnrec.data.impressions import Impressions
     from nnrec.data.ratings import Ratings
     from nnrec.data.sessions import Sessions
 
     Data: TypeAlias = Ratings | Sessions | Impressions
+    # What the calls from Python take in the place of a named data set.
+    Given: TypeAlias = pd.DataFrame | sparray | spmatrix | Data
 
 
-def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) -> Data:
+def load(config: Mapping[str, Any], frame: Given | None = None) -> Data:
     """The ratings, sessions or impressions that a `data` configuration group describes, filtered.
 
     Args:
         config: `name`, `family` ("ratings", "sessions" or "impressions"; None or absent for ratings; shards say
             theirs themselves), `source` (with `_target_`, a
             callable that returns `Ratings`, `Sessions` or `Impressions`, or a data frame with columns user, item and,
-            where there are such, rating, time, weight, event; for sessions with columns session, item and, where there
-            are such, time, event; for impressions with a column label and any others), `filters` (arguments of
+            where there are such, rating, time, weight, event, or a sparse matrix (`nnrec.data.readers.sparse`); for
+            sessions with columns session, item and, where there are such, time, event; for impressions with a column
+            label and any others), `filters` (arguments of
             `nnrec.data.filters.ratings.apply_filters`, or of `nnrec.data.filters.sessions.filter_sessions`) and, of
             ratings, `half_life_days` (of what is trained on, which is weighted once it has been split off; see
             `nnrec.data.age_weighting`); of impressions `preprocessing` (arguments of
             `nnrec.data.preprocessing.Preprocessing`) in the place of both.
-        frame: ratings, sessions, impressions, or such a data frame, to be used instead of the source.
+        frame: ratings, sessions, impressions, or such a data frame or matrix, to be used instead of the source.
 
     Raises:
         ConfigError: the source cannot be built or returns something else; an unknown family or filter; a half-life
@@ -42,7 +46,9 @@ def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) ->
 
 
 def _ratings(config: Mapping[str, Any], frame: Any) -> Any:
+    import numpy as np
     import pandas as pd
+    from scipy import sparse
 
     from nnrec.core.errors import ConfigError
     from nnrec.data.age_weighting import check_half_life
@@ -50,17 +56,25 @@ def _ratings(config: Mapping[str, Any], frame: Any) -> Any:
     from nnrec.data.parts import Parts
     from nnrec.data.ratings import Ratings
     from nnrec.data.readers.ratings import from_frame
+    from nnrec.data.readers.sparse import from_sparse
 
     filters = _filters(config, apply_filters)
     data = _source(config, frame)
     if isinstance(data, pd.DataFrame):
         data = from_frame(data, **_present(data, value="rating", time="time", weight="weight", event="event"))
+    if sparse.issparse(data):
+        data = from_sparse(data)
+        # A minimum of 1, the default, takes out only those without a rating: here these belong to the shape.
+        minima = {name: filters[name] for name in ("min_ratings_per_user", "min_ratings_per_item") if name in filters}
+        filters |= {"min_ratings_per_user": 0, "min_ratings_per_item": 0}
+        filters |= {name: minimum for name, minimum in minima.items() if minimum != 1}
     if isinstance(data, Parts):
         return data  # shards, of whatever family: filtered and split before
     if not isinstance(data, Ratings):
+        dense = ". Of a dense matrix scipy.sparse.csr_array makes a sparse one." if isinstance(data, np.ndarray) else ""
         raise ConfigError(
             "data.source must return Ratings or a data frame with columns user and item. "
-            f"Received: {type(data).__name__}"
+            f"Received: {type(data).__name__}{dense}"
         )
     data, half_life_days = apply_filters(data, **filters), config.get("half_life_days")
     if half_life_days is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy import sparse
 
 from nnrec.core.errors import ConfigError
 from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS, Family
@@ -77,10 +78,12 @@ def audience(run: TrainedRun, history: Any, table: TableFormat, context: Mapping
         context: of a model of impressions: values that hold for all.
 
     Raises:
-        ConfigError: a context for a model that knows of none.
+        ConfigError: a context, or a matrix, for a model that cannot use it.
     """
     if context and not run.family.encoded:
         raise ConfigError(f"{run.model.name} knows of no context: it was trained on {run.family}.")
+    if sparse.issparse(history) and run.family != RATINGS:  # nothing else fits into a matrix of users by items
+        raise ConfigError(f"A matrix is no history for {run.model.name}: it was trained on {run.family}.")
     of = _WAYS[run.family]
     return of.kept(run, context) if history is None else of.given(run, history, table, context)
 
