@@ -43,8 +43,8 @@ def opened(folder: Path, about: dict[str, Any]) -> tuple[Any, dict[str, dict[str
     from nnrec.serving.samples import columns_as_inputs, list_samples, random_rows, used_columns
 
     run, onnx = load(about["run"]), about["format"] == "onnx"
-    name = "serving_default" if not onnx else "rows" if run.family == "impressions" else "top_n"
-    if run.family == "impressions":
+    name = "serving_default" if not onnx else "rows" if run.family.encoded else "top_n"
+    if run.family.encoded:
         encoder = run.sides.encoder
         frame = random_rows(encoder, used_columns(encoder))
         found = {"rows": encoder.encode_frame(frame) if onnx else columns_as_inputs(encoder, frame)}
@@ -54,7 +54,7 @@ def opened(folder: Path, about: dict[str, Any]) -> tuple[Any, dict[str, dict[str
     samples = {what: {key: array for key, array in own.items() if key in used} for what, own in found.items()}
     if "exclude_seen" in used:
         for own in samples.values():
-            own["exclude_seen"] = np.array([run.family != "sessions"])
+            own["exclude_seen"] = np.array([run.family.exclude_seen])
     if onnx:
         import onnxruntime
 

@@ -12,6 +12,7 @@ from nnrec.core.config.build import build
 from nnrec.core.config.compose import compose
 from nnrec.core.console import hushed
 from nnrec.core.errors import RunError
+from nnrec.data.families import family_named
 from nnrec.evaluation.course import CourseEvaluation
 from nnrec.runs.folder import RunFolder
 from nnrec.runs.latest import run_named
@@ -21,14 +22,15 @@ from nnrec.splits.weighted import weighted_by_age
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from scipy.sparse import sparray, spmatrix
 
     from nnrec.data.filters.stoplist import Words
-    from nnrec.data.load import Data
+    from nnrec.data.load import Given
     from nnrec.recommend.live_session import LiveSession
     from nnrec.recommend.table_format import Ids
 
 
-def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool = False) -> Run:
+def train(*overrides: str, data: Given | None = None, quiet: bool = False) -> Run:
     """Trains a model as `python train.py <overrides>` does.
 
     Args:
@@ -36,7 +38,9 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool 
         data: what to train on instead of a named data set: `Ratings`, `Sessions`, `Impressions`, or a data frame with
             the columns user, item and, where there are such, rating, time, weight, event; for a model of sessions
             with session, item and, where there is one, time; for a model of impressions with label and any others
-            (see `nnrec.data.readers.impressions.from_frame`; settings are then those of data=impressions).
+            (see `nnrec.data.readers.impressions.from_frame`; settings are then those of data=impressions). Or a sparse
+            matrix of SciPy, users by items, whose entries are the ratings, stored zeros included; ids are the numbers
+            of rows and columns, and those without an entry are users and items too.
         quiet: whether to print nothing; in a notebook a single line still shows the progress.
 
     Returns:
@@ -49,8 +53,9 @@ def train(*overrides: str, data: pd.DataFrame | Data | None = None, quiet: bool 
     settings = list(overrides)
     if data is not None:
         chosen = any(override.startswith("data=") for override in overrides)
-        if not chosen and compose("train", overrides).data.get("family") == "impressions":
-            settings.append("data=impressions")  # not those of the simulation
+        family = family_named(compose("train", overrides).data.get("family"))
+        if not chosen and family.frame_data is not None:
+            settings.append(f"data={family.frame_data}")  # not those of the simulation
         settings.append("data.name=frame")
     with hushed(quiet):
         return Run(train_command.execute(compose("train", settings), data))
@@ -72,7 +77,7 @@ def compare(
     *overrides: str,
     runs: Sequence[Run | str | Path] = (),
     models: Sequence[str] = (),
-    data: pd.DataFrame | Data | None = None,
+    data: Given | None = None,
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Compares finished runs, or models that it trains, as `python compare.py <overrides>` does.
@@ -81,7 +86,7 @@ def compare(
         overrides: as on the command line: "data=ml-1m", "sort_by=rmse", ...
         runs: finished runs, or their folders.
         models: what to train, such as ["popularity", "ease model.l2=200"].
-        data: ratings to train on instead of a named data set, as in `train`.
+        data: ratings to train on instead of a named data set: a data frame, a sparse matrix, ..., as in `train`.
         quiet: as in `train`.
 
     Returns:
@@ -116,7 +121,7 @@ class Run(TrainedRun):
     def recommend(
         self,
         user: Any = None,
-        history: Mapping[Any, float] | Sequence[Any] | pd.DataFrame | None = None,
+        history: Mapping[Any, float] | Sequence[Any] | pd.DataFrame | sparray | spmatrix | None = None,
         top_n: int = 10,
         exclude_seen: bool | Literal["auto"] = "auto",
         stoplist: Ids | None = None,
@@ -129,7 +134,8 @@ class Run(TrainedRun):
         Args:
             user: a raw user id, or a list of them; None = all. Of a model of sessions: session ids.
             history: of somebody not seen in training: {item id: rating}, or a data frame with
-                columns item, rating and, for several people, user. Of a model of sessions: the item ids of a session
+                columns item, rating and, for several people, user, or a sparse matrix with a row for each of them (ids
+                0, 1, ...) whose columns are item ids. Of a model of sessions: the item ids of a session
                 in order, or a data frame with columns session, item and perhaps time. Of a model of impressions: a
                 data frame with a row for each list wanted: the user, and columns of the data that are known (context).
             top_n: how many items each.
@@ -177,7 +183,7 @@ class Run(TrainedRun):
 
         return LiveSession(self, exclude_seen)
 
-    def evaluate(self, data: pd.DataFrame | Data | None = None) -> dict[str, float]:
+    def evaluate(self, data: Given | None = None) -> dict[str, float]:
         """Measures the model again on the test part of its data.
 
         Args:

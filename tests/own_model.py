@@ -11,7 +11,6 @@ from nnrec.models.base.neural import Recommender
 class ItemBias(Recommender):
     """Predicts the training mean plus what is learnt about the item."""
 
-    family = "ratings"
     capabilities = frozenset({"new_users", "rating_scale"})
 
     def __init__(self, num_users: int, num_items: int, *, strength: float = 1.0, name: str = "item_bias") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import nnrec
 from nnrec.core.errors import ConfigError, DataError, RunError
@@ -150,3 +151,48 @@ def test_own_settings_that_do_not_fit(own_configuration, tmp_path):
         ConfigError, match=r"data\.source \(tests\.own_loader\.read_dairy\) cannot be called: .*read_dairy"
     ):
         nnrec.train(own_configuration, "data=diary", "data.source._target_=tests.own_loader.read_dairy")
+
+
+def random_matrix() -> sparse.csr_array:
+    """30 users by 20 items; user 4 has rated nothing, and nobody item 7."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(1, 6, (30, 20)) * (rng.random((30, 20)) < 0.6)
+    values[4], values[:, 7] = 0, 0
+    return sparse.csr_array(values)
+
+
+def test_training_on_a_sparse_matrix(tmp_path):
+    matrix = random_matrix()
+    user, item = matrix.nonzero()
+    frame = pd.DataFrame({"user": user, "item": item, "rating": matrix.tocoo().data})
+    settings = ("model=bias", "data.filters.min_ratings_per_user=0")
+    run = nnrec.train(*settings, f"run_dir={tmp_path / 'run'}", data=matrix, quiet=True)
+    same = nnrec.train(*settings, f"run_dir={tmp_path / 'frame'}", data=frame, quiet=True)
+    assert run.users.ids.tolist() == list(range(30)) and run.items.ids.tolist() == list(range(20))
+    assert len(same.items) == 19
+    assert run.metrics["test"]["rmse"] == pytest.approx(same.metrics["test"]["rmse"], rel=1e-5)
+    assert nnrec.load(tmp_path / "run").evaluate(matrix.tocoo()) == pytest.approx(run.metrics["test"], rel=1e-6)
+    with pytest.raises(DataError, match="not those that the run began with"):
+        run.evaluate(matrix[:, :19])
+    assert len(run.recommend(user=4, top_n=3)) == 3
+
+
+def test_histories_in_a_sparse_matrix(tmp_path):
+    run = nnrec.train("model=ease", f"run_dir={tmp_path / 'run'}", data=random_matrix(), quiet=True)
+    history = sparse.csr_array(([5, 4, 3], ([0, 0, 2], [1, 11, 3])), shape=(3, 20))
+    frame = run.recommend(history=history, top_n=4)
+    assert frame["user_id"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert frame.groupby("user_id")["source"].first().tolist() == ["model", "popular", "model"]
+    one = run.recommend(history={1: 5, 11: 4}, top_n=4)
+    pd.testing.assert_frame_equal(frame[:4].drop(columns="user_id"), one.drop(columns="user_id"))
+
+
+def test_comparing_on_a_sparse_matrix(tmp_path):
+    models = ["popularity", "ease"]
+    table = nnrec.compare(f"output={tmp_path}", models=models, data=random_matrix(), quiet=True)
+    assert sorted(table["model"]) == ["ease", "popularity"]
+
+
+def test_models_of_sessions_take_no_matrix(tmp_path):
+    with pytest.raises(ConfigError, match="must return Sessions or a data frame .* Received: csr_array"):
+        nnrec.train("model=session_popularity", f"run_dir={tmp_path}", data=random_matrix(), quiet=True)

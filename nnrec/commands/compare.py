@@ -23,9 +23,7 @@ from nnrec.runs.latest import run_named
 from nnrec.runs.result import NOT_PART, Result, flat
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from nnrec.data.load import Data
+    from nnrec.data.load import Given
 
 # Settings of the comparison itself, which the models' own training does not know.
 OWN = ("runs", "models", "seeds", "folds", "sort_by", "people", "output")
@@ -37,7 +35,7 @@ INSTEAD = {
 }
 
 
-def execute(config: Any, overrides: Sequence[str], data: pd.DataFrame | Data | None = None) -> Comparison:
+def execute(config: Any, overrides: Sequence[str], data: Given | None = None) -> Comparison:
     """Does what a composed comparison configuration asks for.
 
     Args:

@@ -12,13 +12,14 @@ from nnrec.core.config.choices import Choice, Groups, Setting
 from nnrec.core.config.compose import config_folder
 from nnrec.core.config.validate import meant
 from nnrec.core.errors import ConfigError
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS
 
 WIDTH = 120
 # How groups of choices for the same data are headed, in this order.
 FAMILIES = {
-    "ratings": "for ratings and likes",
-    "sessions": "for sessions",
-    "impressions": "for impressions (click-through)",
+    RATINGS.name: "for ratings and likes",
+    SESSIONS.name: "for sessions",
+    IMPRESSIONS.name: "for impressions (click-through)",
     "": "others",
 }
 # Where comments begin beside settings, at the latest.
@@ -155,10 +156,13 @@ def _by_family(
 ) -> Iterator[str]:
     """The choices under the names of the data that they are for, where they are for some."""
     width = max(len(choice.name) for choice in choices) + 4
-    families = [family for family in FAMILIES if any(choice.family == family for choice in choices)]
-    for family in families:
-        found = [choice for choice in choices if choice.family == family]
-        yield from lines(found, FAMILIES[family] if families != [""] else "", width)
+    found: dict[str, list[Choice]] = {family: [] for family in FAMILIES}
+    for choice in choices:
+        found.get(choice.family, found[""]).append(choice)
+    of_none = found[""] == [*choices]
+    for family, heading in FAMILIES.items():
+        if found[family]:
+            yield from lines(found[family], "" if of_none else heading, width)
 
 
 def _lines(choices: Sequence[Choice], heading: str, width: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnrec.core.calling import typed
 from nnrec.core.config.build import build, check_seed, locate
 from nnrec.core.errors import ConfigError, DataError
-from nnrec.data.families import DATA, EVALUATIONS, SPLITS
+from nnrec.data.families import Family, family_of
 from nnrec.data.load import load
 from nnrec.data.parts import Parts
 from nnrec.models.base.scorer import Scorer
@@ -18,9 +18,7 @@ from nnrec.splits.shards.folder import Prepared
 from nnrec.training.settings import Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from nnrec.data.load import Data
+    from nnrec.data.load import Data, Given
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Loaded:
             )
 
 
-def load_data(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) -> Loaded:
+def load_data(config: Mapping[str, Any], frame: Given | None = None) -> Loaded:
     """The ratings, sessions or impressions of a `data` group, or those given instead."""
     found: Any = load(config, frame)
     return Loaded(found.train, found) if isinstance(found, Parts) else Loaded(found)
@@ -80,7 +78,7 @@ def model_class(settings: Mapping[str, Any]) -> Any:
     return found if isinstance(found, type) and issubclass(found, Scorer) else None
 
 
-def check_families(settings: Settings, family: str) -> None:
+def check_families(settings: Settings, family: Family) -> None:
     """Checks that model and evaluation are for data of this family. The backend has to run: the model is imported.
 
     Raises:
@@ -88,16 +86,17 @@ def check_families(settings: Settings, family: str) -> None:
     """
     data, model = settings.data["name"], model_class(settings.model)
     if model is not None:
-        learns = "ratings" if model.family == "implicit" else model.family
-        if learns != family:
+        learns = family_of(model)
+        if learns != family:  # a model can learn from nothing else
             raise ConfigError(
                 f"model={settings.model['name']} learns from {learns}, and data={data} are {family}. Choose "
-                f"data={DATA[learns]}, ..., or a model of {family} ({typed('train')} --help lists them)."
+                f"data={learns.data}, ..., or a model of {family} ({typed('train')} --help lists them)."
             )
-    if settings.evaluation.family != family:
+    measures = family_of(settings.evaluation)
+    if measures != family:  # the test part of other data holds other things
         raise ConfigError(
-            f"{type(settings.evaluation).__name__} measures models of {settings.evaluation.family}, and data={data} "
-            f"are {family}. Choose evaluation={EVALUATIONS[family]}."
+            f"{type(settings.evaluation).__name__} measures models of {measures}, and data={data} "
+            f"are {family}. Choose evaluation={family.evaluation}."
         )
 
 
@@ -128,9 +127,9 @@ def split_data(loaded: Loaded, splitter: Any, seed: int, name: str) -> Any:
         return splitter(loaded.split, seed)
     if loaded.split is not None:
         raise ConfigError(f"data={name} come split: choose split=prepared.")
-    if getattr(splitter, "family", "ratings") != data.family:
+    if family_of(splitter) != data.family:  # what is held out is a part of other things
         raise ConfigError(
             f"{type(splitter).__name__} does not split {data.family}, which data={name} are. Choose "
-            f"split={SPLITS[data.family]}."
+            f"split={data.family.splits}."
         )
     return splitter(data, seed)

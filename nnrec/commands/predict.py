@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from nnrec.core.console import ProgressBar, console
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS, Family
 from nnrec.recommend import writers
 from nnrec.recommend.candidates import excluded_items
 from nnrec.recommend.lists import audience, lists
@@ -119,7 +121,7 @@ def write(top: TopN, people: Any, path: Path, file_format: str) -> None:
 
 def show_person(top: TopN, people: Any) -> None:
     """Prints what one person liked, or what happened in a session, and what is recommended."""
-    told = {"sessions": _session, "impressions": _situation}.get(top.run.family, _best_liked)
+    told = _TOLD[top.run.family]
     console.print(told(top.run, people))
     block = next(top.blocks(people))
     frame = block.table.to_pandas()
@@ -190,6 +192,14 @@ def show_preview(top: TopN, people: Any) -> None:
     console.print(table)
     one = first.users.ids[first.which[0]]
     console.print(f"All {len(people):,} {top.people}: output=recommendations.csv   One of them: user={one}")
+
+
+# What the run keeps of somebody: what they rated, events of a session, or columns and a history.
+_TOLD: dict[Family, Callable[[TrainedRun, Any], Any]] = {
+    RATINGS: _best_liked,
+    SESSIONS: _session,
+    IMPRESSIONS: _situation,
+}
 
 
 def _items_table(run: TrainedRun, title: str, first: str, last: str | None = None) -> Table:

@@ -10,6 +10,7 @@ from nnrec.core.calling import typed
 from nnrec.core.config.build import build, check_seed
 from nnrec.core.console import console
 from nnrec.core.errors import ConfigError
+from nnrec.data.families import Family, family_named
 from nnrec.splits.shards.folder import check_free, write_shards
 
 
@@ -46,9 +47,10 @@ def check(config: Any) -> Path:
     check_seed(config.seed)
     if OmegaConf.is_missing(config, "output"):
         raise ConfigError("Where to? Give an empty folder: output=shards/<name>.")
-    if config.data.get("family") == "impressions":
+    family = family_named(config.data.get("family"))
+    if family.model_from_shards is None:
         raise ConfigError(
-            f"Shards hold ratings or sessions, and data={config.data.name} are impressions, which need none: they "
+            f"Shards hold ratings or sessions, and data={config.data.name} are {family}, which need none: they "
             "stream from any files."
         )
     if config.data.get("half_life_days") is not None:
@@ -58,10 +60,11 @@ def check(config: Any) -> Path:
     return folder
 
 
-def tell(folder: Path, family: str) -> None:
+def tell(folder: Path, family: Family) -> None:
     """Says what is there, and what comes next."""
-    model = "gru4rec" if family == "sessions" else "mult_dae"
     console.print(f"Shards in {folder}", soft_wrap=True)
     console.print(
-        f"Train:  {typed('train')} model={model} data=shards split=prepared data.source.path={folder}", soft_wrap=True
+        f"Train:  {typed('train')} model={family.model_from_shards} data=shards split=prepared "
+        f"data.source.path={folder}",
+        soft_wrap=True,
     )

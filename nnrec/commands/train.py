@@ -12,7 +12,7 @@ from nnrec.core.calling import typed
 from nnrec.core.console import console, results_table, show_table
 from nnrec.core.devices import backend, cluster, strategy
 from nnrec.core.errors import ConfigError, Interrupted, RunError, TrainingError
-from nnrec.data.families import WORDS
+from nnrec.data.families import family_named
 from nnrec.data.ratings import Ratings
 from nnrec.data.summary import print_summary, summarise
 from nnrec.evaluation.course import CourseEvaluation
@@ -24,12 +24,10 @@ from nnrec.training.kane_protocol import Course
 from nnrec.training.settings import Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from nnrec.data.load import Data
+    from nnrec.data.load import Given
 
 
-def execute(config: Any, frame: pd.DataFrame | Data | None = None) -> RunFolder:
+def execute(config: Any, frame: Given | None = None) -> RunFolder:
     """Runs a composed training configuration to its end, or resumes the run that it names.
 
     Args:
@@ -134,7 +132,7 @@ def plan(settings: Settings, loaded: Loaded) -> Learning | Course:
     check_families(settings, loaded.data.family)
     settings = with_trainer_of_model(settings)
     if loaded.split is not None:
-        settings = settings.changed("data", family=loaded.data.family)  # the folder of shards says it
+        settings = settings.changed("data", family=loaded.data.family.name)  # the folder of shards says it
     if isinstance(settings.evaluation, CourseEvaluation):
         if loaded.split is not None:
             raise ConfigError(f"evaluation=course splits by itself, and data={name} come split.")
@@ -149,7 +147,7 @@ def plan(settings: Settings, loaded: Loaded) -> Learning | Course:
 
 def _print_result(settings: Settings, folder: RunFolder, figures: dict[str, Any]) -> None:
     best = figures["data"].get("best_reachable", {})
-    words = WORDS[settings.data.get("family", "ratings")]
+    family = family_named(settings.data.get("family"))
     training = figures["training"]
     console.print()
     show_table(
@@ -168,11 +166,11 @@ def _print_result(settings: Settings, folder: RunFolder, figures: dict[str, Any]
     for note in figures["test_notes"]:
         console.print(note, style="bold red", soft_wrap=True)
     if "epochs" in training:
-        rate = f"{training['examples_per_second']:,.0f} {words[0]}/s"
+        rate = f"{training['examples_per_second']:,.0f} {family.trained_on}/s"
         speed = f"{training['epochs']} epochs in {training['seconds']:.0f} s ({rate})"
     else:
         speed = f"Fitted in {training['seconds']:.1f} s"
-    console.print(f"{speed}; {training['users_per_second']:,.0f} {words[1]}/s scored and ranked.")
+    console.print(f"{speed}; {training['users_per_second']:,.0f} {family.ranked}/s scored and ranked.")
     if "rmse" in best and "rmse" in figures["test"]:
         excess = 100 * (figures["test"]["rmse"] / best["rmse"] - 1)
         console.print(f"The test rmse is {excess:.1f}% above the best that anybody could reach on these data.")

@@ -27,7 +27,7 @@ from nnrec.core.console import ProgressBar, console
 from nnrec.core.errors import ConfigError, DataError, NnrecError, RunError
 from nnrec.data.ratings import Ratings
 from nnrec.models.base.baseline import Baseline
-from nnrec.models.base.scorer import Capability, Family
+from nnrec.models.base.scorer import Capability
 from nnrec.ranking.blocks import user_blocks
 from nnrec.runs.folder import RunFolder
 from nnrec.splits.split import HeldOut, Split
@@ -95,7 +95,7 @@ class Blend(Baseline):
             predicts ratings itself.
     """
 
-    family: Family = "implicit"
+    implicit = True
     notes: list[str]
 
     def __init__(
@@ -192,7 +192,7 @@ class Blend(Baseline):
                 "or use model.combine=zscore."
             )
         self.capabilities = shared if self.combine == "rating" else shared - {"rating_scale"}
-        self.family = "ratings" if rating else "implicit"
+        self.implicit = not rating
         self.personal = any(model.personal for model in models)
         self.relevant = next((model.relevant for model in models if model.relevant is not None), None)
         if rating:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from nnrec.core.jit import compiled
 from nnrec.core.stored_arrays import Array
+from nnrec.data.families import IMPRESSIONS
 from nnrec.data.levels import Levels
 from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.schema import Schema
@@ -102,7 +103,7 @@ class Impressions:
     hash: str | None = None
     notes: tuple[str, ...] = field(default=())
 
-    family = "impressions"
+    family = IMPRESSIONS
     time_kind = "timestamp"
     user_table = None
 

@@ -6,46 +6,53 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS, Family, family_named
+
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import sparray, spmatrix
 
     from nnrec.data.impressions import Impressions
     from nnrec.data.ratings import Ratings
     from nnrec.data.sessions import Sessions
 
     Data: TypeAlias = Ratings | Sessions | Impressions
+    # What the calls from Python take in the place of a named data set.
+    Given: TypeAlias = pd.DataFrame | sparray | spmatrix | Data
 
 
-def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) -> Data:
+def load(config: Mapping[str, Any], frame: Given | None = None) -> Data:
     """Returns the ratings, sessions or impressions that a `data` configuration group describes, filtered.
 
     Args:
         config: a `data` group with the keys
             `name`;
-            `family`: "sessions", "impressions", or anything else for ratings; shards carry their own family;
+            `family`: "ratings", "sessions" or "impressions"; None or absent = ratings; shards carry their own family;
             `source`: its `_target_` is a callable that returns `Ratings`, `Sessions` or `Impressions`, or a data
-                frame with the columns user, item and optionally rating, time, weight, event; for sessions the columns
-                session, item and optionally time, event; for impressions a column label and any others;
+                frame with the columns user, item and optionally rating, time, weight, event, or a
+                sparse matrix (`nnrec.data.readers.sparse`); for sessions the columns session, item and optionally
+                time, event; for impressions a column label and any others;
             `filters`: arguments of `nnrec.data.filters.ratings.apply_filters` or
                 `nnrec.data.filters.sessions.filter_sessions`;
             `half_life_days` (ratings only): age weighting of the training data after the split, see
                 `nnrec.data.age_weighting`;
             `preprocessing` (impressions only, instead of the last two): arguments of
                 `nnrec.data.preprocessing.Preprocessing`.
-        frame: ratings, sessions, impressions, or a data frame as above, used instead of the source.
+        frame: ratings, sessions, impressions, or a data frame or matrix as above, used instead of the source.
 
     Raises:
-        ConfigError: the source cannot be built or returns something else; an unknown filter; a half-life out of
+        ConfigError: the source cannot be built or returns something else; an unknown family or filter; a half-life
+            out of
             range.
         DataError: the data are not usable.
     """
-    if config.get("family") == "impressions":
-        return _impressions(config, frame)
-    return _sessions(config, frame) if config.get("family") == "sessions" else _ratings(config, frame)
+    return _LOADERS[family_named(config.get("family"))](config, frame)
 
 
 def _ratings(config: Mapping[str, Any], frame: Any) -> Any:
+    import numpy as np
     import pandas as pd
+    from scipy import sparse
 
     from nnrec.core.errors import ConfigError
     from nnrec.data.age_weighting import check_half_life
@@ -53,17 +60,25 @@ def _ratings(config: Mapping[str, Any], frame: Any) -> Any:
     from nnrec.data.parts import Parts
     from nnrec.data.ratings import Ratings
     from nnrec.data.readers.ratings import from_frame
+    from nnrec.data.readers.sparse import from_sparse
 
     filters = _filters(config, apply_filters)
     data = _source(config, frame)
     if isinstance(data, pd.DataFrame):
         data = from_frame(data, **_present(data, value="rating", time="time", weight="weight", event="event"))
+    if sparse.issparse(data):
+        data = from_sparse(data)
+        # A minimum of 1, the default, takes out only those without a rating: here these belong to the shape.
+        minima = {name: filters[name] for name in ("min_ratings_per_user", "min_ratings_per_item") if name in filters}
+        filters |= {"min_ratings_per_user": 0, "min_ratings_per_item": 0}
+        filters |= {name: minimum for name, minimum in minima.items() if minimum != 1}
     if isinstance(data, Parts):
         return data  # shards of any family: already filtered and split
     if not isinstance(data, Ratings):
+        dense = ". Of a dense matrix scipy.sparse.csr_array makes a sparse one." if isinstance(data, np.ndarray) else ""
         raise ConfigError(
             "data.source must return Ratings or a data frame with columns user and item. "
-            f"Received: {type(data).__name__}"
+            f"Received: {type(data).__name__}{dense}"
         )
     data, half_life_days = apply_filters(data, **filters), config.get("half_life_days")
     if half_life_days is None:
@@ -121,6 +136,14 @@ def _impressions(config: Mapping[str, Any], frame: Any) -> Impressions:
         )
     preprocessing.check(data.schema)
     return replace(data, preprocessing=preprocessing)
+
+
+# Columns of a data frame, and what is done to the data once they are read, differ.
+_LOADERS: dict[Family, Callable[[Mapping[str, Any], Any], Any]] = {
+    RATINGS: _ratings,
+    SESSIONS: _sessions,
+    IMPRESSIONS: _impressions,
+}
 
 
 def _filters(config: Mapping[str, Any], function: Callable) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.core.errors import DataError
+from nnrec.data.families import RATINGS, Family
 from nnrec.data.rows import Rows
 from nnrec.data.vocabulary import Vocabulary
 
@@ -58,7 +59,7 @@ class Ratings:
     folder: str | None = None
     notes: tuple[str, ...] = field(default=())
 
-    family: ClassVar[str] = "ratings"
+    family: ClassVar[Family] = RATINGS
     stored: ClassVar[bool] = False  # whether the ratings are stored in files
     PER_ENTRY: ClassVar[tuple[str, ...]] = ("user", "item", "value", "time", "weight", "event", "expected")
 
@@ -181,6 +182,10 @@ class Ratings:
         return Rows(
             offsets, self.user[order], self.value[order], None if self.weight is None else self.weight[order], width
         )
+
+    def histories(self) -> Rows:
+        """What each user rated, as a run keeps it for predictions."""
+        return self.rows("user")
 
     def fingerprint(self, *held_out: Ratings) -> str:
         """Returns a hash of users, items, values, times and weights: the same ratings give the same string.

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.core.errors import DataError
+from nnrec.data.families import SESSIONS, Family
 from nnrec.data.vocabulary import Vocabulary
 
 
@@ -59,7 +60,7 @@ class Sessions:
     stopped: pd.DataFrame | None = None
     notes: tuple[str, ...] = field(default=())
 
-    family: ClassVar[str] = "sessions"
+    family: ClassVar[Family] = SESSIONS
     stored: ClassVar[bool] = False  # whether the events are stored in files
     PER_EVENT: ClassVar[tuple[str, ...]] = ("item", "time", "event", "expected")
 
@@ -123,6 +124,9 @@ class Sessions:
         return Vocabulary(np.zeros(0, np.int64))
 
     user_table = None
+
+    def histories(self) -> None:
+        """A run keeps none of them: whom a session belongs to is not known."""
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS, Family
 from nnrec.data.filters.stoplist import print_caught, records
 from nnrec.data.impressions import CHUNK_ROWS, Impressions, slices
 from nnrec.data.ratings import Ratings
@@ -37,9 +39,7 @@ def summarise(data: Ratings | Sessions | Impressions) -> dict[str, Any]:
     weights, and the counts of events, come from a sample. `stoplist` lists every removed item with item_id, title and
     word; it is None without a stoplist.
     """
-    if isinstance(data, Impressions):
-        return _of_impressions(data)
-    return _of_sessions(data) if isinstance(data, Sessions) else _of_ratings(data)
+    return _SUMMARIES[data.family](data)
 
 
 def _of_ratings(ratings: Ratings) -> dict[str, Any]:
@@ -144,6 +144,14 @@ def _columns(data: Impressions) -> list[dict[str, Any]]:
             column |= {"min": lowest[name], "mean": total[name] / (rows - empty[name]), "max": highest[name]}
         columns.append(column)
     return columns
+
+
+# What is told of data differs; `print_summary` prints either.
+_SUMMARIES: dict[Family, Callable[[Any], dict[str, Any]]] = {
+    RATINGS: _of_ratings,
+    SESSIONS: _of_sessions,
+    IMPRESSIONS: _of_impressions,
+}
 
 
 def print_summary(summary: dict[str, Any], console: Console | None = None) -> None:

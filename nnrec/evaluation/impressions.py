@@ -12,6 +12,7 @@ import nnrec.evaluation.metrics as metrics
 from nnrec.batches.impressions import blocks
 from nnrec.core.console import ProgressBar
 from nnrec.core.errors import ConfigError, DataError, TrainingError
+from nnrec.data.families import IMPRESSIONS
 from nnrec.evaluation.outcomes.impressions import ImpressionOutcome
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ImpressionEvaluation:
 
     bins: int = 20
 
-    family = "impressions"
+    family = IMPRESSIONS
 
     def __post_init__(self) -> None:
         if not isinstance(self.bins, int) or self.bins < 2:

@@ -12,6 +12,7 @@ import numpy as np
 import nnrec.evaluation.metrics as metrics
 from nnrec.core.console import ProgressBar
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.families import RATINGS
 from nnrec.data.ratings import Ratings
 from nnrec.evaluation.leave_one_out import SingleTargets
 from nnrec.evaluation.metrics.rankings import RANKING
@@ -64,7 +65,7 @@ class Evaluation:
         ConfigError: no cutoff, or one below 1; an unknown `diversity`.
     """
 
-    family = "ratings"
+    family = RATINGS
     cutoffs: Sequence[int] = (10, 20)
     relevant: float | None = None
     truncated_recall: bool = False

@@ -14,6 +14,7 @@ from nnrec.batches.session_segments import of_kind
 from nnrec.batches.whole_sessions import blocks
 from nnrec.core.console import ProgressBar
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.families import SESSIONS
 from nnrec.data.sessions import Sessions
 from nnrec.evaluation.outcomes.sessions import SessionOutcome
 from nnrec.models.base.session_scorer import SessionScorer
@@ -77,7 +78,7 @@ class NextItemEvaluation:
     new_items: bool = False
     event: str | None = None
 
-    family = "sessions"
+    family = SESSIONS
 
     def __post_init__(self) -> None:
         if not self.cutoffs or any(not isinstance(k, int) or k < 1 for k in self.cutoffs):

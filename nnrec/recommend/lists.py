@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy import sparse
 
 from nnrec.core.errors import ConfigError
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS, Family
 from nnrec.data.filters.stoplist import Words
 from nnrec.recommend.candidates import excluded_items
+from nnrec.recommend.impressions import ImpressionTopN, known_users, requested
+from nnrec.recommend.sessions import SessionTopN, running_sessions, tested_sessions
 from nnrec.recommend.table_format import Ids, TableFormat
 from nnrec.recommend.top_n import TopN
 from nnrec.recommend.users import known_people, new_people
 
 if TYPE_CHECKING:
     from nnrec.runs.trained import TrainedRun
+
+
+class _Way(NamedTuple):
+    """Whom the run itself knows, how others are read, and what ranks items for them."""
+
+    kept: Callable[[TrainedRun, Any], Any]
+    given: Callable[[TrainedRun, Any, TableFormat, Any], Any]
+    top_n: type[TopN]
+
+
+# Lists are for users by their history, for sessions by their events, or for users in situations.
+_WAYS: dict[Family, _Way] = {
+    RATINGS: _Way(
+        lambda run, _: known_people(run), lambda run, history, table, _: new_people(run, history, table), TopN
+    ),
+    SESSIONS: _Way(
+        lambda run, _: tested_sessions(run),
+        lambda run, history, table, _: running_sessions(run, history, table),
+        SessionTopN,
+    ),
+    IMPRESSIONS: _Way(
+        known_users, lambda run, history, table, context: requested(run, history, table.layout, context), ImpressionTopN
+    ),
+}
 
 
 def recommend(
@@ -50,19 +78,14 @@ def audience(run: TrainedRun, history: Any, table: TableFormat, context: Mapping
         context: of a model of impressions: values that hold for all.
 
     Raises:
-        ConfigError: a context for a model that knows of none.
+        ConfigError: a context, or a matrix, for a model that cannot use it.
     """
-    if run.family == "impressions":
-        from nnrec.recommend.impressions import known_users, requested
-
-        return known_users(run, context) if history is None else requested(run, history, table.layout, context)
-    if context:
+    if context and not run.family.encoded:
         raise ConfigError(f"{run.model.name} knows of no context: it was trained on {run.family}.")
-    if run.family == "sessions":
-        from nnrec.recommend.sessions import running_sessions, tested_sessions
-
-        return tested_sessions(run) if history is None else running_sessions(run, history, table)
-    return known_people(run) if history is None else new_people(run, history, table)
+    if sparse.issparse(history) and run.family != RATINGS:  # nothing else fits into a matrix of users by items
+        raise ConfigError(f"A matrix is no history for {run.model.name}: it was trained on {run.family}.")
+    of = _WAYS[run.family]
+    return of.kept(run, context) if history is None else of.given(run, history, table, context)
 
 
 def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], excluded: np.ndarray | None) -> TopN:
@@ -70,15 +93,7 @@ def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], exclude
 
     Args:
         n, barred: as of `TopN`.
-        exclude_seen: "auto" = where histories are ratings; people come back to what they have clicked.
+        exclude_seen: "auto" = as `Family.exclude_seen` says of the data.
     """
-    exclude = run.family not in ("sessions", "impressions") if exclude_seen == "auto" else exclude_seen
-    if run.family == "sessions":
-        from nnrec.recommend.sessions import SessionTopN
-
-        return SessionTopN(run, n, exclude, excluded)
-    if run.family == "impressions":
-        from nnrec.recommend.impressions import ImpressionTopN
-
-        return ImpressionTopN(run, n, exclude, excluded)
-    return TopN(run, n, exclude, excluded)
+    exclude = run.family.exclude_seen if exclude_seen == "auto" else exclude_seen
+    return _WAYS[run.family].top_n(run, n, exclude, excluded)

@@ -33,7 +33,7 @@ class LiveSession:
     def __init__(self, run: TrainedRun, exclude_seen: bool = False) -> None:
         self.run, self.exclude_seen = run, exclude_seen
         self.model: Any = run.model
-        if run.model.family != "sessions":
+        if not run.family.ordered:
             raise ConfigError(f"{run.model.name} is no model of sessions: use recommend(history=...).")
         self._barred = run.item_counts == 0
         if "new_items" in self.model.capabilities:

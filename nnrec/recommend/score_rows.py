@@ -43,7 +43,7 @@ def score_file(
         DataError: the table cannot be read or scored.
         RunError: the file cannot be written.
     """
-    if run.family != "impressions":
+    if not run.family.encoded:
         raise ConfigError(f"rows= is for models of impressions. {run.model.name} was trained on {run.family}.")
     if output is None or file_format is None:
         _show(run, source, layout)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from nnrec.core.console import console
 from nnrec.core.errors import ConfigError, DataError
@@ -16,6 +17,7 @@ from nnrec.data.files.tables import MissingColumn
 from nnrec.data.filters.ratings import apply_filters
 from nnrec.data.ratings import Ratings
 from nnrec.data.readers.ratings import from_frame, read_table
+from nnrec.data.readers.sparse import from_sparse
 from nnrec.data.rows import Rows
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.recommend.table_format import NEW, TableFormat, _is_file
@@ -76,12 +78,12 @@ def known_people(run: TrainedRun) -> People:
     return People(run.users, run.histories, np.arange(len(run.users)), trained=True)
 
 
-def new_people(run: TrainedRun, source: Mapping[Any, float] | pd.DataFrame | str | Path, table: TableFormat) -> People:
+def new_people(run: TrainedRun, source: Any, table: TableFormat) -> People:
     """People not seen in training; items that the run does not know are dropped and counted.
 
     Args:
-        source: a file; a data frame with columns item, rating and, for several people, user; or
-            {item id: rating} of one person.
+        source: a file; a data frame with columns item, rating and, for several people, user; a sparse matrix with a
+            row for each of them, whose columns are item ids; or {item id: rating} of one person.
         table: what a file looks like.
 
     Raises:
@@ -102,6 +104,8 @@ def new_people(run: TrainedRun, source: Mapping[Any, float] | pd.DataFrame | str
     try:
         if isinstance(source, (str, Path)):
             ratings = read_table(source, table.user, table.item, value, scale=scale, **table.layout)
+        elif sparse.issparse(source):
+            ratings = from_sparse(source, scale)
         else:
             frame = _as_frame(source)
             if not len(frame):
@@ -111,7 +115,7 @@ def new_people(run: TrainedRun, source: Mapping[Any, float] | pd.DataFrame | str
         needs = f" {model.name} goes by ratings, so a history needs them." if value is not None else ""
         where = " Name the columns with table.user, table.item and table.rating." if _is_file(source) else ""
         raise DataError(f"{error}{needs}{where}") from error
-    return _in_terms_of(run, apply_filters(ratings))
+    return _in_terms_of(run, apply_filters(ratings, min_ratings_per_user=0))
 
 
 def _as_frame(source: Mapping[Any, float] | pd.DataFrame) -> pd.DataFrame:

@@ -16,11 +16,6 @@ from nnrec.core.errors import ConfigError
 from nnrec.evaluation.metrics.legend import better
 from nnrec.runs.result import Repeat, Result, flat
 
-# Which metric decides where nobody says so: the first of these that there is.
-DEFAULT_ORDER = ("ndcg", "recall_min", "recall", "hit_rate", "auc", "log_loss", "rmse", "mae")
-# ... of sessions.
-DEFAULT_ORDER_OF_SESSIONS = ("recall", "mrr", "ndcg")
-
 
 @dataclass
 class Entry:
@@ -94,7 +89,7 @@ class Comparison:
 
         Args:
             results: at least one.
-            sort_by: a metric; None = see `DEFAULT_ORDER`.
+            sort_by: a metric; None = see `nnrec.data.families.Family.decisive`.
             failures: to be reported beside them.
 
         Raises:
@@ -286,8 +281,7 @@ def _sort_metric(entries: Sequence[Entry], wanted: str | None) -> str:
     there = list(dict.fromkeys(name for entry in entries for result in entry.results for name in result.test))
     if wanted is None:
         cutoff = entries[0].first.cutoffs[0]
-        order = DEFAULT_ORDER_OF_SESSIONS if entries[0].first.family == "sessions" else DEFAULT_ORDER
-        candidates = [name for stem in order for name in (f"{stem}@{cutoff}", stem)]
+        candidates = [name for stem in entries[0].first.family.decisive for name in (f"{stem}@{cutoff}", stem)]
         return next((name for name in candidates if name in there), there[0])
     if wanted not in there:
         raise ConfigError(f"sort_by={wanted}: no run has this figure. Known: {', '.join(there)}.")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.core.errors import RunError
+from nnrec.data.families import Family, family_named
 from nnrec.data.rows import Rows
 from nnrec.runs.folder import RunFolder
 
@@ -56,25 +57,24 @@ class Result:
         return str(self.config["model"].get("name", "model"))
 
     @property
-    def family(self) -> str:
-        """What it learnt from: "ratings", "sessions" or "impressions"."""
-        return str(self.config["data"].get("family", "ratings"))
+    def family(self) -> Family:
+        """Of the data that it learnt from."""
+        return family_named(self.config["data"].get("family"))
 
     @property
     def ranked(self) -> str:
         """Whom its lists are for, or what it was measured on."""
-        return {"sessions": "sessions", "impressions": "rows"}.get(self.family, "users")
+        return self.family.ranked
 
     @property
     def sampled(self) -> str:
         """What intervals and tests take to be the sample."""
-        return "users" if self.family == "impressions" and self.per_user is not None else self.ranked
+        return self.family.sample if self.per_user is not None else self.ranked
 
     @property
     def size(self) -> str:
         """How much its data hold."""
-        unit = {"sessions": "events", "impressions": "rows"}.get(self.family, "ratings")
-        return f"{self.data[unit]:,} {unit}"
+        return f"{self.data[self.family.entries]:,} {self.family.entries}"
 
     @property
     def test(self) -> dict[str, float]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnrec.data.encoding.fields import Fields
-from nnrec.data.impressions import CHUNK_ROWS, slices
-from nnrec.data.rows import Rows
+from nnrec.data.impressions import CHUNK_ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,33 +90,6 @@ class Sides:
             stored = self.arrays[f"{role}.{name}"][:, np.isin(side[name], columns)]
             batch[name][np.ix_(filled, columns)] = stored[place[which[filled]]]
         return batch
-
-
-def histories_of(train: Examples) -> Rows | None:
-    """What each user clicked, (num_users, num_items), with the highest label; None where users or items are unknown.
-
-    Of ratings, whatever was rated. Held in memory are two numbers for each of these rows alone.
-    """
-    data, schema = train.impressions, train.impressions.schema
-    if schema.user is None or schema.item is None:
-        return None
-    chunks = [train.which[places] for places in slices(len(train), CHUNK_ROWS)]
-    clicks = all(((label := data.label.take(rows, axis=0)) >= 0).all() and (label <= 1).all() for rows in chunks)
-    pairs, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-    for rows in chunks:
-        user, item = (data.codes_of(name, rows) for name in (schema.user, schema.item))
-        label = data.label.take(rows, axis=0)
-        wanted = (user >= 0) & (item >= 0) & (label > 0 if clicks else True)
-        pairs.append(user[wanted].astype(np.int64) * train.num_items + item[wanted])
-        labels.append(label[wanted])
-    pair, label = np.concatenate(pairs), np.concatenate(labels)
-    del pairs, labels
-    order = np.lexsort((-label, pair))
-    pair = pair[order]
-    first = np.append(True, pair[1:] != pair[:-1])[: len(pair)]
-    pair, label = pair[first], label[order[first]]
-    offsets = np.searchsorted(pair, np.arange(train.num_users + 1) * train.num_items).astype(np.int64)
-    return Rows(offsets, (pair % max(train.num_items, 1)).astype(np.int32), label, None, train.num_items)
 
 
 def columns_of_fields(fields: Fields, names: Collection[str]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnrec.core.devices import backend
 from nnrec.core.devices.strategy import one_of
+from nnrec.data.families import Family, family_named
 from nnrec.models.base.build import build_model
 from nnrec.runs.folder import RunFolder
 from nnrec.runs.latest import run_named
@@ -50,9 +51,9 @@ class TrainedRun:
         return f"{type(self).__name__}({str(self.folder.path)!r}, test={self.metrics['test']})"
 
     @property
-    def family(self) -> str:
-        """What it learnt from: "ratings", "sessions" or "impressions"."""
-        return str(self.config.data.get("family", "ratings"))
+    def family(self) -> Family:
+        """Of the data that it learnt from."""
+        return family_named(self.config.data.get("family"))
 
     @cached_property
     def result(self) -> Result:
@@ -67,7 +68,7 @@ class TrainedRun:
         backend.start(one_of(trainer.devices), trainer.precision, trainer.xla, self.config.verbose, target)
         sizes: dict[str, Any] = {"num_items": len(self.items)}
         sizes |= {"num_users": len(self.users)} if len(self.users) else {}
-        if self.family == "impressions":
+        if self.family.encoded:
             sizes = {"fields": self.sides.encoder.fields}
         model = build_model(self.config.model, self.config.seed, sizes)
         model.load_state(self.folder.read_arrays("weights.npz"))

@@ -41,7 +41,7 @@ def write(run: TrainedRun, plan: Plan, file_format: str, checked: list[Checked],
     ]
     whole = {
         "model": run.model.name,
-        "family": run.model.family,
+        "family": "implicit" if run.model.implicit else run.family.name,
         "format": file_format,
         "nnrec": version("nnrec"),
         "run": str(run.folder.path),

@@ -105,7 +105,7 @@ def check(run: TrainedRun, graphs: Mapping[str, Graph], functions: Mapping[str, 
         function = functions[names[0]]
         if "prediction" in graph.outputs:
             result.append(_check_rows(run, names, graph, function))
-        elif run.family == "impressions":
+        elif run.family.encoded:
             result.append(_check_requests(run, names, graph, function))
         else:
             for sample in list_samples(run):

@@ -43,7 +43,7 @@ class Lists:
             run.model.keep_for_graph(kept)
         top = lists(run, n, False, None)
         self.n, self.num_users, self.num_items, self.model = top.n, len(run.users), len(run.items), run.model
-        self.sessions, self.by_user = run.family == "sessions", run.model.export_input == "user"
+        self.sessions, self.by_user = run.family.ordered, run.model.export_input == "user"
         self.item_ids, self.user_ids = Ids(run.items.ids), Ids(run.users.ids) if self.by_user else None
         self.excluded = excluding(top.excluded)
         popular = top.popular()

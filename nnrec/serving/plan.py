@@ -34,7 +34,7 @@ def plan(run: TrainedRun, file_format: str, n: int, exclude_seen: bool | Literal
     Raises:
         ConfigError: the model cannot be exported.
     """
-    if run.family == "impressions":
+    if run.family.encoded:
         return _plan_rows(run, file_format, n)
     from nnrec.serving.lists import Lists
 
@@ -48,7 +48,7 @@ def plan(run: TrainedRun, file_format: str, n: int, exclude_seen: bool | Literal
         vocabularies = ("items.parquet", "users.parquet") if made.by_user else ("items.parquet",)
         return Plan({"top_n": made.by_index(None)}, vocabularies, notes=notes)
     graphs = {"unseen": made.by_id(True), "all": made.by_id(False)}
-    default = run.family != "sessions" if exclude_seen == "auto" else exclude_seen
+    default = run.family.exclude_seen if exclude_seen == "auto" else exclude_seen
     graphs["serving_default"] = graphs["unseen" if default else "all"]
     graphs |= {"unseen_by_index": made.by_index(True), "all_by_index": made.by_index(False)}
     return Plan(graphs, notes=notes)

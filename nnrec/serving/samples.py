@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.data.encoding.encoder import Encoder
+from nnrec.data.families import RATINGS, SESSIONS, Family
 from nnrec.data.rows import Rows
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.recommend.impressions import requested
@@ -45,11 +46,21 @@ def list_samples(run: TrainedRun) -> list[Sample]:
     Where what is known of users is not their history alone, the same histories of strangers are a sample of their own.
     Where the run keeps no histories they are random.
     """
-    if run.family == "sessions":
-        sessions = _sessions(run)
-        items = padded([sessions.events(number) for number in range(len(sessions))], -1)
-        return [Sample("sessions", sessions, {"item_ids": texts(run.items, items)}, {"items": items})]
+    return _SAMPLES[run.family](run)
+
+
+def _session_samples(run: TrainedRun) -> list[Sample]:
+    sessions = _sessions(run)
+    items = padded([sessions.events(number) for number in range(len(sessions))], -1)
+    return [Sample("sessions", sessions, {"item_ids": texts(run.items, items)}, {"items": items})]
+
+
+def _people_samples(run: TrainedRun) -> list[Sample]:
     return [_people_sample(run, people) for people in _people(run)]
+
+
+# What a run keeps of users is not what it keeps of sessions. (Of impressions see `request_sample` and `random_rows`.)
+_SAMPLES: dict[Family, Callable[[TrainedRun], list[Sample]]] = {RATINGS: _people_samples, SESSIONS: _session_samples}
 
 
 def _people_sample(run: TrainedRun, people: People) -> Sample:

@@ -14,10 +14,13 @@ import pandas as pd
 
 from nnrec.core.errors import ConfigError, DataError
 from nnrec.core.jit import compiled
+from nnrec.data.click_histories import click_histories
 from nnrec.data.encoding.encoder import Encoder
 from nnrec.data.encoding.fields import Fields
+from nnrec.data.families import IMPRESSIONS
 from nnrec.data.impressions import CHUNK_ROWS, Impressions, count, slices
 from nnrec.data.parts import TEST, TRAIN, VALIDATION
+from nnrec.data.rows import Rows
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.splits.shares import check_drawn, check_shares, interval, percent
 
@@ -36,7 +39,7 @@ class Examples:
     which: np.ndarray
     encoder: Encoder
 
-    family = "impressions"
+    family = IMPRESSIONS
     user_table = None
 
     def __len__(self) -> int:
@@ -88,6 +91,10 @@ class Examples:
         """(m,) int32, index into `items`, likewise."""
         name = self.impressions.schema.item
         return None if name is None else self.impressions.codes_of(name, self.which)
+
+    def histories(self) -> Rows | None:
+        """What each user clicked, as a run keeps it for predictions; None where users or items are unknown."""
+        return click_histories(self.impressions, self.which)
 
     @property
     def expected(self) -> np.ndarray | None:
@@ -193,7 +200,7 @@ class RandomRows:
     test: float = 0.1
     validation: float | str = 0.1
 
-    family = "impressions"
+    family = IMPRESSIONS
 
     def __post_init__(self) -> None:
         check_shares(test=self.test)
@@ -216,7 +223,7 @@ class LastRows:
     test: float = 0.1
     validation: float = 0.1
 
-    family = "impressions"
+    family = IMPRESSIONS
 
     def __post_init__(self) -> None:
         check_shares(test=self.test, validation=self.validation)
@@ -241,7 +248,7 @@ class GivenRows:
 
     validation: float | str = 0.1
 
-    family = "impressions"
+    family = IMPRESSIONS
 
     def __post_init__(self) -> None:
         check_drawn(self.validation)
@@ -269,7 +276,7 @@ class UsualRows:
     test: float = 0.1
     validation: float | str = 0.1
 
-    family = "impressions"
+    family = IMPRESSIONS
 
     def __post_init__(self) -> None:
         check_shares(test=self.test)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.families import SESSIONS
 from nnrec.data.parts import Parts
 from nnrec.data.sessions import Sessions
 from nnrec.splits.shares import check_shares, percent
@@ -76,7 +77,7 @@ class LastDays:
     test: float = 1
     validation: float = 1
 
-    family = "sessions"
+    family = SESSIONS
 
     def __post_init__(self) -> None:
         for name, days in {"test": self.test, "validation": self.validation}.items():
@@ -137,7 +138,7 @@ class LastSessions:
     test: float = 0.1
     validation: float = 0.1
 
-    family = "sessions"
+    family = SESSIONS
 
     def __post_init__(self) -> None:
         check_shares(test=self.test, validation=self.validation)
@@ -171,7 +172,7 @@ class GivenSessions:
 
     validation: float = 0.1
 
-    family = "sessions"
+    family = SESSIONS
 
     def __post_init__(self) -> None:
         check_shares(validation=self.validation)
@@ -194,7 +195,7 @@ class UsualSessions:
     test: float = 0.1
     validation: float = 0.1
 
-    family = "sessions"
+    family = SESSIONS
 
     def __post_init__(self) -> None:
         check_shares(test=self.test, validation=self.validation)
@@ -221,7 +222,7 @@ class ColdItems:
     test: float = 0.1
     validation: float = 0.1
 
-    family = "sessions"
+    family = SESSIONS
 
     def __post_init__(self) -> None:
         check_shares(items=self.items, test=self.test, validation=self.validation)

@@ -15,13 +15,12 @@ import pandas as pd
 from nnrec.core.console import console
 from nnrec.core.devices import strategy
 from nnrec.core.errors import ConfigError
-from nnrec.data.ratings import Ratings
 from nnrec.evaluation.outcomes.ratings import Outcome
 from nnrec.models.base.build import build_model
 from nnrec.models.base.fitted import Fitted
 from nnrec.models.base.scorer import Scorer
 from nnrec.runs.folder import RunFolder
-from nnrec.runs.side_features import Sides, histories_of
+from nnrec.runs.side_features import Sides
 from nnrec.splits.weighted import weighted_by_age
 from nnrec.training.settings import Progress, Report, Settings, Trainer
 
@@ -205,13 +204,11 @@ class Learning:
         """Writes what predictions need."""
         folder.write_arrays("weights.npz", self.model.state())
         folder.write_arrays("item_counts.npz", {"count": split.train.support})
-        if self.evaluation.family == "impressions":
+        if self.evaluation.family.encoded:
             Sides.of(split.train).write(folder)
-        if self.settings.config["keep_histories"] and self.evaluation.family != "sessions":
-            of_ratings = isinstance(split.train, Ratings)
-            histories = split.train.rows("user") if of_ratings else histories_of(split.train)
-            if histories is not None:
-                folder.write_histories(histories)
+        histories = split.train.histories() if self.settings.config["keep_histories"] else None
+        if histories is not None:
+            folder.write_histories(histories)
 
         vectors = self.model.item_vectors()
         if vectors is not None:

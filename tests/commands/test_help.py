@@ -15,6 +15,7 @@ from nnrec.core import calling
 from nnrec.core.config.choices import Choice, Groups, Setting
 from nnrec.core.config.compose import compose, config_folder
 from nnrec.core.errors import ConfigError
+from nnrec.data.families import family_of
 from nnrec.models.base.scorer import Scorer
 
 CONF = config_folder()
@@ -46,8 +47,7 @@ def test_every_choice_says_in_a_line_what_it_is(group):
 @pytest.mark.parametrize(("group", "name"), [pair for pair in CHOICES if pair[0] in ("model", "split", "evaluation")])
 def test_the_family_that_a_file_names_is_that_of_its_class(group, name):
     target = get_object(compose("train", [f"{group}={name}"])[group]._target_)
-    family = getattr(target, "family", "ratings")
-    expected = "" if (group, name) in OF_ANY_FAMILY else "ratings" if family == "implicit" else family
+    expected = "" if (group, name) in OF_ANY_FAMILY else family_of(target).name
     assert group != "model" or issubclass(target, Scorer)
     assert GROUPS.choice(group, name).family == expected
 

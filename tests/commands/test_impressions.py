@@ -10,6 +10,7 @@ import nnrec
 from nnrec.commands import predict as predict_command
 from nnrec.core.config.compose import compose
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.families import IMPRESSIONS
 from nnrec.evaluation import metrics
 from nnrec.reports.html.write import write_report
 from tests.conftest import TINY_DATA
@@ -32,7 +33,7 @@ def predict(run, *overrides: object) -> None:
 
 
 def test_a_finished_run(run):
-    assert run.family == "impressions"
+    assert run.family is IMPRESSIONS
     test = run.metrics["test"]
     assert {"auc", "log_loss", "gauc", "calibration_error"} == set(test)
     assert test["auc"] > 0.55

@@ -14,6 +14,7 @@ import pytest
 
 import nnrec
 from nnrec.core.errors import ConfigError
+from nnrec.data.families import SESSIONS
 from tests.conftest import ROOT, TINY_DATA
 
 
@@ -117,7 +118,7 @@ def test_sessions_teach_from_files_what_they_teach_from_memory(clicks, tmp_path,
     )
     source = ("data=shards", f"data.source.path={clicks}", f"data.source.cache={tmp_path / 'cache'}")
     found = nnrec.train(*settings, *source, "split=prepared", f"run_dir={tmp_path / 'found'}")
-    assert (tmp_path / "cache").is_dir() and found.family == "sessions"
+    assert (tmp_path / "cache").is_dir() and found.family is SESSIONS
     for part in ("validation", "test"):
         assert found.metrics[part] == plain.metrics[part]
     assert found.metrics["data"]["split"] == plain.metrics["data"]["split"]

@@ -12,6 +12,7 @@ import nnrec
 from nnrec.commands import predict as predict_command
 from nnrec.core.config.compose import compose
 from nnrec.core.errors import ConfigError, DataError, Interrupted, RunError
+from nnrec.data.families import SESSIONS
 from nnrec.reports.html.write import write_report
 from nnrec.runs.folder import RunFolder
 
@@ -28,7 +29,7 @@ def run(tmp_path_factory):
 
 
 def test_a_finished_run(run):
-    assert run.family == "sessions"
+    assert run.family is SESSIONS
     # every step in the rounds is certain
     assert run.metrics["test"]["recall@1"] == run.metrics["validation"]["mrr@20"] == 1
     assert run.metrics["data"]["test_events"] == 26  # of s33 to s39, 4 + 3 + ... and s40

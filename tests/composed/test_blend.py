@@ -33,7 +33,7 @@ from tests.models.trials import TRAINER, checkerboard, finished_run, scores_of
 class Fixed(Baseline):
     """A model with a fixed score for each user and item, which can be set to fail."""
 
-    family = "implicit"
+    implicit = True
     learnt = ("scores",)
 
     def __init__(self, num_users, num_items, *, can=(), fails=None, name="fixed"):
@@ -149,7 +149,7 @@ def test_it_can_do_what_all_its_members_can(tmp_path, two):
     model = blend_of([*two, run_of(tmp_path / "c", A)], weights=[1, 1, 1])
     assert model.capabilities == frozenset()
     assert model.personal
-    assert model.family == "ratings"
+    assert not model.implicit
 
 
 # Weights

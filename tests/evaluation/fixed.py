@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnrec.data.families import RATINGS
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.models.base.scorer import Scorer
@@ -24,7 +25,7 @@ class Fixed(Scorer):
     """Scores each user by a fixed row of scores, and records which users were encoded."""
 
     name = "fixed"
-    family = "ratings"
+    family = RATINGS
     capabilities = frozenset({"rating_scale"})
     rating_scale = np.array([1, 5], np.float32)
 

@@ -94,7 +94,7 @@ def test_an_item_without_ratings_is_predicted():
 
 
 def test_declares_what_it_can_do():
-    assert ContentKNN(3, 4).family == "implicit"
+    assert ContentKNN(3, 4).implicit
     assert "rating_scale" in ContentKNN(3, 4, scoring="mean").capabilities
 
 

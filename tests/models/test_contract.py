@@ -11,11 +11,12 @@ from hydra.utils import get_class
 
 from nnrec.core.config.compose import compose
 from nnrec.core.devices import backend
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.evaluation.ratings import Evaluation
 from nnrec.models.base.fitted import Fitted
-from nnrec.models.base.scorer import Capability, Family, Scorer
+from nnrec.models.base.scorer import Capability, Scorer
 from nnrec.models.basic.popularity import Popularity
 from nnrec.runs.folder import RunFolder
 from nnrec.splits.ratings import RandomSplit
@@ -62,9 +63,9 @@ def case(request):
 def test_declares_itself(name):
     target = get_class(compose("train", [f"model={name}"]).model._target_)
     assert issubclass(target, Scorer)
-    assert target.family in typing.get_args(Family)
-    assert (target.family == "sessions") == (name in SESSION_NAMES)
-    assert (target.family == "impressions") == (name in IMPRESSION_NAMES)
+    assert target.family in (RATINGS, SESSIONS, IMPRESSIONS)
+    assert (target.family == SESSIONS) == (name in SESSION_NAMES)
+    assert (target.family == IMPRESSIONS) == (name in IMPRESSION_NAMES)
     assert target.capabilities <= set(typing.get_args(Capability))
     assert compose("train", [f"model={name}"]).model.name == name
     source = ("Source:",) if issubclass(target, Fitted) else ("Paper:", "Loss:")

@@ -196,8 +196,8 @@ def test_values_can_be_compared_for_lists():
 
 def test_declares_what_it_can_do():
     lists, ratings = ItemKNN(3, 4), ItemKNN(3, 4, scoring="mean")
-    assert (lists.family, lists.capabilities) == ("implicit", {"new_users"})
-    assert (ratings.family, ratings.capabilities) == ("ratings", {"new_users", "rating_scale"})
+    assert (lists.implicit, lists.capabilities) == (True, {"new_users"})
+    assert (ratings.implicit, ratings.capabilities) == (False, {"new_users", "rating_scale"})
     assert fitted().rating_scale.tolist() == [1, 5]
 
 

@@ -169,7 +169,7 @@ def test_a_value_that_is_no_number_names_its_row(case):
     model = fresh(case, ratings)
     entry = np.flatnonzero(ratings.value >= 4)[50]
     # Implicit models use only whether a value is high enough.
-    field = "weight" if model.family == "implicit" else "value"
+    field = "weight" if model.implicit else "value"
     numbers = np.ones(len(ratings), np.float32) if field == "weight" else ratings.value.copy()
     numbers[entry] = np.nan
     bad = replace(ratings, **{field: numbers})

@@ -50,9 +50,8 @@ def _started():
 def lists_of(model, data, n=6):
     counts = np.bincount(data.item, minlength=len(data.items))
     users = getattr(data, "users", data.items)
-    family = "sessions" if model.family == "sessions" else "ratings"
     run = SimpleNamespace(
-        family=family, model=model, items=data.items, users=users, item_counts=counts, item_table=None
+        family=model.family, model=model, items=data.items, users=users, item_counts=counts, item_table=None
     )
     return Lists(run, n)
 

@@ -156,8 +156,8 @@ def test_sum_counts_what_is_relevant():
 
 def test_declares_what_it_can_do():
     lists, ratings = UserKNN(3, 4), UserKNN(3, 4, scoring="mean")
-    assert (lists.family, lists.capabilities) == ("implicit", {"new_users"})
-    assert (ratings.family, ratings.capabilities) == ("ratings", {"new_users", "rating_scale"})
+    assert (lists.implicit, lists.capabilities) == (True, {"new_users"})
+    assert (ratings.implicit, ratings.capabilities) == (False, {"new_users", "rating_scale"})
 
 
 @pytest.mark.parametrize("options", [{}, {"similarity": "adjusted_cosine"}, {"scoring": "sum", "similarity": "cosine"}])

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from nnrec.batches.rows import RowBatches
 from nnrec.core.config.compose import compose, config_folder
+from nnrec.data.families import RATINGS
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.evaluation.ratings import Evaluation
@@ -189,7 +190,7 @@ def checkerboard() -> tuple[Ratings, np.ndarray]:
     return ratings, item[withheld]
 
 
-DATA = {"ratings": taste_ratings, "implicit": taste_ratings}
+DATA = {RATINGS: taste_ratings}
 
 
 # Training and scoring

@@ -7,13 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from nnrec.core.errors import ConfigError, DataError, RunError
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS
 from nnrec.data.rows import Rows
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.models.base.scorer import Scorer
 from nnrec.ranking import blocks
-from nnrec.recommend.lists import recommend
+from nnrec.recommend.lists import audience, recommend
+from nnrec.recommend.table_format import TableFormat
 from nnrec.recommend.top_n import TopN
 from nnrec.recommend.users import known_people
 from nnrec.runs.folder import RunFolder
@@ -48,7 +51,7 @@ def run():
         5,
     )
     return SimpleNamespace(
-        family="ratings",
+        family=RATINGS,
         users=Vocabulary([10, 11, 12, 13]),
         items=Vocabulary(list("abcde")),
         item_table=pd.DataFrame({"title": ["A", "B", None, "D", "E"]}),
@@ -267,3 +270,10 @@ def test_histories_missing_or_damaged(tmp_path):
     folder["histories/ids.npy"].write_bytes(b"\x93NUMPY")
     with pytest.raises(RunError, match=r"ids\.npy is missing or damaged"):
         folder.read_histories(4).take(np.array([0]))
+
+
+@pytest.mark.parametrize("family", [SESSIONS, IMPRESSIONS])
+def test_a_matrix_is_a_history_of_ratings_alone(family):
+    run = SimpleNamespace(family=family, model=SimpleNamespace(name="some"))
+    with pytest.raises(ConfigError, match=f"A matrix is no history for some: it was trained on {family}."):
+        audience(run, sparse.csr_array([[1.0]]), TableFormat())

@@ -16,6 +16,7 @@ from nnrec.batches.session_parallel import SessionParallelBatches
 from nnrec.batches.session_pools import pools
 from nnrec.batches.session_windows import WindowBatches
 from nnrec.core.errors import DataError
+from nnrec.data.families import SESSIONS
 from nnrec.data.load import load
 from nnrec.data.sessions import Sessions
 from nnrec.data.stored import sessions as stored_sessions
@@ -96,7 +97,7 @@ def test_a_split_comes_back(small, tmp_path, kind, cached):
     assert len(list((tmp_path / "shards" / "train").iterdir())) == -(-len(split.train) // 100) > 2
     found = Prepared()(read_shards(tmp_path / "shards", tmp_path / "cache" if cached else None), 0)
     train = found.train
-    assert train.stored == cached and train.family == "sessions"
+    assert train.stored == cached and train.family is SESSIONS
     assert found.definition == split.definition
     assert (train.event_names, train.time_kind) == (split.train.event_names, split.train.time_kind)
     same(found.train, split.train)

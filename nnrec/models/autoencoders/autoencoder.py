@@ -55,7 +55,7 @@ class Autoencoder(Recommender):
         sampling_power: an item's sampling probability is proportional to its number of users to this power.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
 
     def __init__(

@@ -62,7 +62,6 @@ class AutoRec(Recommender):
             occur in the batch and updates only those; "auto" takes the faster one.
     """
 
-    family = "ratings"
     capabilities = frozenset({"new_users", "rating_scale"})
 
     def __init__(

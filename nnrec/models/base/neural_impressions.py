@@ -15,8 +15,9 @@ from nnrec.core.devices.collectives import in_parts
 from nnrec.core.devices.compilation import device_function
 from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.encoding.fields import Fields
+from nnrec.data.families import IMPRESSIONS
 from nnrec.models.base.neural import Recommender
-from nnrec.models.base.scorer import Capability, Family
+from nnrec.models.base.scorer import Capability
 from nnrec.splits.impressions import Examples
 
 Task = Literal["click", "rating"]
@@ -38,7 +39,7 @@ class ImpressionRecommender(Recommender):
         name: the model's name in the configuration.
     """
 
-    family: Family = "impressions"
+    family = IMPRESSIONS
 
     def __init__(self, fields: Fields | Mapping[str, Any], task: Task, name: str) -> None:
         super().__init__(name=name, autocast=False)

@@ -11,10 +11,10 @@ import numpy as np
 from nnrec.batches.protocol import Batch
 from nnrec.core.calling import typed
 from nnrec.core.errors import ConfigError
+from nnrec.data.families import RATINGS, Family
 from nnrec.data.ratings import Ratings
 
 Capability = Literal["new_users", "new_items", "rating_scale"]
-Family = Literal["ratings", "implicit", "sessions", "impressions"]
 
 
 class Scorer:
@@ -27,8 +27,9 @@ class Scorer:
 
     Attributes:
         name: the model's name in the configuration.
-        family: the data it learns from: "ratings" (rating values), "implicit" (liked items), "sessions" (ordered
-            events), "impressions" (rows of features with a label).
+        family: of the data it learns from: ratings, sessions (ordered events), or impressions (rows of features with a
+            label).
+        implicit: whether it learns from ratings which items were liked, not their values.
         capabilities: "new_users": it can score items for users who were not in the training data;
             "new_items": it can score items that were not in the training data;
             "rating_scale": its scores are ratings on the scale `rating_scale` = (lowest, highest).
@@ -45,7 +46,8 @@ class Scorer:
     """
 
     name: str
-    family: Family
+    family: Family = RATINGS
+    implicit: bool = False
     capabilities: frozenset[Capability] = frozenset()
     personal = True
     relevant: float | None = None

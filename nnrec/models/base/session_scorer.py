@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from nnrec.batches.protocol import Batch
-from nnrec.models.base.scorer import Family, Scorer
+from nnrec.data.families import SESSIONS
+from nnrec.models.base.scorer import Scorer
 
 
 class SessionScorer(Scorer):
@@ -27,7 +28,7 @@ class SessionScorer(Scorer):
     session from the left and -1 behind them; if the data have times, also `time`, (B, T) float64.
     """
 
-    family: Family = "sessions"
+    family = SESSIONS
 
     def encode(self, batch: Batch) -> Any:
         """Computes a query after each event: (B, T, ...) array or tensor, arbitrary at positions without an event.

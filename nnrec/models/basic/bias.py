@@ -36,7 +36,6 @@ class Bias(Baseline):
             (or item).
     """
 
-    family = "ratings"
     capabilities = frozenset({"new_users", "rating_scale"})
     personal = False
     learnt = ("rating_scale", "mean", "item_bias", "user_bias", "trained")

@@ -25,7 +25,7 @@ class Popularity(Baseline):
         relevant: ratings of at least this value count; None = all.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
     personal = False
     learnt = ("count",)

@@ -26,7 +26,7 @@ class Random(Baseline):
         seed: different seeds give different scores.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
     personal = False
 

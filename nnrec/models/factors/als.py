@@ -45,7 +45,7 @@ class ALS(Baseline):
         memory_limit: as in `Baseline`.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
     learnt = ("item_factors",)
 

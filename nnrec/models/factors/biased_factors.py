@@ -57,7 +57,6 @@ class BiasedFactors(Baseline):
         options: `memory_limit` and `name`, as in `Baseline`.
     """
 
-    family = "ratings"
     capabilities = frozenset({"new_users", "rating_scale"})
     learnt: tuple[str, ...] = (
         "rating_scale",

@@ -13,7 +13,7 @@ from nnrec.core.errors import ConfigError
 from nnrec.core.jit import compiled
 from nnrec.data.ratings import Ratings
 from nnrec.models.base.baseline import Baseline, matrix
-from nnrec.models.base.scorer import Capability, Family
+from nnrec.models.base.scorer import Capability
 from nnrec.models.basic.bias import biases, check_varied, history_bias
 from nnrec.models.knn.similarity import Measure, check, in_tiles
 
@@ -79,7 +79,7 @@ class Neighbourhood(Baseline):
     """
 
     side: Literal["item", "user"]
-    family: Family = "implicit"
+    implicit = True
     capabilities: frozenset[Capability] = frozenset({"new_users"})
 
     def __init__(
@@ -121,7 +121,7 @@ class Neighbourhood(Baseline):
         self.relevant, self.l2_user, self.l2_item = relevant, l2_user, l2_item
         self.learnt = self.learnt if self.compares_likes else (*self.learnt, *LEVELS)
         if scoring == "mean":
-            self.family, self.capabilities = "ratings", frozenset({"new_users", "rating_scale"})
+            self.implicit, self.capabilities = False, frozenset({"new_users", "rating_scale"})
 
     @property
     def compares_likes(self) -> bool:

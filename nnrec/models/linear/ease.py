@@ -41,7 +41,7 @@ class EASE(Baseline):
         memory_limit: as in `Baseline`.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
     learnt = ("item_weights",)
 

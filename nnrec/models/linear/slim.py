@@ -47,7 +47,7 @@ class SLIM(Baseline):
         memory_limit: as in `Baseline`.
     """
 
-    family = "implicit"
+    implicit = True
     capabilities = frozenset({"new_users"})
     learnt = ("item_weights",)
 

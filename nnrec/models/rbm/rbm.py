@@ -71,7 +71,6 @@ class RBM(SoftmaxScorer):
             the batch and updates only those; "auto" takes the faster one.
     """
 
-    family = "ratings"
     capabilities = frozenset({"new_users", "rating_scale"})
 
     def __init__(

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from nnrec.reports.comparison import Comparison
 from nnrec.reports.html import plots
 from nnrec.reports.html.page import Cell, Facts, Plot, Section, Table, Text
 
 
-def data_section(comparison: Comparison) -> Section:
-    """What the runs learnt from and were measured on, and its long tail."""
+class Bars(NamedTuple):
+    """How often there is what: counts by range, what the two axes show, and by what it is told."""
+
+    histogram: list[dict[str, Any]]
+    what: str
+    counted: str
+    by: str
+
+
+def ratings_section(comparison: Comparison) -> Section:
+    """What the runs learnt from and were measured on, its long tail and the values."""
+    histogram = comparison.best.first.data["values"]["histogram"]
+    return _section(comparison, Bars(histogram, "rating", "ratings", "value"))
+
+
+def session_data_section(comparison: Comparison) -> Section:
+    """The same of sessions, with their lengths."""
+    lengths = comparison.best.first.data["lengths"]
+    return _section(comparison, Bars(lengths, "events in the session", "sessions", "length"))
+
+
+def _section(comparison: Comparison, shown: Bars) -> Section:
     result = comparison.best.first
     data, counts = result.data, result.item_counts
     tail = data["long_tail"]
-    unit, who = ("events", "session") if result.family == "sessions" else ("ratings", "user")
+    unit, who = result.family.entries, result.family.owner
     density = f" ({data['density']:.3%} of all pairs)" if "density" in data else ""
     facts = [
         (f"{who}s", f"{data[f'{who}s']:,}"),
@@ -29,8 +49,7 @@ def data_section(comparison: Comparison) -> Section:
     splits = dict.fromkeys(r.figures["data"]["split"] for entry in comparison.entries for r in entry.results)
     facts += [("split", split) for split in splits]
     facts += [("note", note) for note in data.get("notes", [])]
-    histogram = data["lengths"] if result.family == "sessions" else data["values"]["histogram"]
-    of_what = ("events in the session", "sessions") if result.family == "sessions" else ("rating", "ratings")
+    histogram = shown.histogram
     labels = [f"{b['low']:g}" if b["low"] == b["high"] else f"{b['low']:.3g}–{b['high']:.3g}" for b in histogram]
     bars = [bar["count"] for bar in histogram]
     blocks = [
@@ -44,8 +63,8 @@ def data_section(comparison: Comparison) -> Section:
     ]
     if len(bars) > 1:
         told = ", ".join(f"{label}: {count:,}" for label, count in zip(labels, bars, strict=True))
-        svg = plots.draw("values", lambda axes: plots.bars(axes, labels, bars, *of_what))
-        caption = f"{of_what[1].capitalize()} by {'length' if unit == 'events' else 'value'}."
+        svg = plots.draw("values", lambda axes: plots.bars(axes, labels, bars, shown.what, shown.counted))
+        caption = f"{shown.counted.capitalize()} by {shown.by}."
         blocks.append(Plot(svg, f"{caption} {told}", caption))
     return Section("data", "The data", [], blocks)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS, Family
 from nnrec.evaluation.metrics.change import churn
 from nnrec.evaluation.metrics.legend import formatted, legend
 from nnrec.evaluation.metrics.lists import ranks_by_popularity, times_listed
 from nnrec.reports.comparison import Comparison, Entry
 from nnrec.reports.html import plots
-from nnrec.reports.html.data import data_section, settings_section
+from nnrec.reports.html.data import ratings_section, session_data_section, settings_section
 from nnrec.reports.html.examples import people_section, worst_section
 from nnrec.reports.html.figures import figures_section, table_section, tiles
 from nnrec.reports.html.impressions import calibration_section, impressions_section
@@ -23,6 +24,13 @@ from nnrec.reports.html.plots import lines_of
 from nnrec.reports.html.sessions import places_section, sessions_section
 from nnrec.reports.html.user_groups import groups_section
 from nnrec.reports.table import TIMES
+
+# What is told of the data of the runs: of impressions their columns, of others the long tail.
+DATA_SECTIONS: dict[Family, Callable[[Comparison], Section]] = {
+    RATINGS: ratings_section,
+    SESSIONS: session_data_section,
+    IMPRESSIONS: impressions_section,
+}
 
 
 def report(comparison: Comparison, people: Sequence[Any] | None = None, beside: Path | None = None) -> str:
@@ -34,7 +42,7 @@ def report(comparison: Comparison, people: Sequence[Any] | None = None, beside: 
         beside: the folder the page will lie in; None = that of the run.
     """
     several = len(comparison.entries) > 1 or len(comparison.best.results) > 1
-    data, of_impressions = comparison.best.first.config["data"]["name"], comparison.best.first.family == "impressions"
+    data = comparison.best.first.config["data"]["name"]
     sections = [
         table_section(comparison, beside) if several or comparison.failures else figures_section(comparison),
         _trade_off_section(comparison),
@@ -48,7 +56,7 @@ def report(comparison: Comparison, people: Sequence[Any] | None = None, beside: 
         _by_rating_section(comparison),
         worst_section(comparison),
         groups_section(comparison),
-        impressions_section(comparison) if of_impressions else data_section(comparison),
+        DATA_SECTIONS[comparison.best.first.family](comparison),
         settings_section(comparison),
         Section("legend", "What the figures mean", [], [Meanings(legend([*comparison.metrics, *TIMES]))]),
     ]
@@ -137,7 +145,7 @@ def _popularity_section(comparison: Comparison) -> Section | None:
         + [Cell(f"{data[place]:,}", float(data[place])) for _, _, data in lines]
         for place, item in enumerate(order[:10])
     ]
-    columns = ["item", "events" if first.family == "sessions" else "ratings", *(line.label for line in lines)]
+    columns = ["item", first.family.entries, *(line.label for line in lines)]
     blocks.append(Table("How often the ten most popular items are recommended", columns, top))
     return Section("popularity", "Popularity of what is recommended", [], blocks)
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.data.families import RATINGS, SESSIONS
 from nnrec.splits.sessions import SessionSplit
 from nnrec.splits.shards import ratings, sessions
 from nnrec.splits.shards.shard_files import VERSION, Cache
 from nnrec.splits.split import Split
 
-# Data family -> the module that writes and reads its shards.
-FAMILIES: dict[str, Any] = {"ratings": ratings, "sessions": sessions}
+# The module that writes and reads the shards of a family, by its name in about.json: their columns differ.
+FAMILIES: dict[str, Any] = {RATINGS.name: ratings, SESSIONS.name: sessions}
 
 
 def write_shards(split: Split | SessionSplit, folder: Path, name: str) -> None:
@@ -25,7 +26,7 @@ def write_shards(split: Split | SessionSplit, folder: Path, name: str) -> None:
         folder: an empty folder, or one that does not exist.
         name: name of the data.
     """
-    FAMILIES[split.train.family].write_split(split, folder, name)
+    FAMILIES[split.train.family.name].write_split(split, folder, name)
 
 
 def check_free(folder: Path) -> None:

@@ -22,6 +22,7 @@ from nnrec.core.console import ProgressBar
 from nnrec.core.errors import DataError
 from nnrec.core.stored_arrays import ArrayFiles
 from nnrec.data.catalogue import write_catalogue
+from nnrec.data.families import RATINGS
 from nnrec.data.ratings import Ratings
 from nnrec.data.stored.ratings import DTYPES, StoredRatings
 from nnrec.splits.shards import shard_files
@@ -73,7 +74,7 @@ def about_of(name: str, ratings: Ratings, columns: Iterable[str], definition: st
         definition, new_users: attributes of the split.
     """
     return {
-        "family": "ratings",
+        "family": RATINGS.name,
         "name": name,
         "split": definition,
         "new_users": new_users,

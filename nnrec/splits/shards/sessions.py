@@ -22,6 +22,7 @@ from nnrec.core.console import ProgressBar
 from nnrec.core.errors import DataError
 from nnrec.core.stored_arrays import ArrayFiles
 from nnrec.data.catalogue import write_catalogue
+from nnrec.data.families import SESSIONS
 from nnrec.data.sessions import Sessions
 from nnrec.data.stored.sessions import DTYPES, StoredSessions, encoded
 from nnrec.data.vocabulary import Vocabulary
@@ -101,7 +102,7 @@ def about_of(
         how: definition of the split.
     """
     return {
-        "family": "sessions",
+        "family": SESSIONS.name,
         "name": name,
         "split": how,
         "sessions": dict(sizes),
