@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import nnrec
-from nnrec.commands import predict, prepare, train
+from nnrec.commands import export, predict, prepare, train
 from nnrec.core.config.compose import compose
 from nnrec.core.errors import ConfigError
 from nnrec.reports.comparison import grouped
@@ -141,8 +141,8 @@ def test_a_comparison_goes_on(tmp_path):
     frame = nnrec.compare(*told, "models=[item_knn,popularity]", quiet=True)
     assert set(frame["entry"]) == {"item_knn", "popularity"}
     assert (tmp_path / "comparison/runs/item_knn/metrics.json").read_bytes() == kept
-    with pytest.raises(ConfigError, match=r"item_knn with model\.neighbours=\d+, and model\.neighbours=3 is"):
-        nnrec.compare(*told, "models=[item_knn]", "model.neighbours=3", quiet=True)
+    with pytest.raises(ConfigError, match=r"item_knn with split\.test=0\.1, and split\.test=0\.2 is asked"):
+        nnrec.compare(*told, "models=[item_knn]", "split.test=0.2", quiet=True)
 
 
 def test_a_sweep_goes_on(tmp_path):
@@ -180,6 +180,12 @@ def test_a_killed_training_goes_on(tmp_path, name, whole):
     told, wanted = (RunFolder(path).read_json("metrics.json") for path in (folder.path, OWN / whole))
     assert told["test"] == pytest.approx(wanted["test"], rel=1e-4)
     assert told["training"].get("best_epoch") == wanted["training"].get("best_epoch")
+
+
+def test_an_export(tmp_path):
+    """A SavedModel; it is checked against the run's own lists when it is written."""
+    export.execute(compose("export", [f"run={OWN / 'autorec'}", f"output={tmp_path / 'served'}"]))
+    assert (tmp_path / "served" / "saved_model.pb").is_file()
 
 
 def test_shards(tmp_path):
