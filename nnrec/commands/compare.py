@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrec.core.config.compose import compose
+from nnrec.core.config.old_names import with_current_names
 from nnrec.core.console import console
 from nnrec.core.errors import ConfigError, Interrupted, NnrecError, RunError
 from nnrec.core.files import atomic
@@ -149,9 +150,10 @@ def _check_same(member: _Member) -> None:
     if not path.is_file():
         RunFolder(path.parent).write_text(path.name, OmegaConf.to_yaml(member.config, resolve=True))
         return
+    plain: Any = (OmegaConf.to_container(config, resolve=True) for config in (OmegaConf.load(path), member.config))
     there, wanted = (
-        {key: value for key, value in flat(OmegaConf.to_container(config, resolve=True)).items() if key not in NOT_PART}
-        for config in (OmegaConf.load(path), member.config)
+        {key: value for key, value in flat(with_current_names(config)).items() if key not in NOT_PART}
+        for config in plain
     )
     for key in dict.fromkeys([*wanted, *there]):
         if there.get(key) != wanted.get(key):

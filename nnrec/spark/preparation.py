@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from nnrec.commands.prepare import check, tell
 from nnrec.core.config.build import build
+from nnrec.core.config.old_names import with_current_names
 from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.catalogue import write_catalogue
 from nnrec.data.ratings import Ratings
@@ -50,7 +51,7 @@ def execute(config: Any) -> None:
 
     folder = check(config)
     plain: Any = OmegaConf.to_container(config.data, resolve=True)
-    source, filters = plain.get("source") or {}, plain.get("filters") or {}
+    source, filters = with_current_names(plain.get("source") or {}), plain.get("filters") or {}
     readers = {READER: _ratings, CLICKS_READER: prepare_sessions}
     if source.get("_target_") not in readers:
         raise ConfigError(

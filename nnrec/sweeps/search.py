@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from nnrec.core.calling import typed
 from nnrec.core.config.build import check_seed
+from nnrec.core.config.old_names import with_current_names
 from nnrec.core.console import ProgressBar, console
 from nnrec.core.errors import ConfigError, DataError, Interrupted, RunError, TrainingError
 from nnrec.evaluation.metrics.legend import better
@@ -142,10 +143,11 @@ class Search:
         wanted = {f"{key} (searched)": text for key, text in self.space.told.items()}
         wanted |= {key: str(value) for key, value in settings.items() if key not in self.space.dimensions}
         wanted |= {"sweep.folds": str(self.settings.folds)}
+        wanted = with_current_names(wanted)
         there: dict[str, Any] | None = None
         if self.folder["sweep.json"].is_file():
             there = self.folder.read_json("sweep.json")
-        before = wanted if there is None else there["of"]
+        before = wanted if there is None else with_current_names(there["of"])
         for key in dict.fromkeys([*wanted, *before]):
             if wanted.get(key) != before.get(key):
                 raise ConfigError(

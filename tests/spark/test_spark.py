@@ -107,6 +107,10 @@ def test_kinds_of_files_and_ids(spark, tmp_path, kind, text):
     both(tmp_path, log(tmp_path / "log", kind, text), "split=hashed", *FILTERS)
 
 
+def test_a_reader_named_as_in_0_1(spark, tmp_path):
+    both(tmp_path, log(tmp_path / "log"), "split=hashed", "data.source._target_=nnrec.data.readers.read_table")
+
+
 def test_another_encoding(spark, tmp_path):
     file = tmp_path / "log.csv"
     lines = [f"ü{n % 7},é{n % 5},{n % 5 + 1},{n},view" for n in range(60)]

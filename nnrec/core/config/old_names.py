@@ -89,10 +89,17 @@ def current_name(target: str) -> str:
 
 
 def with_current_names(config: Any) -> Any:
-    """Returns a plain configuration (dicts, lists, values) with the present import path in every `_target_`."""
+    """Returns a plain configuration (dicts, lists, values) with the present import path in every `_target_`.
+
+    Keys may be dotted (`trainer.schedule._target_`), as those of flat settings are.
+    """
     if isinstance(config, Mapping):
         return {
-            key: current_name(value) if key == "_target_" and isinstance(value, str) else with_current_names(value)
+            key: current_name(value) if _names_target(key) and isinstance(value, str) else with_current_names(value)
             for key, value in config.items()
         }
     return [*map(with_current_names, config)] if isinstance(config, list) else config
+
+
+def _names_target(key: Any) -> bool:
+    return str(key).rpartition(".")[2] == "_target_"
