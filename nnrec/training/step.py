@@ -180,7 +180,7 @@ def _jax_update(model: Any, state: Any, batch: Any) -> Any:
 
 
 def _moved(optimizer: Any, moves: Any, parts: list, gradient: Any, rate: Any, iteration: Any) -> list[Any]:
-    """The gathered rows and their moments after the step; rows with `moves` of 0 (padding) stay unchanged."""
+    """The gathered rows and their moments after the step; rows with `moves` of 0 stay unchanged."""
     moves = ops.reshape(moves > 0, [-1] + [1] * (len(parts[0].shape) - 1))
     changes = optimizer.row_step(parts[0], gradient, *parts[1:], rate, iteration)
     return [ops.where(moves, part + change, part) for part, change in zip(parts, changes, strict=True)]
