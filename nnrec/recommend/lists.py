@@ -1,4 +1,4 @@
-"""Top-N lists: what may be recommended, and the best of it for each person, a block of people at a time."""
+"""Top-N lists for users, sessions or requests, computed in blocks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def recommend(
     stopwords: Words | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """All lists in one data frame; see `Run.recommend`."""
+    """Returns all lists in one data frame; see `Run.recommend`."""
     excluded = excluded_items(run, stoplist, candidates, stopwords=stopwords)
     people: Any = audience(run, history, TableFormat(), context)
     people = people if user is None else people.select(user)
@@ -40,17 +40,18 @@ def recommend(
 
 
 def audience(run: TrainedRun, history: Any, table: TableFormat, context: Mapping[str, Any] | None = None) -> Any:
-    """Whom to recommend to: `People`, `nnrec.recommend.sessions.RunningSessions` or
-    `nnrec.recommend.impressions.Requests`.
+    """The users, sessions or requests to recommend to.
 
     Args:
-        history: of people or sessions from outside the run, or requests; None = the run's users, or the sessions of
-            its test.
-        table: what a file looks like.
-        context: of a model of impressions: values that hold for all.
+        history: histories of unseen users or sessions, or requests; None = the run's users, or its test sessions.
+        table: the layout of a file.
+        context: for impression models: column values of all requests.
+
+    Returns:
+        `People`, `nnrec.recommend.sessions.RunningSessions` or `nnrec.recommend.impressions.Requests`.
 
     Raises:
-        ConfigError: a context for a model that knows of none.
+        ConfigError: a context was given for another kind of model.
     """
     if run.family == "impressions":
         from nnrec.recommend.impressions import known_users, requested
@@ -66,11 +67,11 @@ def audience(run: TrainedRun, history: Any, table: TableFormat, context: Mapping
 
 
 def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], excluded: np.ndarray | None) -> TopN:
-    """What ranks items for such an audience.
+    """The `TopN` class for the run's kind of data.
 
     Args:
-        n, barred: as of `TopN`.
-        exclude_seen: "auto" = where histories are ratings; people come back to what they have clicked.
+        n, excluded: as in `TopN`.
+        exclude_seen: "auto" = true if histories are ratings, else false: users return to items that they have clicked.
     """
     exclude = run.family not in ("sessions", "impressions") if exclude_seen == "auto" else exclude_seen
     if run.family == "sessions":
