@@ -1,4 +1,4 @@
-"""From a log to a folder of shards, in memory; `nnrec.spark.preparation` does the same on any number of machines."""
+"""Converts a log to a folder of shards, in memory; `nnrec.spark.preparation` does the same on many machines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def execute(config: Any) -> None:
         config: the configuration, composed from conf/prepare.yaml.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user.
+        NnrecError: the shards cannot be written.
     """
     from nnrec.data.summary import print_summary, summarise
 
@@ -36,7 +36,7 @@ def execute(config: Any) -> None:
 
 
 def check(config: Any) -> Path:
-    """Makes sure, before anything is read, that such data can become shards; returns the folder.
+    """Checks, before anything is read, that the data can be written as shards; returns the output folder.
 
     Raises:
         ConfigError: they cannot.
@@ -59,7 +59,7 @@ def check(config: Any) -> Path:
 
 
 def tell(folder: Path, family: str) -> None:
-    """Says what is there, and what comes next."""
+    """Prints what the folder holds and how to train on it."""
     model = "gru4rec" if family == "sessions" else "mult_dae"
     console.print(f"Shards in {folder}", soft_wrap=True)
     console.print(
