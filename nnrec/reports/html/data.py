@@ -1,4 +1,4 @@
-"""Sections about what the runs were made from: the data and the settings."""
+"""Sections on the data and the settings of the runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnrec.reports.html.page import Cell, Facts, Plot, Section, Table, Text
 
 
 def data_section(comparison: Comparison) -> Section:
-    """What the runs learnt from and were measured on, and its long tail."""
+    """The data for training and evaluation, and their long tail."""
     result = comparison.best.first
     data, counts = result.data, result.item_counts
     tail = data["long_tail"]
@@ -51,7 +51,7 @@ def data_section(comparison: Comparison) -> Section:
 
 
 def settings_section(comparison: Comparison) -> Section:
-    """In which settings entries differ, and all settings of each."""
+    """The settings in which entries differ, and all settings of each entry."""
     blocks: list[Any] = []
     if len(comparison.entries) > 1:
         differing = comparison.differing()
