@@ -93,15 +93,17 @@ def compare(
     Example:
         >>> nnrec.compare("data=ml-1m", models=["popularity", "ease"])  # doctest: +SKIP
     """
+    from omegaconf import OmegaConf
+
     from nnrec.commands import compare
 
-    config = compose("compare", overrides)
+    given: dict[str, list[str]] = {}
     if runs:
-        config.runs = [str(run.folder.path if isinstance(run, Run) else run) for run in runs]
+        given["runs"] = [str(run.folder.path if isinstance(run, Run) else run) for run in runs]
     if models:
-        config.models = list(models)
+        given["models"] = list(models)
     with hushed(quiet):
-        return compare.execute(config, overrides, data).frame()
+        return compare.execute(OmegaConf.merge(compose("compare", overrides), given), overrides, data).frame()
 
 
 class Run(TrainedRun):

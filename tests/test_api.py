@@ -146,5 +146,7 @@ def test_own_model_and_loader(own_configuration, tmp_path):
 def test_own_settings_that_do_not_fit(own_configuration, tmp_path):
     with pytest.raises(ConfigError, match=r"model \(tests\.own_model\.ItemBias\) cannot be called: .*'depth'"):
         nnrec.train(own_configuration, "model=item_bias", "+model.depth=3", "data=diary", f"run_dir={tmp_path / 'run'}")
-    with pytest.raises(ConfigError, match=r"data\.source \(own_loader\.read_dairy\) cannot be called: .*read_dairy"):
-        nnrec.train(own_configuration, "data=diary", "data.source._target_=own_loader.read_dairy")
+    with pytest.raises(
+        ConfigError, match=r"data\.source \(tests\.own_loader\.read_dairy\) cannot be called: .*read_dairy"
+    ):
+        nnrec.train(own_configuration, "data=diary", "data.source._target_=tests.own_loader.read_dairy")

@@ -7,10 +7,12 @@ becomes a table of what conf/model/ease.yaml says.
 
 from __future__ import annotations
 
+import ast
 import json
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +23,44 @@ ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 SETTINGS = re.compile(r"^<!-- settings: (\S+) -->$", re.MULTILINE)
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "bash"}
-# What people call, subclass or read about, by chapter; * stands for any name. Other modules are shown as files.
-API = {
-    "Runs": ["nnrec/api.py", "nnrec/recommend/live_session.py", "nnrec/core/errors.py"],
-    "Models": [],  # those of conf/model, below
-    "Model interfaces": [
-        f"nnrec/models/{name}.py"
-        for name in ("scorer", "base", "baseline", "session_scorer", "session_baseline", "impression_recommender")
-    ],
-    "Data": [
-        f"nnrec/data/{name}.py"
-        for name in ("__init__", "ratings", "sessions", "impressions", "vocabulary", "readers", "session_readers")
-        + ("impression_readers", "libfm", "dsstne", "filters", "session_filters", "preprocessing", "stoplist", "shards")
-        + ("simulate", "simulate_clicks", "simulate_impressions")
-    ],
-    "Splits": ["nnrec/data/*splits.py"],
-    "Losses and optimizers": [
-        f"nnrec/{name}.py" for name in ("losses", "session_losses", "optimizers", "schedules", "trainer")
-    ],
-    "Evaluation": [f"nnrec/{name}.py" for name in ("evaluation", "next_item", "impression_evaluation", "course")],
-    "Metrics": ["nnrec/metrics/*.py"],
+# The packages with public names: those that `__init__.pyi`, or `__init__.py`, imports `as` themselves.
+PUBLIC = (
+    "nnrec",
+    "nnrec.models",
+    "nnrec.data",
+    "nnrec.splits",
+    "nnrec.evaluation",
+    "nnrec.training",
+    "nnrec.composed",
+)
+# What else people call, subclass or read about: modules by room, * stands for any name. The others are shown as files.
+ROOMS = {
+    "nnrec.core": ["errors"],
+    "nnrec.data": ["load", "vocabulary", "schema", "rows", "preprocessing", "age_weighting", "filters/*"],
+    "nnrec.splits": ["split", "weighted", "shards/*"],
+    "nnrec.batches": ["protocol", "rows", "impressions", "shuffling", "worker_exchange"],
+    "nnrec.models": ["layers/activations", "layers/*_losses", "layers/network", "knn/similarity"],
+    "nnrec.ranking": ["top_items"],
+    "nnrec.evaluation": ["responsiveness", "metrics/*"],
+    "nnrec.runs": ["folder", "result"],
+    "nnrec.training": ["optimizers"],
+    "nnrec.recommend": ["live_session"],
 }
 
 
 def on_config(config: Any) -> Any:
     """Adds the chapters that are made, not written, to the navigation."""
-    chapters = [
-        {title: [{_module(path).removeprefix("nnrec."): _api_page(path)} for path in paths]}
-        for title, paths in _api().items()
-    ]
+    chapters: list[Any] = ["api/index.md"]
+    chapters += [{chapter: [{title: _api_page(path)} for title, path in pages]} for chapter, pages in _chapters()]
     config.nav += [{"API": chapters}, {"Repository": ["repository/CONTRIBUTING.md", "repository/CHANGELOG.md"]}]
     return config
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds a page for each public module, and for each file of the repository that a page links to."""
-    for paths in _api().values():
-        for path in paths:
-            page = f"# {_module(path)}\n\n::: {_module(path)}\n"
-            files.append(File.generated(config, _api_page(path), content=page))
+    """Adds a page for each module of the API, and for each file of the repository that a page links to."""
+    files.append(File.generated(config, "api/index.md", content=_api_index()))
+    for path in _api():
+        files.append(File.generated(config, _api_page(path), content=_api_content(path)))
     pending = ["CONTRIBUTING.md", "CHANGELOG.md"]
     for file in list(files.documentation_pages()):
         pending += _outside(f"docs/{file.src_uri}", file.content_string)
@@ -91,19 +92,105 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return SETTINGS.sub(lambda match: _table(match[1]), markdown)
 
 
-def _api() -> dict[str, list[str]]:
-    """The paths of the public modules, by chapter."""
-    configured = {yaml.safe_load(path.read_text()).get("_target_") for path in ROOT.glob("conf/model/*.yaml")} - {None}
-    models = sorted("/".join(target.split(".")[:-1]) + ".py" for target in configured)
-    found = {
-        title: [str(path.relative_to(ROOT)) for pattern in patterns for path in sorted(ROOT.glob(pattern))]
-        for title, patterns in API.items()
-    }
-    return found | {"Models": models}
+@cache
+def _listed() -> list[tuple[str, str, str]]:
+    """(package, name, path of the module that defines it) of every public name."""
+    found = []
+    for package in PUBLIC:
+        place = ROOT / package.replace(".", "/") / "__init__.py"
+        stub = place.with_suffix(".pyi")
+        for line in ast.walk(ast.parse((stub if stub.is_file() else place).read_text(encoding="utf-8"))):
+            if isinstance(line, ast.ImportFrom) and line.module and line.names[0].asname == line.names[0].name:
+                module = f"{package}.{line.module}" if line.level else line.module
+                found += [(package, alias.name, f"{module.replace('.', '/')}.py") for alias in line.names]
+    return found
+
+
+@cache
+def _public() -> dict[str, list[str]]:
+    """The public names that a module defines, by its path: {"nnrec/models/linear/ease.py": ["nnrec.models.EASE"]}.
+
+    A name that nnrec and a room both list, such as `Ratings`, is the room's.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for package, name, path in _listed():
+        found.setdefault(path, {})[name] = f"{package}.{name}"
+    return {path: list(names.values()) for path, names in found.items()}
+
+
+@cache
+def _api() -> list[str]:
+    """The paths of the modules that have an API page: those with public names, then the rooms' others."""
+    others = [
+        str(path.relative_to(ROOT))
+        for room, patterns in ROOMS.items()
+        for pattern in patterns
+        for path in sorted(ROOT.glob(f"{room.replace('.', '/')}/{pattern}.py"))
+    ]
+    return [*_public(), *(path for path in others if path not in _public())]
+
+
+def _chapters() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Chapters of the API, each with (title, path of the module) of its pages: public names first, then the rooms."""
+    for package in PUBLIC:
+        yield (
+            package,
+            [
+                (", ".join(name.rpartition(".")[2] for name in names), path)
+                for path, names in _public().items()
+                if names[0].rpartition(".")[0] == package
+            ],
+        )
+    for room in ROOMS:
+        paths = [path for path in _api() if path not in _public() and _module(path).startswith(f"{room}.")]
+        if paths:
+            yield f"Inside {room}", [(_module(path).removeprefix(f"{room}."), path) for path in paths]
+
+
+def _api_index() -> str:
+    """The first page of the API: every public name, with the first paragraph of its docstring."""
+    lines = [
+        "# API",
+        "",
+        "Import these names as they are written here, `from nnrec.models import AutoRec`: the modules that define them",
+        "may move. The other modules that one reads about or subclasses stand in the navigation, by the folder they",
+        "lie in.",
+    ]
+    above = ""
+    for package, name, path in _listed():
+        if package != above:
+            lines += ["", f"## {package}", "", "| name | |", "|---|---|"]
+            above = package
+        anchor = next(public for public in _public()[path] if public.endswith(f".{name}"))
+        page = _api_page(path).removeprefix("api/")
+        lines.append(f"| [`{name}`]({page}#{anchor}) | {_cell(_about(path, name))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _about(path: str, name: str) -> str:
+    """The first paragraph of the docstring of a class or function."""
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
+    raise LookupError(f"{path} does not define {name}")
+
+
+def _api_content(path: str) -> str:
+    """The page of a module: its public names, under which they are imported, then what else is in the module."""
+    public = _public().get(path, [])
+    if not public:
+        return f"# {_module(path)}\n\n::: {_module(path)}\n"
+    lines = [f"# {', '.join(public)}", ""]
+    for name in public:
+        lines += [f"::: {name}", "    options:", "      show_root_heading: true", ""]
+    hidden = [f'"!^{name.rpartition(".")[2]}$"' for name in public]
+    lines += [f"## In {_module(path)}", "", f"::: {_module(path)}", "    options:"]
+    lines += [f'      filters: ["!^_", {", ".join(hidden)}]', "      heading_level: 3"]
+    return "\n".join(lines) + "\n"
 
 
 def _is_api(path: str) -> bool:
-    return any(path in paths for paths in _api().values())
+    return path in _api()
 
 
 def _module(path: str) -> str:

@@ -11,16 +11,17 @@ from nnrec.batches.protocol import Batch
 
 
 def part_of(batch: Batch, axes: Mapping[str, int], number: int, parts: int) -> Batch:
-    """One of several equal parts of a batch.
+    """Returns one of several equal parts of a batch.
 
-    Arrays that `axes` names are cut along that axis. Where `row` is among them, the entries of sparse rows are: each
-    goes where its row goes, and they are padded anew. All other arrays concern the whole batch and stay whole.
+    Arrays named in `axes` are cut along their axis. If `row` is among them, the batch holds the entries of sparse
+    rows: each entry goes to the part of its row, and the parts are padded anew. All other arrays concern the whole
+    batch and stay whole.
 
     Args:
-        batch: see the classes that make it.
-        axes: which axis of an array runs over the batch; of entries "row", "column", "value" and "weight" it is 0.
-        number: which part, from 0 on.
-        parts: how many; they divide the length of the axes.
+        batch: arrays by name, as described in the classes that make batches.
+        axes: array name -> the axis that runs over the batch; 0 for the entries "row", "column", "value", "weight".
+        number: number of the part, counted from 0.
+        parts: number of parts; it divides the length of the axes.
     """
     if "row" in axes:
         return _rows_of(batch, axes, number, parts)
@@ -31,7 +32,7 @@ ENTRIES = ("row", "column", "value", "weight")
 
 
 def parts_for(batch: Batch, axes: Mapping[str, int], numbers: range, parts: int) -> list[Batch]:
-    """The parts with these numbers; the whole batch where nothing is cut here, as on JAX."""
+    """Returns the parts with these numbers, or the whole batch if there is one part only, as on JAX."""
     return [part_of(batch, axes, number, parts) for number in numbers] if parts > 1 else [batch]
 
 

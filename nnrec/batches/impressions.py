@@ -1,4 +1,4 @@
-"""Batches of impressions: NumPy in, NumPy out."""
+"""Mini-batches of impressions, as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnrec.core.stored_arrays import Array, StoredArray
 from nnrec.data.impressions import Rows
 from nnrec.splits.impressions import Examples
 
-# Of rows that lie in files so many are in memory, in blocks of so many neighbours.
+# For rows stored in files: rows of a pool, which is held in memory, and rows of a block, read together.
 BUFFER_ROWS = 2**20
 BLOCK_ROWS = 2**13
 
@@ -26,10 +26,10 @@ class _Pool(NamedTuple):
     """Rows that are shuffled together.
 
     Attributes:
-        row: (P,) row numbers, in the order in which they come.
-        place: (P,) where they are among what `rows` and `label` hold.
-        rows: takes some of them, by place.
-        label: of them, by place.
+        row: (P,) row numbers, in the order of the epoch.
+        place: (P,) the position of each row in `rows` and `label`.
+        rows: function that returns the rows at given positions.
+        label: labels by position.
     """
 
     row: np.ndarray
@@ -39,32 +39,32 @@ class _Pool(NamedTuple):
 
 
 class ImpressionBatches:
-    """Batches of B impressions, of the same shapes always (but for `unique_ids`).
+    """Batches of B impressions; all shapes but that of `unique_ids` are constant.
 
-    With C categorical fields, N numeric ones, and L values kept of the multi-valued ones, a batch holds
+    With C categorical fields, N numeric fields, and L slots for the values of multi-valued fields, a batch holds
         `categorical`: (B, C) int32 ids in the table that all fields share.
-        `multi`: (B, L) int32, likewise; a field without (so many) values is filled up with its unknown id.
-        `multi_share`: (B, L) float32, 1 / number of the field's values in this row; 0 where filled up.
+        `multi`: (B, L) int32, likewise; unused slots of a field hold its unknown id.
+        `multi_share`: (B, L) float32, 1 / number of the field's values in this row; 0 in unused slots.
         `numeric`: (B, N) float32.
         `label`: (B,) float32.
         `weight`: (B,) float32, 0 marks padding.
         `key`: (B,) uint32, the row's random key in this epoch.
-    With `touched=True` the ids are renumbered within the batch, and it holds also
+    With `unique_ids=True` the ids are renumbered within the batch, which also holds
         `unique_ids`: (U,) int32, the distinct ids; `categorical` and `multi` are positions in it. Padding repeats the
-          first. U is nearly always the same.
-        `unique_ids_scale`: (U,) float32, 1 / P(a batch touches this id); 0 marks padding.
-          A penalty on the touched rows of a table, times this, has the full table's as expectation.
+          first. U is the same in nearly all batches.
+        `unique_ids_scale`: (U,) float32, 1 / P(a batch contains this id); 0 marks padding.
+          A penalty on the batch's rows of a table, multiplied by this, has the full table's penalty as expectation.
 
-    Rows in memory come in a new random order in every epoch. Of rows in files, blocks of neighbours come in a new
-    order and are shuffled together, `BUFFER_ROWS` at a time. Each row comes once, and an epoch is the same every time
-    it is asked for.
+    Rows in memory are shuffled anew in every epoch. Rows in files are shuffled approximately: blocks of neighbouring
+    rows come in a new random order, and `BUFFER_ROWS` rows at a time are shuffled together. Each row comes once per
+    epoch. Repeated calls for the same epoch yield the same batches.
 
     Args:
-        examples: what to go through.
+        examples: the impressions to train on.
         batch_size: B; the last batch is padded up to it.
-        seed: for the order and the keys.
-        touched: whether to renumber the ids (for row-sparse updates of large tables).
-        buffer: how many rows are shuffled together; None = all of those in memory, `BUFFER_ROWS` of those in files.
+        seed: seed of the order and the keys.
+        unique_ids: whether to renumber the ids (for row-sparse updates of large tables).
+        buffer: rows that are shuffled together; None = all rows if they are in memory, `BUFFER_ROWS` if in files.
     """
 
     varying = frozenset(("unique_ids", "unique_ids_scale"))
@@ -82,10 +82,10 @@ class ImpressionBatches:
         if unique_ids:
             chance = touch_chance(examples.counts, len(examples), batch_size)
             self.scale = np.divide(1, chance, out=np.zeros(len(chance)), where=chance > 0).astype(np.float32)
-            # The number of ids that a batch touches, and six standard deviations: nearly all batches find room.
+            # The expected number of ids in a batch, plus six standard deviations: enough for nearly all batches.
             expected, spread = chance.sum(), np.sqrt((chance * (1 - chance)).sum())
             fields = examples.fields
-            columns = len(fields.categorical) + sum(fields.multi_lengths)  # the unknown ids of padding among them
+            columns = len(fields.categorical) + sum(fields.multi_lengths)  # also room for the unknown ids of padding
             self.room = roomy(min(int(expected + 6 * spread) + columns + 1, batch_size * columns, fields.num_ids))
 
     @property
@@ -105,18 +105,18 @@ class ImpressionBatches:
         return f"rows of the data in the batch, counted from 0: {rows}, ..."
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch; the same every time it is asked for."""
+        """Yields the batches of one epoch; the same in repeated calls."""
         for pool in self.pools(epoch, range(self.num_pools)):
             yield from pool
 
     def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
-        """See `nnrec.batches.protocol.PooledBatches`; of rows in files, the next of these pools is read meanwhile."""
+        """See `nnrec.batches.protocol.PooledBatches`; pools of rows in files are read one pool ahead."""
         seen = None if self.scale is None else np.full(len(self.scale), -1, np.int64)
         for number, pool in zip(numbers, one_ahead(lambda number: self._read(epoch, number), numbers), strict=True):
             yield self._made(epoch, number * self._pool_rows // self.batch_size, pool, seen)
 
     def _made(self, epoch: int, number: int, pool: _Pool, seen: np.ndarray | None) -> Iterator[Batch]:
-        """The batches of a pool, the first of which has this number."""
+        """Yields the batches of a pool; `number` is the number of the first in the epoch."""
         for start in range(0, len(pool.row), self.batch_size):
             some = slice(start, start + self.batch_size)
             batch = _padded(self.examples, pool.rows(pool.place[some]), self.batch_size)
@@ -127,7 +127,7 @@ class ImpressionBatches:
             yield batch
 
     def _read(self, epoch: int, number: int) -> _Pool:
-        """A pool; rows that lie in files are read now."""
+        """Returns a pool; rows stored in files are read here."""
         at, data = self._shuffled(epoch, number), self.examples.impressions
         if not self.stored:
             row = self.examples.which[at]
@@ -143,16 +143,16 @@ class ImpressionBatches:
 
     @property
     def _pool_rows(self) -> int:
-        """How many rows are shuffled together: a multiple of the batch size."""
+        """Number of rows that are shuffled together: a multiple of the batch size."""
         return self.batch_size * -(-self.buffer // self.batch_size)
 
     @property
     def num_pools(self) -> int:
-        """Parts of an epoch, each shuffled by itself."""
+        """Number of pools per epoch, each shuffled separately."""
         return num_pools(len(self.examples), self._pool_rows)
 
     def _shuffled(self, epoch: int, pool: int) -> np.ndarray:
-        """(P,) positions among the examples, the given part of an epoch in its order."""
+        """(P,) positions among the examples: the given pool of an epoch, in its order."""
         return shuffled(self.seed, epoch, pool, len(self.examples), self._pool_rows, BLOCK_ROWS)
 
     def _renumber(self, batch: Batch, seen: np.ndarray, number: int) -> None:
@@ -168,20 +168,20 @@ class ImpressionBatches:
 
 
 def blocks(examples: Examples, rows: int) -> Iterator[Batch]:
-    """Examples in their order, for scoring: batches as above, of so many rows, without `label` and `key`."""
+    """Yields the examples in order, for scoring: batches as above with B = `rows`, without `label` and `key`."""
     for start in range(0, len(examples), rows):
         part = examples.impressions.rows(examples.which[start : start + rows])
         yield _padded(examples, part, rows)
 
 
 def roomy(size: int) -> int:
-    """A size with a bit of room, of which there are few: at most a sixteenth larger."""
+    """Rounds a size up, by at most a sixteenth, to one of few distinct sizes."""
     step = 1 << max(size.bit_length() - 5, 0)
     return -(-size // step) * step
 
 
 def _padded(examples: Examples, rows: Rows, size: int) -> Batch:
-    """Encoded rows, padded with such as hold nothing known."""
+    """Encodes rows and pads them with rows of unknown ids."""
     batch, number = examples.encoder.encode(rows), len(rows.codes)
     if number < size:
         fields = examples.fields
@@ -196,7 +196,7 @@ def _padded(examples: Examples, rows: Rows, size: int) -> Batch:
 
 @compiled
 def _number(ids, number, seen, every_scale, unique_ids, scale, count):
-    # Of an id, the last batch that held it and its place there share a number: nothing has to be cleared in between.
+    # seen[id] packs the number of the last batch that held the id and its position there: no clearing between batches.
     result, base = np.empty(ids.shape, np.int32), number << 32
     for row in range(ids.shape[0]):
         for column in range(ids.shape[1]):

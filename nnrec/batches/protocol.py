@@ -1,4 +1,4 @@
-"""What every source of batches offers: batches are dicts of NumPy arrays from plain iterators."""
+"""Interface of all batch sources: plain iterators over batches, which are dicts of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Batch = dict[str, np.ndarray]
 
 
 class TrainingBatches(Protocol):
-    """What a neural model is trained on: the same batches whenever an epoch is asked for.
+    """Training batches of a neural model; repeated calls for the same epoch yield the same batches.
 
     Attributes:
-        num_examples: rows, or events, that an epoch goes through.
-        varying: the names of those arrays, flat ones, whose length is not the same in every batch.
-        axes: of the arrays that run over the batch, along which axis; see `nnrec.batches.device_parts.part_of`.
+        num_examples: number of training examples (rows or events) per epoch.
+        varying: names of the arrays whose length varies between batches; they are one-dimensional.
+        axes: array name -> the axis that runs over the batch; see `nnrec.batches.device_parts.part_of`.
     """
 
     varying: frozenset[str]
@@ -31,27 +31,27 @@ class TrainingBatches(Protocol):
         """Batches per epoch."""
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch."""
+        """Yields the batches of one epoch."""
 
     def where(self, epoch: int, step: int) -> str:
-        """What is in a batch, in words for an error message."""
+        """Describes the content of a batch, for error messages."""
 
 
 @runtime_checkable
 class PooledBatches(TrainingBatches, Protocol):
-    """Batches that come in pools, each of which can be made without the others.
+    """Batches that come in pools, each of which can be made independently of the others.
 
     Attributes:
-        num_pools: of an epoch; 1 where there is nothing to divide.
+        num_pools: number of pools per epoch; 1 if the batches are not divided.
     """
 
     @property
     def num_pools(self) -> int: ...
 
     def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
-        """The batches of some pools, whose numbers ascend; each is to be gone through before the next is asked for."""
+        """Yields the batches of some pools, in ascending numbers; consume each pool before asking for the next."""
 
 
 def rows_per_batch(batch_size: int | Literal["auto"], num_rows: int) -> int:
-    """The batch size; "auto" gives about 30 steps per epoch, with 16 to 512 rows each (in parts of one size)."""
+    """Returns the batch size; "auto" gives about 30 steps per epoch, of 16 to 512 rows, divisible among the devices."""
     return in_parts(int(np.clip(num_rows // 30, 16, 512))) if batch_size == "auto" else batch_size

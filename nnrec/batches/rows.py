@@ -1,4 +1,4 @@
-"""Batches: NumPy in, NumPy out. No batch holds a dense matrix."""
+"""Mini-batches of sparse rows, as NumPy arrays. No batch holds a dense matrix."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from nnrec.batches.shuffling import num_pools, one_ahead, shuffled
 from nnrec.core.keyed_random import row_keys
 from nnrec.data.rows import Rows
 
-# Of rows that lie in files, those with so many entries are shuffled together, in blocks of neighbours with so many.
+# For rows stored in files: entries of a pool, whose rows are shuffled together, and of a block of neighbouring rows.
 POOL_ENTRIES = 2**22
 BLOCK_ENTRIES = 2**14
 
 
 def touch_chance(counts: np.ndarray, num_rows: int, batch_size: int) -> np.ndarray:
-    """P(a batch has one of the rows that hold an id), averaged over an epoch's batches.
+    """Returns P(a batch contains an id, in any of its rows), averaged over an epoch's batches.
 
     Args:
-        counts: (n,) how many rows hold each id.
-        num_rows: all rows, in a random order.
-        batch_size: rows of a batch; the last one has what is left.
+        counts: (n,) number of rows that contain each id.
+        num_rows: number of all rows, which come in a random order.
+        batch_size: rows of a batch; the last batch has the remaining ones.
 
     Returns:
         (n,) float64.
@@ -43,32 +43,32 @@ def touch_chance(counts: np.ndarray, num_rows: int, batch_size: int) -> np.ndarr
 
 
 class RowBatches:
-    """Batches of sparse rows, each a dict of flat arrays padded to a few sizes.
+    """Batches of sparse rows, each a dict of flat arrays padded to few distinct sizes.
 
     A batch of B rows with E entries (padding included) holds
-        `index`: (B,) int32, which row of the matrix each is; -1 for padding.
+        `index`: (B,) int32, the row number in the matrix; -1 for padding.
         `key`: (B,) uint32, the row's random key in this epoch.
         `row`: (E,) int32, the position in the batch of each entry's row, ascending.
         `column`, `value`, `weight`: (E,) int32, float32, float32; weight 0 marks padding.
-    With `touched=True` the columns are renumbered within the batch, and it holds also
-        `unique_ids`: (U,) int32, the distinct columns; `column` points into it. Padding repeats the first.
-        `unique_ids_scale`: (U,) float32, 1 / P(a batch touches this column); 0 marks padding.
-          A penalty on the touched rows of a table, times this, has the full table's as expectation.
-    With `negatives=(N, power)` columns are drawn for each batch, and it holds also
+    With `unique_ids=True` the columns are renumbered within the batch, which also holds
+        `unique_ids`: (U,) int32, the distinct columns; `column` holds positions in it. Padding repeats the first.
+        `unique_ids_scale`: (U,) float32, 1 / P(a batch contains this column); 0 marks padding.
+          A penalty on the batch's rows of a table, multiplied by this, has the full table's penalty as expectation.
+    With `negatives=(N, power)` columns are drawn for each batch, which also holds
         `negative`: (N,) int32, the distinct columns drawn, as positions in `unique_ids`; padded.
         `negative_scale`: (N,) float32, times drawn / (N P(column)); 0 marks padding. A sum over the drawn
-          columns, times this, has the sum over all columns as expectation.
+          columns, weighted by this, has the sum over all columns as expectation.
 
     Args:
-        rows: the matrix. Of one whose entries lie in files, an epoch is shuffled approximately
+        rows: the matrix. If its entries are stored in files, the rows are shuffled approximately
             (`nnrec.batches.shuffling`).
         batch_size: rows per batch; the last batch is padded up to it.
-        which: (m,) rows to run over; None = all.
-        seed: shuffles the rows anew every epoch and keys their draws; None = in order, keys 0.
-        ids: (num_rows,) what to call the rows in messages; None = by number.
-        touched: whether to renumber the columns (for row-sparse updates of large tables).
-        negatives: how many columns to draw for each batch, with replacement, and to which power of its number
-            of entries (at least 1) a column's probability is proportional; needs `unique_ids`.
+        which: (m,) the rows of an epoch; None = all.
+        seed: seed of the order, new in every epoch, and of the row keys; None = rows in order, keys 0.
+        ids: (num_rows,) ids of the rows in error messages; None = row numbers.
+        unique_ids: whether to renumber the columns (for row-sparse updates of large tables).
+        negatives: (N, power): draw N columns for each batch, with replacement, with probabilities proportional to
+            max(number of entries of the column, 1) ** power; needs `unique_ids`.
     """
 
     varying = frozenset(
@@ -101,11 +101,11 @@ class RowBatches:
         self.scale = self._touched_scale() if unique_ids else None
 
     def _counts(self) -> np.ndarray:
-        """(num_columns,) int64, how many of the rows hold each column."""
+        """(num_columns,) int64, number of rows that contain each column."""
         return self.rows.counts(self.which)
 
     def _touched_scale(self) -> np.ndarray:
-        """(num_columns,) float32: 1 / P(a batch touches the column), averaged over an epoch's batches."""
+        """(num_columns,) float32: 1 / P(a batch contains the column), averaged over an epoch's batches."""
         counts = self._counts()
         share = touch_chance(counts, len(self.which), self.batch_size)
         if self.num_negatives:
@@ -123,7 +123,7 @@ class RowBatches:
         return len(self.which)
 
     def chosen(self, epoch: int, step: int) -> np.ndarray:
-        """The rows in one batch of an epoch."""
+        """Returns the row numbers of one batch of an epoch."""
         return self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
 
     def where(self, epoch: int, step: int) -> str:
@@ -131,14 +131,14 @@ class RowBatches:
         return f"rows in the batch: {', '.join(map(str, rows[:10]))}" + (", ..." if len(rows) > 10 else "")
 
     def order(self, epoch: int) -> np.ndarray:
-        """(m,) the rows in the order of this epoch."""
+        """(m,) the row numbers in the order of this epoch."""
         if self.seed is None:
             return self.which
         return np.concatenate([self._pool(epoch, number) for number in range(self.num_pools)])
 
     @property
     def _pool_rows(self) -> int:
-        """How many rows are shuffled together: all of those in memory, else a multiple of the batch size."""
+        """Number of rows that are shuffled together: all if they are in memory, else a multiple of the batch size."""
         if self.seed is None or not self.rows.stored:
             return max(len(self.which), 1)
         return self.batch_size * max(int(POOL_ENTRIES / self._mean_length) // self.batch_size, 1)
@@ -149,32 +149,32 @@ class RowBatches:
 
     @property
     def num_pools(self) -> int:
-        """Parts of an epoch, each shuffled by itself."""
+        """Number of pools per epoch, each shuffled separately."""
         return max(num_pools(len(self.which), self._pool_rows), 1)
 
     def _pool(self, epoch: int, number: int) -> np.ndarray:
-        """The rows of a pool in the order of this epoch."""
+        """Returns the row numbers of a pool in the order of this epoch."""
         assert self.seed is not None
         block = max(int(BLOCK_ENTRIES / self._mean_length), 1)
         return self.which[shuffled(self.seed, epoch, number, len(self.which), self._pool_rows, block)]
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch; the same every time it is asked for."""
+        """Yields the batches of one epoch; the same in repeated calls."""
         for pool in self.pools(epoch, range(self.num_pools)):
             yield from pool
 
     def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
-        """See `PooledBatches`; of rows in files, the next of these pools is read meanwhile."""
+        """See `PooledBatches`; pools of rows in files are read one pool ahead."""
         read = one_ahead(lambda number: self._read(epoch, number), numbers)
         for number, (order, take) in zip(numbers, read, strict=True):
             yield self._made(epoch, number * self._pool_rows, order, take)
 
     def _made(self, epoch: int, done: int, order: np.ndarray, take: Callable[[slice], Rows]) -> Iterator[Batch]:
-        """The batches of a pool.
+        """Yields the batches of a pool.
 
         Args:
-            done: rows of the epoch before it.
-            order, take: what `_read` returns.
+            done: number of the epoch's rows before the pool.
+            order, take: see `_read`.
         """
         for start in range(0, len(order), self.batch_size):
             some = slice(start, start + self.batch_size)
@@ -184,7 +184,7 @@ class RowBatches:
             yield self._batch(take(some), chosen, keys, drawn)
 
     def _read(self, epoch: int, number: int) -> tuple[np.ndarray, Callable[[slice], Rows]]:
-        """The rows of a pool in their order, and what takes some of these, by place: those in files are read now."""
+        """Returns a pool's row numbers in order and a function that slices its rows; rows in files are read here."""
         if self.seed is None or not self.rows.stored:
             order = self.order(epoch)
             return order, lambda some: self.rows.take(order[some])
@@ -198,9 +198,9 @@ class RowBatches:
         return order, lambda some: held.take(place[some])
 
     def _drawn(self, epoch: int, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distinct columns drawn for the batch that begins at this row of the epoch, and how often each came."""
+        """Returns the distinct columns drawn for the batch that starts at this row of the epoch, and their counts."""
         rng = np.random.default_rng([self.seed or 0, epoch, start])
-        wanted = np.sort(rng.random(self.num_negatives)) * self._cumulative[-1]  # in order, for the cache's sake
+        wanted = np.sort(rng.random(self.num_negatives)) * self._cumulative[-1]  # sorted, for cache locality
         places = np.searchsorted(self._cumulative, wanted, side="right")
         columns, times = np.unique(np.minimum(places, len(self._cumulative) - 1), return_counts=True)
         return columns.astype(np.int32), times

@@ -1,10 +1,10 @@
-"""Session-parallel mini-batches, planned a host call at a time: which event sits in which slot at which step.
+"""Session-parallel mini-batches: a schedule of which event is in which slot at which step, one host call at a time.
 
-A batch has B slots, each reading one session, an event per step: the event's item goes in, the next event's item is the
-target. A slot whose session is over takes the next session of the queue in the following step, its state zeroed before
-it; of several, the first slot takes first. When the queue is empty, slots without a session stay masked until the last
-session is over: every pair of neighbouring events is learnt from once per epoch (Hidasi, Karatzoglou, Baltrunas,
-Tikk, ICLR 2016, section 3.1.1). A session of n events takes n - 1 steps, one of a single event none.
+A batch has B slots. Each slot reads one session, one event per step: the input is the event's item, the target is the
+next event's item. When a session ends, its slot takes the next session from the queue in the following step, with the
+state reset to zero; if several slots are free, the first slot takes first. When the queue is empty, slots without a
+session are masked until the last session ends. Every pair of consecutive events is thus trained on once per epoch
+(Hidasi, Karatzoglou, Baltrunas, Tikk, ICLR 2016, section 3.1.1). A session of n events takes n - 1 steps.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from nnrec.core.errors import DataError
 from nnrec.core.keyed_random import row_keys
 from nnrec.data.sessions import Sessions
 
-CALL_EVENTS = 16_384  # events per host call, about
-POOL_EVENTS = 2**20  # events that are read together, at most
+CALL_EVENTS = 16_384  # approximate events per host call
+POOL_EVENTS = 2**20  # events that are read together, at most (unless one host call has more)
 
 
 class Slots:
-    """B slots and the queue of sessions that they read from.
+    """B slots and the queue of sessions that they read.
 
     Args:
         slots: B.
-        offsets: (num_sessions + 1,) where each session starts among the events.
+        offsets: (num_sessions + 1,) position of each session's first event among all events.
     """
 
     def __init__(self, slots: int, offsets: np.ndarray) -> None:
         self.offsets = offsets
-        # Of each slot: its next event, and how many are to be read.
+        # For each slot: its next event, and how many events it has still to read.
         self._place, self._left = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
-        # Of the sessions that wait, in the order of the queue, the same.
+        # The same for the sessions in the queue, in order.
         self._queue = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
     def add(self, which: np.ndarray) -> None:
-        """Puts sessions at the end of the queue."""
+        """Appends sessions to the queue."""
         first = self.offsets[which]
         pairs = self.offsets[which + 1] - first - 1
         some = pairs > 0
@@ -50,13 +50,14 @@ class Slots:
         self._queue = (np.concatenate([starts, first[some]]), np.concatenate([left, pairs[some]]))
 
     def read(self, events: np.ndarray, reset: np.ndarray, row: int, last: bool) -> int:
-        """Fills in moments, until there is no room or nothing to fill in; returns the first that is not filled.
+        """Fills in time steps until the arrays are full or sessions run out; returns the first step not filled.
 
         Args:
-            events: (moments, B) int64, -1, to become events.
-            begins: (moments, B) float32, 0, to become 1 for the first event of a session.
-            row: the moment to begin with.
-            last: whether no more sessions will be added; otherwise it ends where a slot would have to wait for one.
+            events: (time steps, B) int64, initially -1; receives positions of events.
+            reset: (time steps, B) float32, initially 0; set to 1 at the first event of a session.
+            row: the first time step to fill.
+            last: whether the queue holds the last sessions. If not, filling stops before the first step in which a
+                slot would find no session.
         """
         row, taken = fill(events, reset, row, last, self._place, self._left, *self._queue)
         self._queue = (self._queue[0][taken:], self._queue[1][taken:])
@@ -64,11 +65,11 @@ class Slots:
 
 
 class Call(NamedTuple):
-    """What is planned for a host call.
+    """The schedule of one host call.
 
     Attributes:
-        moments: how many of the K L moments there are.
-        events, begins: (K L, B), see `Slots.read`.
+        time_steps: how many of the K L time steps are filled.
+        events, reset: (K L, B), see `Slots.read`.
     """
 
     time_steps: int
@@ -77,41 +78,41 @@ class Call(NamedTuple):
 
 
 class SessionParallelBatches:
-    """The planned steps of an epoch, many of them in each host call.
+    """Session-parallel batches; each batch holds the training steps of one host call.
 
-    With K steps per call, L moments per step (1, or more for truncated back-propagation through time), B slots and U
-    rows a call holds
+    With K steps per call, L time steps per step (1, or more for truncated back-propagation through time), B slots and
+    room for U distinct items, a call holds
 
-        `steps`: () int32, how many of the K steps are to be made: fewer in the last call.
-        `input`, `target`: (K, L, B) int32, positions in `unique_ids` (inputs: in `looked_up`, where that is there).
+        `steps`: () int32, how many of the K steps to run: fewer in the last call.
+        `input`, `target`: (K, L, B) int32, positions in `unique_ids` (inputs: in `looked_up`, if present).
         `reset`: (K, L, B) float32, 1 where the slot's state is zeroed before this event.
-        `weight`: (K, L, B) float32, 0 where a slot has run out of sessions.
+        `weight`: (K, L, B) float32, 0 where a slot has no session.
         `key`: (K, L, B) uint32, the event's random key in this epoch.
         `unique_ids`: (K, U) int32, the distinct items of the step; padding repeats the first.
         `unique_ids_scale`: (K, U) float32, 0 marks padding.
-        `scored`: (K, U) float32, 1 for items that are targets or negatives of the step, which are the first in
-          `unique_ids`: not for those that are only read.
-        `aimed`: (K, L, U) float32, how often an item is a target at this moment.
-        `drawn`: (K, U) float32, how often it was drawn as a negative for all slots of this step.
+        `scored`: (K, U) float32, 1 for targets and negatives of the step, which come first in `unique_ids`; 0 for
+          items that are inputs only.
+        `aimed`: (K, L, U) float32, how often an item is a target at this time step.
+        `drawn`: (K, U) float32, how often it is drawn as a negative; negatives are shared by all slots of the step.
         `support`: (K, U) float32, its number of training events.
-    and with `separate_inputs` the items that are read stand apart, in
-        `looked_up`, `looked_up_scale`: (K, L * B), like `unique_ids`.
+    With `separate_inputs` the input items are listed separately, in
+        `looked_up`, `looked_up_scale`: (K, L * B), like `unique_ids` and `unique_ids_scale`.
 
     Shapes are the same in every call. Negatives are drawn with replacement, with probabilities proportional to
-    support ** sample_alpha over the items that occur; neither the targets nor anything else is taken out, as the
-    authors have it.
+    support ** sample_alpha over the items that occur in training. As in the authors' code, targets are not removed
+    from the negatives.
 
     Args:
-        train: what to learn from; sessions are read in this order, which is that of their start.
+        train: training sessions; they are read in their order in the data, by start time, unless `random_order`.
         batch_size: B.
-        seed: for negatives, keys and the random order.
+        seed: seed of negatives, keys and the random order.
         n_sample: negatives per step.
         sample_alpha: see above.
-        moments: L.
-        random_order: read the sessions in an order of its own in every epoch; of sessions in files it is approximate
+        time_steps: L.
+        random_order: read the sessions in a new random order in every epoch; for sessions in files it is approximate
             (`nnrec.batches.shuffling`).
         separate_inputs: see above.
-        steps_per_call: K; None = as many as make a call worth while.
+        steps_per_call: K; None = as many as hold about `CALL_EVENTS` events, at least 16.
 
     Raises:
         DataError: no session has two events.
@@ -142,12 +143,12 @@ class SessionParallelBatches:
         self.support = train.support.astype(np.float32)
         odds = np.where(train.support > 0, np.maximum(train.support, 1.0) ** sample_alpha, 0.0)
         self.probability = odds / odds.sum()
-        # Draws start their search here: on average there is one item to a cell.
+        # The search for a drawn item starts at its guide cell; on average a cell holds one item.
         self._cumulative = np.cumsum(self.probability)
         self._cumulative[np.flatnonzero(odds)[-1] :] = 1.0
         self._guide = np.searchsorted(self._cumulative, np.arange(train.num_items) / train.num_items, side="right")
         if random_order:
-            # No order takes more: all slots are busy until the queue is empty.
+            # An upper bound for every order: all slots are busy until the queue is empty.
             self.steps = (self.num_examples // batch_size + int(pairs.max()) + time_steps) // time_steps
         else:
             self.steps = -(-count_time_steps(pairs, batch_size) // time_steps)
@@ -156,10 +157,10 @@ class SessionParallelBatches:
         self.room = self._room()
 
     def _room(self) -> int:
-        """Distinct items that a step has room for: those it reads, its targets, and negatives.
+        """Returns U: the room for a step's distinct inputs, targets and negatives.
 
-        For negatives there is room for as many as are distinct on average, and six standard deviations more. Should a
-        step ever draw more, it does without the last ones.
+        For negatives it is the expected number of distinct ones plus six standard deviations. If a step draws more,
+        the last ones are dropped.
         """
         expected = float(-np.expm1(self.n_sample * np.log1p(-np.minimum(self.probability, 1 - 1e-12))).sum())
         drawn = min(self.n_sample, int(expected + 6 * expected**0.5) + 1)
@@ -171,7 +172,7 @@ class SessionParallelBatches:
         return -(-self.steps // self.steps_per_call)
 
     def plan(self, epoch: int) -> Iterator[Call]:
-        """The host calls of an epoch."""
+        """Yields the schedule of each host call of an epoch."""
         slots = Slots(self.batch_size, self.train.offsets)
         waiting = orders(self.train, (self.seed, epoch) if self.random_order else None)
         following: np.ndarray | None = next(waiting)
@@ -186,7 +187,7 @@ class SessionParallelBatches:
             yield Call(row, events, reset)
 
     def where(self, epoch: int, call: int) -> str:
-        """Which sessions a host call reads, for messages."""
+        """Names the sessions of a host call, for error messages."""
         events = next(islice(self.plan(epoch), call, None)).events
         sessions = np.unique(np.searchsorted(self.train.offsets, events[events >= 0], side="right")) - 1
         ids = self.train.ids.take(sessions[:10]).ids
@@ -198,13 +199,13 @@ class SessionParallelBatches:
         return draw(uniform, self._cumulative, self._guide)
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """The host calls of one epoch; the same every time it is asked for."""
+        """Yields the host calls of one epoch; the same in repeated calls."""
         for pool in self.pools(epoch, range(self.num_pools)):
             yield from pool
 
     @property
     def num_pools(self) -> int:
-        """Parts of an epoch whose events are read together."""
+        """Number of pools per epoch; the events of a pool are read together."""
         return -(-len(self) // self._calls_per_pool)
 
     @property
@@ -212,7 +213,7 @@ class SessionParallelBatches:
         return max(POOL_EVENTS // (self.steps_per_call * self.time_steps * self.batch_size), 1)
 
     def pools(self, epoch: int, numbers: Sequence[int]) -> Iterator[Iterator[Batch]]:
-        """See `nnrec.batches.protocol.PooledBatches`; whatever the numbers are, all of the epoch is planned."""
+        """See `nnrec.batches.protocol.PooledBatches`; the whole epoch is scheduled whatever the numbers are."""
         plan = self.plan(epoch)
         for number in range(self.num_pools):
             calls = list(islice(plan, self._calls_per_pool))
@@ -220,7 +221,7 @@ class SessionParallelBatches:
                 yield self._made(epoch, number * self._calls_per_pool, calls)
 
     def _made(self, epoch: int, first: int, calls: list[Call]) -> Iterator[Batch]:
-        """The batches of some calls, the first of which has this number."""
+        """Yields the batches of some calls; `first` is the number of the first."""
         shape = (self.steps_per_call, self.time_steps, self.batch_size)
         every = self._items(np.stack([call.events for call in calls]))
         for number, (time_steps, events, reset) in enumerate(calls):
@@ -238,7 +239,7 @@ class SessionParallelBatches:
             }
 
     def _items(self, events: np.ndarray) -> np.ndarray:
-        """(2, ...) int32, the items of some events and of those after them; -1 where there is no event."""
+        """(2, ...) int32, the items of some events and of the events after them; -1 where there is no event."""
         real = events >= 0
         items = np.full((2, *events.shape), -1, np.int32)
         for ahead in (0, 1):

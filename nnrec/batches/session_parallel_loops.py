@@ -1,4 +1,4 @@
-"""What each step of a session-parallel schedule touches, by compiled loops: see `nnrec.batches.session_parallel`."""
+"""Compiled loops of the session-parallel schedule; see `nnrec.batches.session_parallel`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nnrec.core.jit import compiled
 
 
 def count_time_steps(pairs: np.ndarray, slots: int) -> int:
-    """How many moments it takes until all sessions are read; `pairs` (n,) are their numbers of events, less one."""
+    """Returns the number of time steps until all sessions are read; `pairs` (n,) are their event counts minus 1."""
     return _count(pairs[pairs > 0], slots)
 
 
@@ -31,8 +31,10 @@ def _count(pairs, slots):
 
 @compiled
 def fill(events, reset, row, last, place, left, starts, pairs):
-    """What `nnrec.batches.session_parallel.Slots.read` does; returns the next moment, and how many sessions were
-    taken.
+    """The loop of `nnrec.batches.session_parallel.Slots.read`.
+
+    Returns:
+        The first time step not filled, and the number of sessions taken from the queue.
     """
     slots, following = len(left), 0
     while row < len(events):
@@ -57,11 +59,11 @@ def fill(events, reset, row, last, place, left, starts, pairs):
 
 
 def draw(uniform: np.ndarray, cumulative: np.ndarray, guide: np.ndarray) -> np.ndarray:
-    """Indices with given probabilities.
+    """Draws indices with given probabilities.
 
     Args:
-        uniform: (N,) in [0, 1).
-        cumulative: (n,) sums of the probabilities, the last positive one to 1.
+        uniform: (N,) random numbers in [0, 1).
+        cumulative: (n,) cumulative probabilities; 1 from the last index with positive probability on.
         guide: (n,) the first index whose cumulative probability exceeds each of 0, 1/n, 2/n ...
 
     Returns:
@@ -84,14 +86,14 @@ def _draw(uniform, cumulative, guide):
 def number_items(
     inputs: np.ndarray, targets: np.ndarray, negatives: np.ndarray, num_items: int, room: int, separate: bool
 ) -> dict[str, np.ndarray]:
-    """The distinct items of each step, and everything as positions among them.
+    """Lists the distinct items of each step and replaces items by positions in that list.
 
     Args:
         inputs, targets: (K, L, B) items, -1 for none.
-        negatives: (steps, N) items of the first steps.
-        num_items: how many items there are.
-        room: U, how many distinct items of a step there is room for; negatives that find none are left out.
-        separate: whether inputs get a list of their own.
+        negatives: (steps, N) negatives of the first `steps` of the K steps.
+        num_items: number of items in the vocabulary.
+        room: U, the maximum number of distinct items of a step; negatives beyond it are dropped.
+        separate: whether inputs get a separate list.
 
     Returns:
         `input`, `target`, `unique_ids`, `unique_ids_scale`, `scored`, `aimed`, `drawn` and, if separate, `looked_up`

@@ -1,4 +1,4 @@
-"""The sessions of an epoch in their order, as many at a time as go into memory."""
+"""The sessions of an epoch in order, in pools that fit in memory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nnrec.batches.shuffling import num_pools, one_ahead, shuffled
 from nnrec.core.stored_arrays import StoredArray
 from nnrec.data.sessions import Sessions
 
-# Of sessions in files, those with so many events are read together, in blocks of neighbours with so many.
+# For sessions stored in files: events of a pool, whose sessions are read together, and of a block of neighbours.
 POOL_EVENTS = 2**22
 BLOCK_EVENTS = 2**14
 
 
 class Pool(NamedTuple):
-    """Sessions in the order of an epoch.
+    """A pool of sessions, in the order of an epoch.
 
     Attributes:
-        which: (m,) their numbers.
-        start: (m,) where each begins in `item`.
-        item: (n,) int32.
+        which: (m,) numbers of the sessions.
+        start: (m,) position of each session's first event in `item`.
+        item: (n,) int32 items of the events.
     """
 
     which: np.ndarray
@@ -31,18 +31,18 @@ class Pool(NamedTuple):
 
 
 def orders(sessions: Sessions, shuffle: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
-    """The numbers of all sessions in their order: of those in files, of about `POOL_EVENTS` events at a time.
+    """Yields the numbers of all sessions in order; for sessions in files about `POOL_EVENTS` events at a time.
 
     Args:
-        shuffle: seed and epoch of a random order, which of several pools is approximate (`nnrec.batches.shuffling`);
-            None = as they are.
+        shuffle: seed and epoch of a random order, approximate if there are several pools
+            (`nnrec.batches.shuffling`); None = the order of the data.
     """
     for pool in range(_num_pools(sessions)):
         yield _order(sessions, shuffle, pool)
 
 
 def pools(sessions: Sessions, shuffle: tuple[int, int] | None = None) -> Iterator[Pool]:
-    """The same with their items, read a pool ahead."""
+    """Yields the same pools with the items of their sessions, read one pool ahead."""
     return one_ahead(lambda pool: _read(sessions, _order(sessions, shuffle, pool)), range(_num_pools(sessions)))
 
 
@@ -51,7 +51,7 @@ def _num_pools(sessions: Sessions) -> int:
 
 
 def _sessions_with(sessions: Sessions, events: int) -> int:
-    """How many sessions have so many events, on average."""
+    """Returns how many sessions have this many events in total, on average."""
     return max(int(events / max(len(sessions) / sessions.num_sessions, 1.0)), 1)
 
 
@@ -66,7 +66,7 @@ def _order(sessions: Sessions, shuffle: tuple[int, int] | None, pool: int) -> np
 
 
 def _read(sessions: Sessions, which: np.ndarray) -> Pool:
-    """Sessions with their items; those in files are read from one end to the other."""
+    """Returns sessions with their items; those in files are read in ascending order."""
     if not isinstance(sessions.item, StoredArray):
         return Pool(which, sessions.offsets[which], sessions.item)
     ascending = np.argsort(which)

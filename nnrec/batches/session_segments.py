@@ -1,4 +1,4 @@
-"""Batches of stretches of sessions: what was clicked, and after each click what is to be predicted."""
+"""Mini-batches of segments of sessions: the clicks, and after each click the item to predict."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LONGEST = 32  # clicks of a segment
 
 
 class SegmentBatches:
-    """Batches of segments: S clicks of a session, one after the other, with the L - 1 clicks before them.
+    """Batches of segments: S consecutive clicks of a session, with the L - 1 clicks before them.
 
-    Each of the S is an example, whose input is the click and those before it: so every beginning of a session is learnt
-    from, and what clicks have in common is computed once. S suits the lengths of the sessions.
+    Each of the S clicks is an example, whose input is the click and those before it. So every prefix of a session is
+    trained on, and computations that examples share are done once. S is chosen for the lengths of the sessions.
 
-    With N segments of S examples and D = L - 1 + S clicks a batch holds, in the same shapes always,
+    With N segments of S examples and D = L - 1 + S clicks, a batch holds, in shapes that are always the same,
         `input`: (N, D) int32, positions in `unique_ids`.
-        `present`: (N, D) float32, 0 where there is no click: before a session's first and behind its last.
+        `present`: (N, D) float32, 0 where there is no click: before a session's first and after its last.
         `target`: (N, S) int32, positions in `unique_ids`.
         `weight`: (N, S) float32, 0 where there is nothing to predict.
         `key`: (N, S) uint32, the click's random key in this epoch.
@@ -33,24 +33,25 @@ class SegmentBatches:
         `unique_ids_scale`: (U,) float32, 0 marks padding.
         `scored`: (U,) float32, 1 for targets and negatives.
         `touched_key`: (U,) uint32, the item's random key in this batch.
-        `aimed`, `drawn`, `support`: (U,) float32, how often the item is a target and was drawn as a negative, and its
-          number of training events.
+        `aimed`, `drawn`, `support`: (U,) float32, how often the item is a target, how often it is drawn as a
+          negative, and its number of training events.
 
-    Segments come in a new order in every epoch.
+    Segments come in a new random order in every epoch.
 
     Args:
-        train: what to learn from.
-        batch_size: examples, N S at most.
-        seed: of order, negatives and keys.
+        train: training sessions.
+        batch_size: maximum number of examples, N S.
+        seed: seed of the order, negatives and keys.
         clicks: L.
         n_sample: negatives drawn for each batch, with replacement.
-        sample_alpha: they are drawn with probabilities proportional to support ** sample_alpha.
-        event: the kind of event to predict: after each click the item of the next event of this kind in the session;
-            None = the next event.
-        prefixes: whether every click is an example, or only the last of each session that has something to predict.
+        sample_alpha: negatives are drawn with probabilities proportional to support ** sample_alpha.
+        event: the kind of event to predict: the target of a click is the item of the session's next event of this
+            kind; None = the next event of any kind.
+        prefixes: whether every click is an example; otherwise only the last click of each session that has a target.
 
     Raises:
-        DataError: nothing can be predicted; the data have no such kind of event.
+        DataError: no click has a target.
+        ConfigError: the data have no such kind of event.
     """
 
     varying: frozenset[str] = frozenset()
@@ -91,7 +92,7 @@ class SegmentBatches:
         self.rows = in_parts(min(max(batch_size // self.size, 1), len(self.start)))
         odds = np.where(train.support > 0, np.maximum(train.support, 1.0) ** sample_alpha, 0.0)
         self._cumulative, self.n_sample = np.cumsum(odds / odds.sum()), n_sample
-        # As many distinct negatives as there are on average, and six standard deviations more.
+        # The expected number of distinct negatives, plus six standard deviations.
         expected = float(-np.expm1(n_sample * np.log1p(-np.minimum(odds / odds.sum(), 1 - 1e-12))).sum())
         self.most_drawn = min(n_sample, int(expected + 6 * expected**0.5) + 1)
         ahead = 1 if event is None else self.size
@@ -102,17 +103,17 @@ class SegmentBatches:
         return -(-len(self.start) // self.rows)
 
     def _chosen(self, epoch: int, step: int) -> np.ndarray:
-        """The segments of a batch."""
+        """Returns the numbers of the segments in a batch."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.start))
         return order[step * self.rows : (step + 1) * self.rows]
 
     def where(self, epoch: int, step: int) -> str:
-        """Which sessions a batch reads, for messages."""
+        """Names the sessions of a batch, for error messages."""
         ids = self.train.ids.ids[np.unique(self.session[self._chosen(epoch, step)])]
         return f"sessions in the batch: {', '.join(map(str, ids[:10]))}" + (", ..." if len(ids) > 10 else "")
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch; the same every time it is asked for."""
+        """Yields the batches of one epoch; the same in repeated calls."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.start))
         for step in range(len(self)):
             yield self._batch(order[step * self.rows : (step + 1) * self.rows], epoch, step)
@@ -153,7 +154,7 @@ class SegmentBatches:
         }
 
     def _negatives(self, epoch: int, step: int) -> np.ndarray:
-        """The items drawn for a batch; those beyond the room for distinct ones are left out."""
+        """Draws the negatives of a batch; distinct items beyond `most_drawn` are dropped."""
         uniform = np.random.default_rng([self.seed, epoch, step]).random(self.n_sample) * self._cumulative[-1]
         drawn = np.searchsorted(self._cumulative, uniform, side="right")
         codes, _ = pd.factorize(drawn)
@@ -161,7 +162,7 @@ class SegmentBatches:
 
 
 def aims(sessions: Sessions, event: str | None = None) -> np.ndarray:
-    """(n,) int64, which event is to be predicted after each: the next of its session, or the next of a kind; -1 = none.
+    """(n,) int64, the event to predict after each event: the session's next, or the next of a kind; -1 = none.
 
     Raises:
         ConfigError: the data have no such kind of event.
@@ -173,7 +174,7 @@ def aims(sessions: Sessions, event: str | None = None) -> np.ndarray:
 
 
 def of_kind(sessions: Sessions, event: str | None) -> np.ndarray:
-    """(n,) boolean, which events are of a kind; None = all.
+    """(n,) boolean, whether each event is of a kind; None = all are.
 
     Raises:
         ConfigError: the data have no such kind of event.
@@ -187,6 +188,6 @@ def of_kind(sessions: Sessions, event: str | None) -> np.ndarray:
 
 
 def segment_size(lengths: np.ndarray, clicks: int) -> int:
-    """The S for which segments of sessions of these lengths hold the fewest clicks, with padding and context."""
+    """Returns the S that minimises the total size of all segments, padding and context included."""
     sizes = sorted({bucket(size) for size in range(1, LONGEST + 1)})
     return min(sizes, key=lambda size: int((-(-lengths // size)).sum()) * (size + clicks - 1))

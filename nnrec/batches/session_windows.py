@@ -1,4 +1,4 @@
-"""Items and what stands around them in their sessions, with negatives: NumPy in, NumPy out."""
+"""Mini-batches for skip-gram and CBOW: items, the items around them in their sessions, and negatives."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ CHUNK_EVENTS = 2**16
 
 
 class WindowBatches:
-    """Batches of examples: from C input items to one target, beside which stand N negatives.
+    """Batches of examples: C input items, one target and N negatives each.
 
-    Of an event and the events around it (at most `window` before and after it, in its session, of other items)
-    skip-gram makes an example each, from the event's item to theirs (C = 1), and CBOW one, from theirs to the event's.
+    The context of an event are the events of other items in its session, at most `window` before and after it.
+    Skip-gram makes one example per context event: from the event's item to the context item (C = 1). CBOW makes one
+    example per event: from the context items to the event's item.
 
-    With B examples a batch holds, in the same shapes always,
+    With B examples a batch holds, in shapes that are always the same,
         `input`: (B, C) int32, positions in `unique_ids`.
-        `share`: (B, C) float32, 1 / number of the example's inputs; 0 where there is none.
+        `share`: (B, C) float32, 1 / number of the example's inputs; 0 for padding.
         `output`: (B, 1 + N) int32, the target and the negatives, positions in `scored`.
         `weight`: (B,) float32, 0 marks padding.
         `unique_ids`, `scored`: (U,), (V,) int32, the distinct items of inputs and of outputs; padding repeats the
         first. `unique_ids_scale`, `scored_scale`: (U,), (V,) float32, 0 marks padding.
 
-    Sessions come in a new order in every epoch, of those in files an approximate one (`nnrec.batches.shuffling`); the
-    examples of sessions that follow one another are shuffled together.
+    Sessions come in a new random order in every epoch; for sessions in files it is approximate
+    (`nnrec.batches.shuffling`). The examples of about `CHUNK_EVENTS` events at a time are shuffled together.
 
     Args:
-        train: what to learn from.
+        train: training sessions.
         batch_size: B.
-        seed: of subsampling, order and negatives.
-        cbow: CBOW; otherwise skip-gram.
+        seed: seed of subsampling, order and negatives.
+        cbow: whether to use CBOW instead of skip-gram.
         window: see above; None = the whole session.
         negatives: N, drawn with replacement.
-        power: an item is drawn with a probability proportional to its number of events to this power.
-        subsample: events of an item with the share f of all events are left out with the probability
-            1 - sqrt(subsample / f), once for the whole training; None = none.
+        power: negatives are drawn with probabilities proportional to an item's number of events to this power.
+        subsample: an event whose item makes up the share f of all events is dropped with probability
+            1 - sqrt(subsample / f), once for the whole training; None = no event is dropped.
 
     Raises:
         DataError: no session has two different items.
@@ -96,7 +97,7 @@ class WindowBatches:
         return f"target items in the batch: {', '.join(map(str, targets))}, ..."
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch; the same every time it is asked for."""
+        """Yields the batches of one epoch; the same in repeated calls."""
         rng = np.random.default_rng([self.seed, epoch, 1])
         inputs, targets = np.empty((0, self.width), np.int32), np.empty(0, np.int32)
         for more_inputs, more_targets in self._chunks((self.seed, epoch)):
@@ -112,7 +113,7 @@ class WindowBatches:
             yield self._batch(inputs, targets, rng)
 
     def _chunks(self, shuffle: tuple[int, int] | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(P, C) inputs, -1 where there is none, and (P,) targets of all sessions in an order, part by part.
+        """Yields the examples of all sessions chunk by chunk: (P, C) inputs, -1 for padding, and (P,) targets.
 
         Args:
             shuffle: see `nnrec.batches.session_pools.pools`.
@@ -127,7 +128,7 @@ class WindowBatches:
                 yield item[event][:, None], around[event, place]
 
     def _clicks(self, shuffle: tuple[int, int] | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Numbers of sessions and items of about `CHUNK_EVENTS` events at a time, session by session."""
+        """Yields session numbers and items of whole sessions, about `CHUNK_EVENTS` events at a time."""
         for pool in pools(self.train, shuffle):
             lengths = self.train.offsets[pool.which + 1] - self.train.offsets[pool.which]
             edges = np.flatnonzero(np.diff(np.cumsum(lengths) // CHUNK_EVENTS)) + 1
@@ -158,10 +159,15 @@ class WindowBatches:
 
 
 def neighbours(session: np.ndarray, item: np.ndarray, window: int) -> np.ndarray:
-    """The items around each event, of which session and item are given.
+    """Returns the items around each event.
+
+    Args:
+        session: (n,) the session of each event.
+        item: (n,) the item of each event.
+        window: how many events before and after each to look at.
 
     Returns:
-        (n, 2 window) int32: those before it (nearest first) and after it, -1 for none or for the same item.
+        (n, 2 window) int32: the items before each event and after it, nearest first; -1 for none or the same item.
     """
     around = np.full((len(item), 2 * window), -1, np.int32)
     for distance in range(1, window + 1):

@@ -1,8 +1,8 @@
-"""The order of an epoch whose rows lie in files: approximately random, and read nearly in one go.
+"""Approximately random order for the rows of an epoch that are stored in files, with mostly sequential reads.
 
-Rows are cut into blocks of neighbours. The blocks come in a random order, and as many of them as go into memory at
-a time, a pool, are shuffled row by row. Every row comes once in each epoch; two rows of one block are never further
-apart than a pool is long. Where everything is one pool, the order is any with the same probability.
+The rows are divided into blocks of neighbours. The blocks are put in a random order and then divided into pools that
+fit in memory; each pool is shuffled row by row. Every row comes once in each epoch; the rows of a block smaller than a
+pool come in one pool or two consecutive ones. If there is one pool only, the order is a uniformly random permutation.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ _Pool = TypeVar("_Pool")
 
 
 def num_pools(number: int, pool_rows: int) -> int:
-    """How many pools the rows make."""
+    """Returns the number of pools."""
     return -(-number // pool_rows)
 
 
 def shuffled(seed: int, epoch: int, pool: int, number: int, pool_rows: int, block_rows: int) -> np.ndarray:
-    """(P,) positions among the rows: the given pool of an epoch, in its order.
+    """Returns (P,) row positions: the given pool of an epoch, in its order.
 
     Args:
-        number: of all rows.
-        pool_rows: of a pool; the last one has what is left.
-        block_rows: of a block of neighbours.
+        seed: seed of the order.
+        epoch: number of the epoch.
+        pool: number of the pool.
+        number: number of all rows.
+        pool_rows: rows of a pool; the last pool has the remaining ones.
+        block_rows: rows of a block of neighbours.
     """
     if num_pools(number, pool_rows) == 1:
         return np.random.default_rng([seed, epoch]).permutation(number)
@@ -42,7 +45,7 @@ def shuffled(seed: int, epoch: int, pool: int, number: int, pool_rows: int, bloc
 
 
 def one_ahead(read: Callable[[int], _Pool], numbers: Iterable[int]) -> Iterator[_Pool]:
-    """What `read` returns for each number; while one is gone through, the next one is read."""
+    """Yields `read(number)` for each number; the next one is read in a thread while the caller uses the last."""
     with ThreadPoolExecutor(1) as reader:
         waiting = None
         for number in numbers:

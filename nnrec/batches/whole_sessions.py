@@ -1,4 +1,4 @@
-"""Batches of whole sessions, for scoring: NumPy in, NumPy out."""
+"""Batches of whole sessions for scoring, as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from nnrec.data.sessions import Sessions
 
 
 def blocks(sessions: Sessions, max_events: int) -> Iterator[Batch]:
-    """Sessions of similar length side by side; every session is in exactly one batch.
+    """Yields batches of sessions of similar length; every session is in exactly one batch.
 
     A batch of B sessions, padded to T events, holds
-        `item`: (B, T) int32, each session's events from the left; -1 behind them.
-        `session`: (B,) int32, which of the sessions each is; -1 for padding, whose items are all -1.
-        `time`: (B, T) float64, 0 where there is no event; only where the data have times.
+        `item`: (B, T) int32, each session's items, left-aligned; -1 for padding.
+        `session`: (B,) int32, number of the session; -1 for padding, whose items are all -1.
+        `time`: (B, T) float64, 0 for padding; only if the data have times.
 
     T is one of few sizes (see `nnrec.batches.padding.bucket`), and all batches of one T have the same B, so that there
-    are few shapes. Shorter sessions come first, and sessions of one T in their own order.
+    are few shapes. Shorter sessions come first; sessions of the same T keep their order.
 
     Args:
-        max_events: bound of B * T, padding included. A longer session has a batch of its own.
+        sessions: the sessions to score.
+        max_events: maximum of B * T, padding included; a longer session gets a batch of its own.
     """
     lengths = sessions.lengths
     distinct, which = np.unique(lengths, return_inverse=True)

@@ -1,11 +1,11 @@
-"""How several workers share the making of batches: each makes a part of them, and hands the others their parts.
+"""Division of batch preparation among workers: each makes some of the batches and sends the others their parts.
 
-Of batches that come in pools (`nnrec.batches.protocol.PooledBatches`: those of rows in files, and the host calls of
-GRU4Rec) every worker reads and makes each n-th pool. The others fetch from it, by Arrow Flight, what their devices are
-to have of each batch. So the batches are those of a single process, and a worker reads and makes an n-th of them.
+With n workers and batches that come in pools (`nnrec.batches.protocol.PooledBatches`: rows in files, and the host calls
+of GRU4Rec), every worker reads and makes each n-th pool. The others fetch their devices' parts of each batch from it by
+Arrow Flight. So the batches are the same as in a single process, and each worker reads and makes 1/n of them.
 
-Workers meet at the host names of their cluster and a free port each. As with the traffic of the backends, nothing is
-encrypted and nobody is asked who he is: the network has to be one's own.
+Each worker listens on a free port at its host name in the cluster. As with the traffic of the backends, there is no
+encryption and no authentication: use a trusted network.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from nnrec.batches.protocol import Batch, PooledBatches, TrainingBatches
 from nnrec.core.devices import cluster, strategy
 from nnrec.core.devices.collectives import num_parts
 
-# So long a worker may take to make a pool.
+# Timeout for fetching a pool from the worker that makes it.
 SECONDS_TO_WAIT = 600.0
 
 
 def exchange_of(batches: TrainingBatches) -> Exchange | None:
-    """An exchange where several workers have something to share; all of them have to ask."""
+    """Returns an exchange if there are several workers and pools, else None; a collective: all workers must call it."""
     if cluster.cluster() is None or not isinstance(batches, PooledBatches) or batches.num_pools < 2:
         return None
     return Exchange(batches)
 
 
 def parts_here(batches: TrainingBatches, epoch: int) -> Iterator[Batch]:
-    """What this worker's devices get of each batch of an epoch, which it makes itself: one part after the other."""
+    """Yields the parts of each batch of an epoch for this worker's devices; the worker makes all batches itself."""
     workers = cluster.cluster()
     number, count = (0, 1) if workers is None else (workers.index, len(workers.workers))
     numbers, parts = _numbers(number, count), num_parts()
@@ -46,16 +46,16 @@ def parts_here(batches: TrainingBatches, epoch: int) -> Iterator[Batch]:
 
 
 def _numbers(worker: int, workers: int) -> range:
-    """Which parts of a batch are for a worker's devices."""
+    """Returns the numbers of the parts of a batch for a worker's devices."""
     devices = num_parts() // workers
     return range(worker * devices, (worker + 1) * devices)
 
 
 class Exchange:
-    """Where a worker fetches its parts of all batches, and gives the others theirs of those that it makes.
+    """Fetches a worker's parts of all batches, and serves the other workers their parts of those made here.
 
     Args:
-        batches: the same for every worker, in several pools.
+        batches: the same on every worker, in several pools.
     """
 
     def __init__(self, batches: PooledBatches) -> None:
@@ -65,10 +65,10 @@ class Exchange:
         self._parts = num_parts()
         self._numbers = [_numbers(worker, self.count) for worker in range(self.count)]
         self._lock, self._maker = threading.Lock(), ThreadPoolExecutor(1)
-        # The epoch in the making, its pools, and the next one of them to be made here.
+        # The current epoch, an iterator over its pools made here, and the number of the next of these pools.
         self._epoch, self._following = -1, 0
         self._pools: Iterator[Iterator[Batch]] = iter(())
-        # Of epoch and pool: the parts of each worker, and how many workers have yet to take theirs.
+        # (epoch, pool) -> the parts of each worker, and how many workers have still to take theirs.
         self._made: dict[tuple[int, int], tuple[Future[list[list[Batch]]], int]] = {}
         self._server = _Server(self)
         ports = strategy.all_gather(self._server.port)
@@ -76,7 +76,7 @@ class Exchange:
         self._others = [flight.FlightClient(f"grpc://{host}:{port}") for host, port in zip(hosts, ports, strict=True)]
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """What this worker's devices get of each batch of an epoch; of every worker a pool is fetched ahead."""
+        """Yields the parts of each batch for this worker's devices; one pool per worker is fetched ahead."""
         with ThreadPoolExecutor(self.count) as fetchers:
             ahead: deque[Future[list[Batch]]] = deque()
             for pool in range(self.batches.num_pools):
@@ -87,17 +87,17 @@ class Exchange:
                 yield from ahead.popleft().result()
 
     def close(self) -> None:
-        """Ends the giving, when nobody wants any more."""
+        """Shuts the server down, once no worker needs it any more."""
         self._server.shutdown()
         self._maker.shutdown()
 
     def given(self, epoch: int, pool: int, worker: int) -> list[Batch]:
-        """A worker's parts of a pool that is made here; each worker asks for each pool once."""
+        """Returns a worker's parts of a pool that is made here; each worker asks for each pool once."""
         with self._lock:
-            if epoch > self._epoch:  # whoever asks for it has all of the one before, which has thus been begun
+            if epoch > self._epoch:  # the asking worker has the whole previous epoch, so all its pools are submitted
                 self._pools = self.batches.pools(epoch, range(self.index, self.batches.num_pools, self.count))
                 self._epoch, self._following = epoch, self.index
-            while epoch == self._epoch and self._following <= pool:  # in their order, whichever is asked for first
+            while epoch == self._epoch and self._following <= pool:  # ascending, whichever is requested first
                 self._made[epoch, self._following] = self._maker.submit(self._make, self._pools), self.count
                 self._following += self.count
             making, left = self._made.pop((epoch, pool))
@@ -106,7 +106,7 @@ class Exchange:
         return making.result()[worker]
 
     def _make(self, pools: Iterator[Iterator[Batch]]) -> list[list[Batch]]:
-        """The next pool, for each worker."""
+        """Makes the next pool: the parts for each worker."""
         batches = list(next(pools))
         axes = self.batches.axes
         return [
@@ -115,7 +115,7 @@ class Exchange:
         ]
 
     def _fetched(self, epoch: int, pool: int) -> list[Batch]:
-        """This worker's parts of a pool."""
+        """Returns this worker's parts of a pool, made here or fetched."""
         owner = pool % self.count
         if owner == self.index:
             return self.given(epoch, pool, self.index)
@@ -129,7 +129,7 @@ class Exchange:
 
 
 class _Server(flight.FlightServerBase):
-    """Gives other workers what they ask for."""
+    """Serves other workers their parts of pools."""
 
     def __init__(self, exchange: Exchange) -> None:
         super().__init__("grpc://0.0.0.0:0")
@@ -142,7 +142,9 @@ class _Server(flight.FlightServerBase):
 
 
 def _encoded(batch: Batch) -> pa.RecordBatch:
-    """The bytes of each array, in place, as a column of one value; the first column says what they are."""
+    """Encodes a batch without copying: each array is a column of one binary value; the first column has their dtypes
+    and shapes.
+    """
     about = json.dumps([[array.dtype.str, array.shape] for array in batch.values()])
     columns = [pa.array([about]), *map(_as_value, batch.values())]
     return pa.record_batch(columns, names=["", *batch])

@@ -109,6 +109,8 @@ def _members(config: Any, overrides: Sequence[str], folder: Path, named: bool) -
         ConfigError: settings do not compose or are not allowed in a comparison, a model is listed twice, or the folder
             holds another comparison.
     """
+    from omegaconf import OmegaConf
+
     if isinstance(config.models, str):
         raise ConfigError(f"models must be a list, such as models=[{config.models}].")
     shared = []
@@ -131,8 +133,7 @@ def _members(config: Any, overrides: Sequence[str], folder: Path, named: bool) -
             composed = compose("train", [*shared, f"model={name}", *own, *([] if named else ["data.name=frame"])])
         except ConfigError as error:
             raise ConfigError(f"models: {label}: {error}") from error
-        composed.run_dir = str(place.path)
-        members.append(_Member(label, composed, place))
+        members.append(_Member(label, OmegaConf.merge(composed, {"run_dir": str(place.path)}), place))
     for member in members:
         _check_same(member)
     return members
@@ -168,6 +169,8 @@ def _train(members: Sequence[_Member], data: Any, output: Path) -> tuple[list[Re
     Raises:
         Interrupted: Ctrl-C.
     """
+    from omegaconf import OmegaConf
+
     from nnrec.commands import train
 
     results, failures = [], []
@@ -177,9 +180,9 @@ def _train(members: Sequence[_Member], data: Any, output: Path) -> tuple[list[Re
             if member.folder["metrics.json"].is_file():
                 console.print(f"Already there: {member.folder.path}", soft_wrap=True)
             else:
-                if member.folder["config.yaml"].is_file():
-                    member.config.resume = str(member.folder.path)
-                train.execute(member.config, data)
+                begun = member.folder["config.yaml"].is_file()
+                more = {"resume": str(member.folder.path)} if begun else {}
+                train.execute(OmegaConf.merge(member.config, more), data)
             results.append(Result(member.folder))
         except (KeyboardInterrupt, Interrupted):
             raise Interrupted(f"Interrupted. The same command goes on from here if it says output={output}") from None

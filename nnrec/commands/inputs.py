@@ -80,15 +80,11 @@ def model_class(settings: Mapping[str, Any]) -> Any:
     return found if isinstance(found, type) and issubclass(found, Scorer) else None
 
 
-def fitted_together(settings: Settings, family: str) -> Settings:
-    """Checks that model, evaluation and data fit, and adds the trainer settings that the model's class requires.
-
-    Args:
-        settings: of a training whose backend has started, so that the class may be imported.
-        family: the kind of data.
+def check_families(settings: Settings, family: str) -> None:
+    """Checks that model and evaluation are for data of this family. The backend has to run: the model is imported.
 
     Raises:
-        ConfigError: model or evaluation are for another kind of data.
+        ConfigError: one is for another family.
     """
     data, model = settings.data["name"], model_class(settings.model)
     if model is not None:
@@ -103,10 +99,15 @@ def fitted_together(settings: Settings, family: str) -> Settings:
             f"{type(settings.evaluation).__name__} measures models of {settings.evaluation.family}, and data={data} "
             f"are {family}. Choose evaluation={EVALUATIONS[family]}."
         )
-    brought = model.trainer_settings(settings.model) if model is not None else {}
-    if not brought:
+
+
+def with_trainer_of_model(settings: Settings) -> Settings:
+    """The settings with what the model's settings say of the trainer, such as GRU4Rec's `parameters`."""
+    model = model_class(settings.model)
+    found = {} if model is None else model.trainer_settings(settings.model)
+    if not found:
         return settings
-    trainer = {**settings.config["trainer"], **brought}
+    trainer = {**settings.config["trainer"], **found}
     return replace(settings, config={**settings.config, "trainer": trainer}, trainer=build(trainer, "trainer"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from nnrec.commands.inputs import Loaded, fitted_together, load_data, resolve, split_data
+from nnrec.commands.inputs import Loaded, check_families, load_data, resolve, split_data, with_trainer_of_model
 from nnrec.core.calling import typed
 from nnrec.core.console import console, results_table, show_table
 from nnrec.core.devices import backend, cluster, strategy
@@ -131,7 +131,8 @@ def start_backend(settings: Settings) -> None:
 def plan(settings: Settings, loaded: Loaded) -> Learning | Course:
     """The training to run on the data: from one split, or by the course's protocol."""
     name = settings.data["name"]
-    settings = fitted_together(settings, loaded.data.family)
+    check_families(settings, loaded.data.family)
+    settings = with_trainer_of_model(settings)
     if loaded.split is not None:
         settings = settings.changed("data", family=loaded.data.family)  # from the folder of shards
     if isinstance(settings.evaluation, CourseEvaluation):

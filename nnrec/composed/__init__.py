@@ -1,6 +1,6 @@
-"""Models made of finished runs.
+"""Models composed of finished runs.
 
-Public names are listed in `__init__.pyi`, and imported when they are asked for.
+Public names are listed in `__init__.pyi` and imported on first access.
 """
 
 import lazy_loader

@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 
 Combine = Literal["zscore", "rank", "rating"]
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"zscore": standardised, "rank": reciprocal_ranks}
-# Fitting weights for ranking holds at most so many scores (128 MiB); with more users than that, some of them are asked.
+# Fitting weights for ranking holds at most this many scores (128 MiB); if there are more, only some users are used.
 HELD_SCORES = 2**25
-# Members are tried on so many users before anything is measured.
+# Members are tried on at most this many users before the evaluation.
 TRIED_USERS = 256
 
 
 @dataclass
 class Queries:
-    """B users as each member encodes them.
+    """B users as encoded by each member.
 
     Attributes:
-        real: (B,) bool, which rows are people and not padding.
-        parts: members and what they made of the batch.
+        real: (B,) bool, True for users, False for padding rows.
+        parts: pairs of a member and its encoding of the batch.
     """
 
     real: np.ndarray
@@ -60,36 +60,39 @@ class Queries:
 
 
 class Blend(Baseline):
-    """Adds up what several trained models say.
+    """Scores items by the weighted mean of the scores of several trained models, its members.
 
-    Source: combine=zscore: each member's scores, standardised over the catalogue for each user (Renda, Straccia: Web
-    Metasearch: Rank vs. Score Based Rank Aggregation Methods, 2003, section 2.1). combine=rank: reciprocal ranks
-    1 / (60 + rank) (Cormack, Clarke, Buettcher: Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank
-    Learning Methods, 2009). combine=rating: predicted ratings (Breiman: Stacked Regressions, 1996). Weights are
-    found for ratings by non-negative least squares, for lists step by step from the best member on (Caruana et al.:
-    Ensemble Selection from Libraries of Models, 2004) by ndcg at the first cutoff.
+    Source: combine=zscore averages scores standardised over the catalogue for each user (Renda, Straccia: Web
+    Metasearch: Rank vs. Score Based Rank Aggregation Methods, 2003, section 2.1). combine=rank averages reciprocal
+    ranks 1 / (60 + rank) (Cormack, Clarke, Buettcher: Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank
+    Learning Methods, 2009). combine=rating averages predicted ratings (Breiman: Stacked Regressions, 1996). Weights for
+    ratings are fitted by non-negative least squares. Weights for lists are fitted by greedy search for the highest ndcg
+    at the first cutoff, starting from the best member (Caruana et al.: Ensemble Selection from Libraries of Models,
+    2004).
 
     In: a history. Out: (B, num_items) float32, the weighted mean over the members.
 
-    Members are not trained again, so each must have learnt from this very split (checked). Weights can be fitted only
-    where no member has learnt from the validation part, that is, on runs made with trainer.refit=false. Given weights
-    go with any run; if one has learnt from the validation part, there are no validation figures. To have the use of
-    all data, fit weights on runs without refit, then give them to runs of the same models with it. With
-    trainer.refit=true (the default) of the blend, members see the validation ratings as histories in the test.
+    Members are not trained again, so each must have been trained on the same split (this is checked). Weights can be
+    fitted only if no member was trained on the validation part, that is, with runs made with trainer.refit=false. Given
+    weights can be used with any run; if a member was trained on the validation part, there are no validation metrics.
+    To use all data, fit weights with runs without refit, then give these weights with refitted runs of the same models.
+    With the blend's own trainer.refit=true (the default), the members' histories in the test include the validation
+    ratings.
 
-    A member that cannot be loaded, raises, or returns scores that are not finite is left out, with a note; the others
-    take over its weight.
+    A member that cannot be loaded, raises an error, or returns scores that are not finite is left out, with a note; its
+    weight is distributed among the others.
 
-    A blend's weights file holds its members' settings and arrays: prediction does not need their run folders.
+    The blend's weights file holds its members' settings and arrays, so that prediction does not need their run folders.
 
-    Differs: Breiman's weights need not add up to 1, these do. Fitted weights, and members whose epochs were chosen on
-    the validation part, look slightly better there than they are.
+    Differs: Breiman's weights need not add up to 1, these do. Fitted weights, and members whose epochs were selected on
+    the validation part, make validation metrics slightly optimistic.
 
     Args:
         num_users, num_items: sizes of the data.
-        runs: folders of the members.
-        weights: of the members, in their order; any positive multiple means the same. None = fitted.
-        combine: what is averaged; "rating" needs members that predict ratings, and predicts ratings itself.
+        runs: run folders of the members.
+        weights: weights of the members, in the order of `runs`; they are divided by their sum. None = fitted.
+        combine: what is averaged, "zscore", "rank" or "rating"; "rating" needs members that predict ratings, and
+            predicts ratings itself.
     """
 
     family: Family = "implicit"
@@ -125,14 +128,14 @@ class Blend(Baseline):
         self.members: list[Member] = []
         self.notes = []
 
-    # Taking up the members
+    # Loading the members
 
     def check_split(self, split: Split) -> None:
-        """Loads the members.
+        """Loads the members and checks that they fit the split.
 
         Raises:
-            ConfigError: one has not learnt from this split, or has learnt from what the weights are to be fitted on.
-            RunError: none is left.
+            ConfigError: a member was trained on another split, or on the validation part although weights are fitted.
+            RunError: no member is left.
         """
         self._gather(split)
 
@@ -157,7 +160,7 @@ class Blend(Baseline):
         self._declare()
 
     def _check_joins(self, path: str, split: Split) -> bool:
-        """Makes sure that a run may join; returns whether it has learnt from the validation part."""
+        """Checks that a run can be a member; returns whether it was trained on the validation part."""
         folder = RunFolder.open(path)
         settings = runs_of.describe(folder)["model"]
         if locate(settings["_target_"]) is Blend:
@@ -177,7 +180,7 @@ class Blend(Baseline):
         return Member(about, runs_of.load(about, self.num_users, self.num_items, arrays), weight)
 
     def _declare(self) -> None:
-        """Takes over what the members can do."""
+        """Sets the blend's capabilities and rating scale from its members."""
         self._check_left()
         models = [member.model for member in self.members]
         shared: frozenset[Capability] = frozenset.intersection(*(model.capabilities for model in models))
@@ -198,7 +201,7 @@ class Blend(Baseline):
     # Training
 
     def fit(self, train: Ratings) -> None:
-        """Tries the members on some users."""
+        """Scores some users, so that members that fail are left out before the evaluation."""
         if not self.members:
             self._gather()
         self.prepare(train)
@@ -207,7 +210,7 @@ class Blend(Baseline):
             self.score(self.encode(batch))
 
     def calibrate(self, train: Ratings, held_out: HeldOut, evaluation: Evaluation) -> dict[str, Any]:
-        """Fits the weights, where they are not given."""
+        """Fits the weights on validation data unless they are given; returns the setting `weights`."""
         if self.weights is None:
             self.prepare(train)
             if self.combine == "rating":
@@ -280,7 +283,7 @@ class Blend(Baseline):
         return self._mean(queries, lambda member, own: _finite(member.model.score_pairs(own, rows, items)))
 
     def _mean(self, queries: Queries, scores: Callable[[Member, Any], np.ndarray]) -> np.ndarray:
-        """The weighted mean of what `scores` makes of each member and its queries, over those that succeed."""
+        """Returns the weighted mean of `scores(member, queries)` over the members that do not fail."""
         total, weight = np.zeros(1, np.float32), 0.0
         for member, own in queries.parts:
             if member in self.members:
@@ -291,7 +294,7 @@ class Blend(Baseline):
         return total / np.float32(weight)
 
     def _scaled(self, member: Member, own: Any, real: np.ndarray, items: np.ndarray | None = None) -> np.ndarray:
-        """(B, num_items) or (B, len(items)) a member's scores on the scale on which they are added."""
+        """(B, num_items) or (B, len(items)) a member's scores on the common scale of `combine`."""
         if self.combine == "rating":
             found = np.asarray(member.model.score(own, items))
             _finite(found[real])
@@ -306,7 +309,7 @@ class Blend(Baseline):
     # Members that fail
 
     def _attempt(self, member: Member, action: Callable[..., Any], *arguments: Any) -> Any:
-        """What the action makes of a member, None where it fails: then the member is left out from here on."""
+        """Returns action(member, ...); if it fails, removes the member from the blend and returns None."""
         try:
             return action(member, *arguments)
         except Exception as error:
@@ -323,7 +326,7 @@ class Blend(Baseline):
         if not self.members:
             raise RunError("No member of the blend is left:\n  " + "\n  ".join(self.notes))
 
-    # Keeping
+    # Saving and loading
 
     def state(self) -> dict[str, np.ndarray]:
         arrays = {
@@ -356,21 +359,21 @@ def _beginning(arrays: dict[str, np.ndarray], prefix: str) -> list[str]:
 
 
 def _people(batch: Batch) -> np.ndarray:
-    """(B,) bool, the rows that are no padding."""
+    """(B,) bool, True for users, False for padding rows."""
     entries = np.bincount(batch["row"], weights=batch["weight"] > 0, minlength=len(batch["index"]))
     return (batch["index"] >= 0) | (entries > 0)
 
 
 def _some(users: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the users, evenly spaced."""
+    """Returns at most `most` of the users, evenly spaced."""
     return users if len(users) <= most else users[np.linspace(0, len(users) - 1, most).astype(int)]
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:
-    """The scores as they are.
+    """Returns the scores unchanged.
 
     Raises:
-        RunError: one is not finite.
+        RunError: a score is not finite.
     """
     if not np.isfinite(scores).all():
         raise RunError("it returned scores that are not finite")

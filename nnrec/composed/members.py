@@ -1,4 +1,4 @@
-"""Finished runs as members of a blend: what is kept of them, and whether they may be blended."""
+"""Finished runs as members of a blend: describing, loading and checking them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Member:
     """A trained model in a blend.
 
     Attributes:
-        about: what its run says of it, as plain data: `path`; `model`, its settings; `seed`; and what Keras is
-            started with, `devices`, `precision`, `xla`.
-        model: trained.
-        weight: its share in the blend.
+        about: description of its run, as plain data: `path`; `model`, its settings; `seed`; and the settings that Keras
+            is started with, `devices`, `precision`, `xla`.
+        model: the trained model.
+        weight: its weight in the blend.
     """
 
     about: dict[str, Any]
@@ -33,10 +33,10 @@ class Member:
 
 
 def describe(folder: RunFolder) -> dict[str, Any]:
-    """The `about` of a finished run.
+    """Returns the description (`Member.about`) of a finished run.
 
     Raises:
-        RunError: the run did not finish.
+        RunError: the run is not finished.
     """
     from omegaconf import OmegaConf
 
@@ -48,12 +48,12 @@ def describe(folder: RunFolder) -> dict[str, Any]:
 
 
 def load(about: dict[str, Any], num_users: int, num_items: int, arrays: dict[str, np.ndarray]) -> Scorer:
-    """The trained model of a run; Keras is started where the model needs it.
+    """Builds the trained model of a run; starts Keras if the model needs it.
 
     Args:
         about: from `describe`.
         num_users, num_items: sizes of the data.
-        arrays: what the model's `state` returned; may be emptied on the way.
+        arrays: the model's saved `state`; entries may be removed.
     """
     start = {key: about[key] for key in ("devices", "precision", "xla")}
     backend.start(**start, target=about["model"]["_target_"])
@@ -64,17 +64,17 @@ def load(about: dict[str, Any], num_users: int, num_items: int, arrays: dict[str
 
 
 def check_learnt_from(folder: RunFolder, split: Split) -> bool:
-    """Makes sure that a run learnt from the training part of this split, or that and the validation part.
+    """Checks that a run was trained on the training part of this split, with or without its validation part.
 
-    Compared are the ids of users and items, the definition of the split (its sizes and seed included), and how many
-    training ratings each item has.
+    It compares the ids of users and items, the definition of the split (with its sizes and seed), and the number of
+    training ratings of each item.
 
     Returns:
-        Whether it learnt from the validation part.
+        Whether the run was trained on the validation part as well.
 
     Raises:
-        ConfigError: it learnt from something else, which may be what is held out here.
-        RunError: a file that tells is missing or damaged.
+        ConfigError: the run was trained on other data, which may include the ratings held out here.
+        RunError: a file of the run that the check needs is missing or damaged.
     """
     users, items, _ = folder.read_catalogue()
     definition = folder.read_json("metrics.json")["data"]["split"]

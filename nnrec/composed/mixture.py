@@ -1,4 +1,4 @@
-"""Putting scores of different models on one scale, and finding the weights to add them with."""
+"""Bringing the scores of different models to a common scale, and fitting the weights of their mean."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from nnrec.ranking.blocks import user_blocks
 from nnrec.ranking.top_items import top_items
 from nnrec.splits.split import HeldOut
 
-# Of reciprocal ranks: how little the first places stand out; the value of Cormack et al..
+# Offset of reciprocal ranks, the value of Cormack et al.; with a larger one, the first ranks differ less from the rest.
 RANK_OFFSET = 60
-# Weight moves from model to model in steps of these sizes.
+# Step sizes by which weight is moved from one model to another.
 STEPS = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:
-    """Each row with mean 0 and standard deviation 1; a row of equal scores becomes 0."""
+    """Scales each row to mean 0 and standard deviation 1; a row of equal scores becomes 0."""
     scores = scores.astype(np.float32)
     largest = np.abs(scores).max(axis=1, keepdims=True, initial=0)
     scores -= scores.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     spread = np.sqrt(np.square(scores).mean(axis=1, keepdims=True, dtype=np.float64)).astype(np.float32)
-    # What rounding leaves of equal scores is no spread.
+    # A spread this small is a rounding error of equal scores.
     return np.divide(scores, spread, out=np.zeros_like(scores), where=spread > 1e-6 * largest)
 
 
 def reciprocal_ranks(scores: np.ndarray) -> np.ndarray:
-    """1 / (60 + rank) of each score in its row: rank 1 is the highest, equal scores share their mean rank."""
+    """Returns 1 / (60 + rank) of each score in its row; rank 1 is the highest, equal scores share their mean rank."""
     order = np.argsort(-scores, axis=1)
     ordered = np.take_along_axis(scores, order, axis=1)
     rank = np.arange(1, scores.shape[1] + 1, dtype=np.float32)
@@ -47,38 +47,38 @@ def reciprocal_ranks(scores: np.ndarray) -> np.ndarray:
 
 
 def least_squares_weights(predictions: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """The weights of the weighted mean with the least squared error: not negative, their sum 1.
+    """Fits the weighted mean of m models with the least squared error; weights are not negative and sum to 1.
 
     Args:
-        predictions: (n, m) of m models.
-        target: (n,) what they should be.
-        weight: (n,) how much each counts; None = 1.
+        predictions: (n, m) predictions of the m models.
+        target: (n,) true values.
+        weight: (n,) weights of the squared errors; None = 1.
 
     Returns:
-        (m,) float64.
+        (m,) float64 weights.
     """
     errors = predictions.astype(np.float64) - target[:, None]
     errors *= 1.0 if weight is None else np.sqrt(weight)[:, None]
-    # For weights s * v with sum(v) = 1 the objective is s^2 |E v|^2 + (s - 1)^2. At its best s it is
-    # |E v|^2 / (|E v|^2 + 1), which is least where |E v| is.
+    # For weights s * v with sum(v) = 1 the objective is s^2 |E v|^2 + (s - 1)^2. For the best s it equals
+    # |E v|^2 / (|E v|^2 + 1), which has its minimum where |E v| has it.
     errors /= max(np.abs(errors).max(initial=0.0), 1e-12) * np.sqrt(len(errors))
     found, _ = nnls(np.vstack([errors, np.ones(errors.shape[1])]), np.append(np.zeros(len(errors)), 1.0))
     return found / found.sum()
 
 
 def best_weights(num_models: int, gains: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Weights, not negative and of sum 1, for a high mean gain.
+    """Searches weights with a high mean gain; weights are not negative and sum to 1.
 
-    Starts from the best model alone and moves weight from one model to another, a half first and a sixteenth in the
-    end, as long as the mean gain rises by more than its standard error (of the users' differences): chance alone
-    gives a useless model no weight.
+    The search starts with all weight on the best model and moves weight from one model to another, in steps from 1/2
+    down to 1/16. A step is taken only if the mean gain rises by more than the standard error of the users' differences,
+    so that a useless model does not get weight by chance.
 
     Args:
         num_models: m.
-        gains: of (m,) weights -> (n,) how good each user's list is.
+        gains: function of (m,) weights that returns the (n,) gains of the users, such as their ndcg.
 
     Returns:
-        (m,) float64.
+        (m,) float64 weights.
     """
     alone = list(np.eye(num_models))
     found = [gains(weights) for weights in alone]
@@ -100,7 +100,7 @@ def best_weights(num_models: int, gains: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 def predictions(model: Scorer, held_out: HeldOut) -> np.ndarray:
-    """(n,) a model's scores of the held-out entries, in their order."""
+    """(n,) a model's scores of the held-out entries, in the entries' order."""
     target = held_out.target
     offsets = np.searchsorted(target.user, np.arange(target.num_users + 1))
     found = []
@@ -115,11 +115,11 @@ def predictions(model: Scorer, held_out: HeldOut) -> np.ndarray:
 def ndcg_of(
     batches: Sequence[Batch], scores: Sequence[Sequence[np.ndarray]], wanted: Rows, k: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The ndcg@k of each user as a function of the models' weights.
+    """Returns each user's ndcg@k as a function of the models' weights.
 
     Args:
-        batches: of users of the data; what is in them is not recommended.
-        scores: of each model, for each batch: (B, num_items).
+        batches: histories of the users; their items are excluded from the lists.
+        scores: for each model, its (B, num_items) scores for each batch.
         wanted: the relevant items of the users, in the order of the batches.
         k: length of the lists.
     """

@@ -1,4 +1,4 @@
-"""How the user starts nnrec's commands, so that messages say what to type."""
+"""The form in which the user starts nnrec's commands, so that messages can show what to type."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _way: str | None = None
 
 
 def started_by(way: str) -> None:
-    """Remembers how commands are started; `{}` stands for the name of one."""
+    """Sets how commands are started: `SCRIPTS`, `CONSOLE` or another format in which `{}` is the command's name."""
     global _way
     _way = way
 
 
 def typed(command: str) -> str:
-    """What the user types for a command: "python train.py", or "nnrec train"."""
+    """Returns the text that starts a command: "python train.py", or "nnrec train"."""
     if _way is not None:
         return _way.format(command)
     in_checkout = (Path(__file__).resolve().parents[2] / "train.py").is_file()

@@ -1,4 +1,4 @@
-"""What people see: a progress bar, tables, messages."""
+"""Console output: the progress bar, tables and messages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 console = Console(highlight=False)
-# Without a terminal (a log file), a line this often replaces the bar.
+# Without a terminal (output to a log file), a progress line is printed this often instead of the bar.
 SECONDS_BETWEEN_LINES = 5.0
-# In a notebook, a line is replaced this often.
+# In a notebook, the progress line is updated this often.
 SECONDS_BETWEEN_UPDATES = 0.5
 
 
 class NotebookLine:
-    """A line in the output of a notebook's cell, each text in the place of the last."""
+    """A line in the output of a notebook cell; each new text replaces the last."""
 
     def __init__(self) -> None:
         self._handle: Any = None
@@ -40,13 +40,13 @@ class NotebookLine:
             self.show("")
 
 
-# The line of all progress while nothing else is printed, in a notebook.
+# In a notebook, inside `hushed`: the line that all progress bars share.
 _only: NotebookLine | None = None
 
 
 @contextmanager
 def hushed(quiet: bool = True) -> Iterator[None]:
-    """Nothing is printed meanwhile, if `quiet`; in a notebook a single line still shows the progress."""
+    """Prints nothing inside the block if `quiet`; in a notebook a single line still shows the progress."""
     global _only
     before = console.quiet, _only
     if quiet:
@@ -60,12 +60,12 @@ def hushed(quiet: bool = True) -> Iterator[None]:
 
 
 class ProgressBar:
-    """A bar on a terminal, a line that is replaced in a notebook, an occasional line elsewhere.
+    """Shows progress: a bar on a terminal, one updated line in a notebook, an occasional line elsewhere.
 
     Args:
-        label: what is going on.
-        total: how many steps it takes.
-        transient: whether the bar goes away at the end.
+        label: name of the task.
+        total: number of steps.
+        transient: whether the bar disappears at the end.
     """
 
     def __init__(self, label: str, total: int, transient: bool = False) -> None:
@@ -98,12 +98,12 @@ class ProgressBar:
             self._line.clear()
 
     def advance(self, steps: int = 1) -> None:
-        """So many steps are done."""
+        """Adds to the number of finished steps."""
         self.done += steps
         self._bar.update(self._task, advance=steps)
 
     def report(self, status: str, final: bool = False) -> None:
-        """Shows how things stand."""
+        """Shows a status text, such as the current metrics; `final` prints it even if the last line is recent."""
         self.status = status
         self._bar.update(self._task, status=status)
         if console.is_terminal or not (final or time.monotonic() - self._last_line >= self._interval):
@@ -117,7 +117,7 @@ class ProgressBar:
 
 
 def figures(values: Mapping[str, float]) -> str:
-    """`name value` pairs on one line."""
+    """Formats `name value` pairs on one line."""
     return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
@@ -128,13 +128,13 @@ def results_table(
     intervals: Mapping[str, Sequence[float]],
     best_reachable: Mapping[str, float],
 ) -> Table:
-    """A table with a row per metric; a metric at several cutoffs has a column for each.
+    """Returns a table with one row per metric; metrics at several cutoffs have one column per cutoff.
 
     Args:
-        title: of the table.
-        test, validation: figures by name, such as `rmse` or `recall@10`.
-        intervals: name -> (low, high), of figures on test data.
-        best_reachable: what no model can exceed, where that is known.
+        title: title of the table.
+        test, validation: metric values by name, such as `rmse` or `recall@10`.
+        intervals: name -> (low, high), the 95% interval of a metric on test data.
+        best_reachable: name -> the best value that any model can reach, where it is known.
     """
     cutoffs = list(dict.fromkeys(name.partition("@")[2] for name in test if "@" in name))
     first, *others = cutoffs or [""]
@@ -157,7 +157,7 @@ def results_table(
 
 
 def show_table(table: Table) -> None:
-    """Prints a table; where there is no terminal to fit, as wide as it wants to be."""
+    """Prints a table; without a terminal, at its full width."""
     if not console.is_terminal:
         table.width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
     console.print(table, crop=False)

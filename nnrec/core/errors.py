@@ -1,6 +1,6 @@
-"""Errors whose message is meant for the person at the keyboard.
+"""Errors whose message is meant for the user.
 
-The command line prints the message of an `NnrecError` without a traceback. A message says what is
+The command line prints the message of an `NnrecError` without a traceback. A message states what is
 wrong, where (file, line, key) and what to do about it.
 """
 
@@ -14,7 +14,7 @@ class ConfigError(NnrecError):
 
 
 class DataError(NnrecError):
-    """A file or table cannot be used as it is."""
+    """A file or table is not usable in its present form."""
 
 
 class TrainingError(NnrecError):
@@ -26,4 +26,4 @@ class RunError(NnrecError):
 
 
 class Interrupted(RunError):
-    """A person pressed Ctrl-C during a training, which can be resumed."""
+    """The user pressed Ctrl-C during a training, which can be resumed."""

@@ -1,4 +1,4 @@
-"""Files that appear under their final name only when they are complete."""
+"""Atomic writes: a file appears under its final name only when it is complete."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nnrec.core.errors import RunError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path to write to, or make a folder of; it becomes `path` only if the block succeeds.
+    """Yields a temporary path for a new file or folder, and renames it to `path` if the block succeeds.
 
     Raises:
-        RunError: the disk is full or the folder cannot be written; nothing half-written is left.
+        RunError: the disk is full or the folder cannot be written; no partly written file is left.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -52,11 +52,11 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file in UTF-8, whole or not at all."""
+    """Writes a text file in UTF-8, atomically."""
     with atomic(path) as place:
         place.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file, whole or not at all."""
+    """Writes a JSON file, atomically."""
     write_text(path, json.dumps(content, indent=2) + "\n")

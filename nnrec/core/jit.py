@@ -1,4 +1,4 @@
-"""Loops compiled by Numba."""
+"""Compilation of loops by Numba."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """The function compiled, to run on many threads; kept on disk where there is a folder to keep it in.
+    """Compiles a function with Numba; it releases the GIL, so that several threads can run it.
 
-    Sums may be reordered, so that they run on vectors; what is not finite stays so.
+    The machine code is cached on disk if there is a writable folder. Sums may be reordered, so that they can be
+    vectorised; infinities and NaN are preserved.
     """
     options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that may be written to
+    except RuntimeError:  # no writable folder for the cache
         return numba.njit(**options)(function)

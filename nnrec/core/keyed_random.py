@@ -1,8 +1,8 @@
-"""Random draws without a state: every number is a hash of what it is for.
+"""Stateless random draws: every number is a hash of its key.
 
-A draw is keyed by (seed, epoch, row) on the host and by the column on the device. The same draw
-therefore comes out wherever the row is computed (one device or many) and whenever (an interrupted
-run that resumes), and nothing has to be saved.
+A draw is keyed by (seed, epoch, row) on the host and by the column on the device. It is therefore
+the same wherever the row is computed (one device or many) and whenever (also in a run that resumes
+after an interruption), and no random state has to be saved.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import numpy as np
 
 
 def row_keys(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:
-    """A 32-bit key for each row in this epoch of this run.
+    """Returns a 32-bit key for each row in this epoch of this run.
 
     Args:
+        seed: seed of the run.
+        epoch: number of the epoch.
         rows: (B,) integers, global row numbers.
 
     Returns:
@@ -29,9 +31,9 @@ def row_keys(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:
 
 
 def uniform(keys: Any, columns: Any) -> Any:
-    """Uniform numbers in [0, 1), one for each pair of a key and a column.
+    """Returns uniform numbers in [0, 1), one for each pair of a key and a column.
 
-    The finaliser is Wellons' two-multiplication 32-bit integer hash, applied twice.
+    The hash is Wellons' two-multiplication 32-bit integer hash, applied twice.
 
     Args:
         keys: uint32 tensor from `row_keys`.
@@ -53,18 +55,18 @@ def uniform(keys: Any, columns: Any) -> Any:
 
 
 def dropout_mask(keys: Any, columns: Any, rate: float) -> Any:
-    """Inverted dropout: 0 with probability `rate`, else 1 / (1 - rate); float32, broadcast shape."""
+    """Mask of inverted dropout: 0 with probability `rate`, else 1 / (1 - rate); float32, the broadcast shape."""
     from keras import ops
 
     return ops.cast(uniform(keys, columns) >= rate, "float32") / (1.0 - rate)
 
 
 def normal(keys: Any, columns: Any) -> Any:
-    """Standard normal numbers (Box & Muller 1958), one for each two neighbouring halves of the columns.
+    """Returns standard normal numbers (Box & Muller 1958): number j from the uniforms of columns j and d + j.
 
     Args:
         keys: uint32 tensor, (B, 1).
-        columns: integers, (1, 2 d).
+        columns: integer tensor, (1, 2 d).
 
     Returns:
         (B, d) float32 tensor.

@@ -1,4 +1,4 @@
-"""Arrays that lie in files: only the rows that are asked for are read, and nothing of them stays in memory."""
+"""Arrays stored in files: only the requested rows are read, and nothing stays in memory."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ import psutil
 
 from nnrec.core.errors import DataError
 
-# Rows that lie no further apart than this many times their number are read in one go, others block by block.
+# n rows that span at most SPARSE * n rows of the file are read in one go, others block by block.
 SPARSE = 8
 BLOCK_ROWS = 2**12
-# Where all rows are gone through, so many are read at a time.
+# Entries per read where an array is scanned from start to end.
 CHUNK_ENTRIES = 2**20
 
 
 class StoredArray:
-    """An array in a file of raw numbers, row after row; it takes like a NumPy array.
+    """An array stored row by row in a file of raw numbers; `take` works as for NumPy arrays.
 
-    Reading goes through the file, not through a mapping, whose pages would count as the process's memory.
+    It reads the file instead of mapping it into memory, because mapped pages count as the process's memory.
 
     Args:
         path: the file.
-        dtype: of the numbers.
-        shape: rows first.
-        start: bytes of the file before the first number.
-        in_file: dtype of the numbers as they stand in the file, if it is another.
-        unit: what these are multiplied by.
+        dtype: dtype of the returned arrays.
+        shape: shape of the array, rows first.
+        start: byte offset of the first number in the file.
+        in_file: dtype of the numbers in the file; None = `dtype`.
+        unit: factor by which the numbers in the file are multiplied.
 
     Raises:
-        DataError: the file is missing, or not as long as the shape says.
+        DataError: the file is missing, or its length does not match the shape.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class StoredArray:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def take(self, rows: np.ndarray, axis: int = 0) -> np.ndarray:
-        """Some rows, as `numpy.take` along the first axis."""
+        """Returns some rows, like `numpy.take` along the first axis."""
         rows = np.asarray(rows)
         if not len(rows):
             return np.empty((0, *self.shape[1:]), self.dtype)
@@ -81,7 +81,7 @@ class StoredArray:
         return result
 
     def slice(self, start: int, stop: int) -> np.ndarray:
-        """Neighbouring rows: start ... stop - 1."""
+        """Returns the consecutive rows start ... stop - 1."""
         return self._read(start, min(stop, len(self)))
 
     def _read(self, start: int, stop: int) -> np.ndarray:
@@ -95,10 +95,10 @@ Array: TypeAlias = np.ndarray | StoredArray
 
 
 class ArrayFiles:
-    """Raw arrays that grow in a folder, a file `<name>.bin` each; a context manager.
+    """Writes flat arrays chunk by chunk, each to a file `<name>.bin` of raw numbers; a context manager.
 
     Args:
-        folder: is there.
+        folder: an existing folder.
         dtypes: name -> dtype.
     """
 
@@ -120,7 +120,7 @@ class ArrayFiles:
 
 
 def stored_array(folder: Path, name: str, dtype: Any) -> StoredArray:
-    """A flat array that `ArrayFiles` wrote, as long as its file.
+    """Returns a flat array that `ArrayFiles` wrote; its length follows from the file's size.
 
     Raises:
         DataError: the file is missing.
@@ -130,10 +130,10 @@ def stored_array(folder: Path, name: str, dtype: Any) -> StoredArray:
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """The folder; where it is not there yet, `make` fills another one, which becomes it when it is complete.
+    """Returns the folder; if it does not exist, `make` fills a temporary one, which is renamed when complete.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: the folder cannot be written.
     """
     if folder.is_dir():
         return folder
@@ -142,7 +142,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     try:
         place.mkdir(parents=True)
         make(place)
-        if not folder.is_dir():  # another process may have been quicker
+        if not folder.is_dir():  # another process may have finished first
             os.replace(place, folder)
     except OSError as error:
         raise DataError(
@@ -154,7 +154,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Removes what a process that was killed had written of this folder."""
+    """Removes temporary folders left by processes that were killed while they made this folder."""
     for place in folder.parent.glob(f".{folder.name}.*.tmp"):
         if not psutil.pid_exists(int(place.name.split(".")[-2])):
             shutil.rmtree(place, ignore_errors=True)

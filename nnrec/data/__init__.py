@@ -1,6 +1,6 @@
-"""Ratings, sessions and impressions: reading, simulating, filtering them.
+"""Ratings, sessions and impressions: readers, simulators and filters.
 
-Public names are listed in `__init__.pyi`, and imported when they are asked for.
+Public names are listed in `__init__.pyi` and imported lazily.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Age weighting: old ratings count less."""
+"""Age weighting: the weight of a rating decays with its age."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.ratings import Ratings
 
 SECONDS_PER_DAY = 86_400
-# The least that age leaves of a weight: a rating that weighs nothing would look like padding.
+# Lower bound of the age factor: weight 0 marks padding.
 LEAST = 1e-30
 
 
 def age_weighted(ratings: Ratings, half_life_days: float, now: int | None = None) -> Ratings:
-    """The same ratings with weights that halve with every half-life of age.
+    """Returns the ratings with weights that halve with every half-life of age.
 
         weight * 0.5 ** (age in days / half_life_days)
 
-    Meant for what is trained on, never for held-out targets, which all count alike.
+    For training data only: held-out targets all have the same weight.
 
     Args:
-        half_life_days: above 0.
-        now: the moment from which age is measured, in seconds since 1970; None = the latest time among the ratings.
-            Later ratings are of age 0.
+        ratings: the training ratings.
+        half_life_days: half-life in days, above 0.
+        now: the time at which the age is 0, in seconds since 1970; None = the latest time among the ratings. Later
+            ratings have age 0 too.
 
     Raises:
         ConfigError: the half-life is not a number above 0.
@@ -42,7 +43,7 @@ def age_weighted(ratings: Ratings, half_life_days: float, now: int | None = None
 
 
 def check_half_life(ratings: Ratings, half_life_days: Any) -> None:
-    """Makes sure that these ratings can be weighted by age.
+    """Checks that these ratings can be weighted by age.
 
     Raises:
         ConfigError, DataError: as `age_weighted`.

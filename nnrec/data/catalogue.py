@@ -1,7 +1,7 @@
-"""The catalogue of some data in files: raw ids in index order, and what is known of items and users.
+"""The catalogue of a data set in files: raw ids in index order, and the tables of items and users.
 
 users.parquet, items.parquet             vocabularies
-item_table.parquet, user_table.parquet   titles, ... one row each in index order (where the source has them)
+item_table.parquet, user_table.parquet   titles etc., one row per item or user in index order (if the source has them)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nnrec.core.files import atomic
 
 
 def write_catalogue(folder: Path, data: Any) -> None:
-    """Writes vocabularies and tables of `Ratings`, `Sessions` or `Impressions`, each whole or not at all."""
+    """Writes vocabularies and tables of `Ratings`, `Sessions` or `Impressions`, each file atomically."""
     for name, vocabulary in (("users.parquet", data.users), ("items.parquet", data.items)):
         with atomic(folder / name) as path:
             vocabulary.save(path)

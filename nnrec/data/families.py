@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-# What an epoch goes through, and what is ranked, by the family of the data.
+# Data family -> the unit of a training epoch, and the unit for which items are ranked.
 WORDS = {"ratings": ("rows", "users"), "sessions": ("events", "sessions"), "impressions": ("rows", "rows")}
 
-# What to choose, by the family of the data.
+# Data family -> the matching configuration choices.
 EVALUATIONS = {"ratings": "default", "sessions": "next_item", "impressions": "ctr"}
 
 SPLITS = {

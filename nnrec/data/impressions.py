@@ -1,4 +1,4 @@
-"""Impressions: what was shown to whom in which situation, and what came of it."""
+"""Impressions: which item was shown to which user in which context, with a label such as click or no click."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnrec.data.preprocessing import Preprocessing
 from nnrec.data.schema import Schema
 from nnrec.data.vocabulary import Vocabulary
 
-# Rows that are looked at together where all are gone through.
+# Rows per chunk where all rows are scanned.
 CHUNK_ROWS = 2**18
 
 
@@ -33,7 +33,7 @@ class Bag(NamedTuple):
     value: Array
 
     def take(self, rows: np.ndarray) -> Bag:
-        """These rows alone, in memory."""
+        """Returns some rows, in memory."""
         starts, ends = self.offsets.take(rows), self.offsets.take(rows + 1)
         offsets = np.concatenate([[0], np.cumsum(ends - starts)])
         places = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
@@ -41,26 +41,26 @@ class Bag(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Bag]) -> Bag:
-        """The rows of all parts, in memory."""
+        """Concatenates the rows of all parts, in memory."""
         lengths = np.concatenate([np.diff(bag.offsets) for bag in parts])
         return cls(np.cumsum([0, *lengths], dtype=np.int64), np.concatenate([bag.value for bag in parts]))
 
 
 class Rows(NamedTuple):
-    """Some rows of impressions; shapes as there."""
+    """Some rows of `Impressions`, in memory; shapes as in that class."""
 
     codes: np.ndarray
     bags: tuple[Bag, ...]
     numbers: np.ndarray
 
     def take(self, which: np.ndarray) -> Rows:
-        """Some of these rows, by their place among them."""
+        """Returns the rows at these positions."""
         bags = tuple(bag.take(which) for bag in self.bags)
         return Rows(self.codes.take(which, axis=0), bags, self.numbers.take(which, axis=0))
 
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """The rows of all parts, at least one."""
+        """Concatenates the rows of all parts, at least one."""
         if len(parts) == 1:
             return parts[0]
         codes, bags, numbers = zip(*parts, strict=True)
@@ -69,23 +69,23 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Impressions:
-    """Rows of what was shown, with a label each. Large arrays may lie in files (`nnrec.core.stored_arrays`).
+    """Rows of impressions, with a label each. Large arrays may be stored in files (`nnrec.core.stored_arrays`).
 
     Attributes:
-        schema: which columns there are.
+        schema: the columns.
         levels: the distinct values of each categorical and multi-valued column.
-        label: (n,) float32: 1 clicked, 0 not; or a rating.
+        label: (n,) float32: 1 = click, 0 = no click; or a rating.
         codes: (n, C) int32, the categorical columns as codes into their levels; -1 where the value is missing.
-        bags: the multi-valued columns likewise.
+        bags: the multi-valued columns, as codes into their levels.
         numbers: (n, N) float32, the numeric columns; NaN where the value is missing.
         time: (n,) float64 seconds since 1970, or None.
-        part: (n,) int8, 0 where a row is in the publisher's training file, 1 validation, 2 test; None where the
-            publisher made no such difference.
+        part: (n,) int8, the publisher's file: 0 = training, 1 = validation, 2 = test; None if the publisher has no
+            such split.
         expected: (n,) float32, the true probability of the label 1 (simulated data), or None.
-        item_table: a row per item in the order of the codes, columns such as title, or None.
-        preprocessing: how the columns are to be encoded.
-        hash: of all columns, where it is known already.
-        notes: what was read, a line each.
+        item_table: one row per item in the order of the codes, columns such as title, or None.
+        preprocessing: settings of the encoding of columns.
+        hash: hash of all columns if it is already computed, else None.
+        notes: lines that describe what was read.
     """
 
     schema: Schema
@@ -107,17 +107,17 @@ class Impressions:
     user_table = None
 
     def __len__(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return len(self.label)
 
     @property
     def users(self) -> Vocabulary:
-        """Raw ids of the user column's codes; of nobody where there is no such column."""
+        """Raw ids of the user column, in the order of its codes; empty if there is no such column."""
         return self._vocabulary(self.schema.user)
 
     @property
     def items(self) -> Vocabulary:
-        """Raw ids of the item column's codes; of nothing where there is no such column."""
+        """Raw ids of the item column, in the order of its codes; empty if there is no such column."""
         return self._vocabulary(self.schema.item)
 
     def _vocabulary(self, name: str | None) -> Vocabulary:
@@ -145,27 +145,27 @@ class Impressions:
         return np.concatenate([np.zeros(0, np.int32), *parts])
 
     def count_of(self, name: str) -> np.ndarray:
-        """(num_levels,) int64, how many rows hold each level of a categorical column."""
+        """(num_levels,) int64, number of rows with each level of a categorical column."""
         place, counts = self.schema.categorical.index(name), np.zeros(len(self.levels[name]), np.int64)
         for rows in slices(len(self), CHUNK_ROWS):
             count(self.codes.take(rows, axis=0)[:, place], counts)
         return counts
 
     def rows(self, which: np.ndarray) -> Rows:
-        """Some rows, in memory.
+        """Returns some rows, in memory.
 
         Args:
-            which: (m,) row numbers; where the arrays lie in files, ascending ones are read quickest.
+            which: (m,) row numbers; from files, ascending ones are read fastest.
         """
         bags = tuple(bag.take(which) for bag in self.bags)
         return Rows(self.codes.take(which, axis=0), bags, self.numbers.take(which, axis=0))
 
     def noted(self, *notes: str) -> Impressions:
-        """The same impressions with more lines in `notes`."""
+        """Returns the same impressions with more lines in `notes`."""
         return replace(self, notes=(*self.notes, *notes))
 
     def fingerprint(self) -> str:
-        """A hash of all columns: the same rows give the same string, from memory or from files."""
+        """Returns a hash of all columns: the same rows give the same string, from memory or from files."""
         if self.hash is not None:
             return self.hash
         arrays: dict[str, Any] = {"label": self.label, "codes": self.codes, "numbers": self.numbers}
@@ -181,7 +181,7 @@ class Impressions:
 
 
 def fingerprint_of(digests: Mapping[str, str], levels: Mapping[str, Levels]) -> str:
-    """A hash of the hashes of arrays, and of levels."""
+    """Returns a hash of the hashes of arrays and of levels."""
     digest = hashlib.sha256()
     for name in sorted(digests):
         digest.update(f"{name} {digests[name]}\n".encode())
@@ -191,7 +191,7 @@ def fingerprint_of(digests: Mapping[str, str], levels: Mapping[str, Levels]) -> 
 
 
 def count(codes: np.ndarray, counts: np.ndarray) -> None:
-    """Adds to `counts` (n,) int64 how often each code comes in `codes`; negative ones count for nothing."""
+    """Adds to `counts` (n,) int64 how often each code occurs in `codes`; negative codes are ignored."""
     _count(codes, counts)
 
 
@@ -203,5 +203,5 @@ def _count(codes, counts):
 
 
 def slices(length: int, step: int) -> Iterator[np.ndarray]:
-    """0 ... length - 1 in runs of at most `step`."""
+    """Yields 0 ... length - 1 in chunks of at most `step`."""
     return (np.arange(start, min(start + step, length)) for start in range(0, length, step))

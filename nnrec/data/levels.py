@@ -1,4 +1,4 @@
-"""The distinct values of a column, and their codes: tens of millions of them without a Python object for each."""
+"""The distinct values of a column and their codes; tens of millions, without a Python object for each."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _EMPTY = np.zeros(0, np.uint64)
 class Levels:
     """Distinct strings, each with a code 0, 1, 2 ... in the order of arrival.
 
-    Strings are told apart by a hash of 64 bits: among n of them, two share one with a probability of n^2 / 2^65 (for
-    ten million 3e-6). What costs memory are 8 bytes of hash and about 12 of table for each level, beside the strings,
-    which may be a mapped file.
+    Strings are distinguished by a 64-bit hash: among n strings, two have the same hash with probability n^2 / 2^65
+    (3e-6 for ten million). Each level takes 8 bytes for its hash and about 12 in the hash table, besides its string,
+    which may be in a memory-mapped file.
 
     Args:
         strings: the levels in the order of their codes, distinct and without nulls.
@@ -51,7 +51,7 @@ class Levels:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The levels as raw ids: whole numbers where all are written like one."""
+        """The levels as raw ids; integers if all are written as integers."""
         from nnrec.data.files.tables import as_ids
 
         names = self.strings.to_pandas()
@@ -59,7 +59,7 @@ class Levels:
         return Vocabulary(as_ids(pd.Series(codes)) if len(names) else names)
 
     def add(self, column: pa.Array) -> np.ndarray:
-        """The codes of a column of strings, new levels among them taken up; int32, -1 for null."""
+        """Returns the codes of a column of strings, after adding its new levels; int32, -1 for null."""
         self._make_room(len(column))
         assert self._hashes is not None and self._slots is not None
         codes, new = _added(hashed(column), _valid(column), self._hashes, self._slots, self._count)
@@ -69,7 +69,7 @@ class Levels:
         return codes
 
     def find(self, column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-        """The codes of a column of strings; int32, -1 for null and for what is no level."""
+        """Returns the codes of a column of strings; int32, -1 for null and for unknown strings."""
         self._make_room(0)
         assert self._hashes is not None and self._slots is not None
         parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
@@ -77,11 +77,11 @@ class Levels:
         return np.concatenate([np.zeros(0, np.int32), *found])
 
     def take(self, codes: np.ndarray) -> Levels:
-        """The levels of these codes, as 0, 1, 2 ..."""
+        """Returns the levels with these codes, renumbered 0, 1, 2 ..."""
         return Levels(self.strings.take(pa.array(codes)))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The levels as `text`, (bytes,) uint8, UTF-8 one after the other, and `ends`, (n,) int64."""
+        """Returns the levels as `text`, (bytes,) uint8, their UTF-8 concatenated, and `ends`, (n,) int64."""
         text = [_bytes(part) for part in self._parts]
         lengths = [np.diff(_offsets(part)) for part in self._parts]
         ends = np.cumsum(np.concatenate([np.zeros(0, np.int64), *lengths]), dtype=np.int64)
@@ -89,14 +89,14 @@ class Levels:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Levels:
-        """What `arrays` returned."""
+        """Restores the levels from the result of `arrays`."""
         ends, text = np.concatenate([[0], arrays["ends"]]), np.ascontiguousarray(arrays["text"])
         buffers = [None, pa.py_buffer(ends.astype(np.int64)), pa.py_buffer(text)]
         strings = pa.Array.from_buffers(pa.large_string(), len(ends) - 1, buffers)
         return cls(pa.chunked_array([strings]).cast(pa.string()))
 
     def _make_room(self, more: int) -> None:
-        """Sees to a table at most half full with so many more levels."""
+        """Enlarges the hash table if needed, so that it is at most half full with `more` new levels."""
         hashes, least = self.hashes, self._count + more
         if self._slots is not None and 2 * least <= len(self._slots) and len(self._hashes) >= least:  # type: ignore[arg-type]
             return
@@ -107,12 +107,12 @@ class Levels:
 
 
 def hashed(column: pa.Array) -> np.ndarray:
-    """(n,) uint64 hashes of strings; the same string gives the same hash everywhere."""
+    """Returns (n,) uint64 hashes of strings; a string has the same hash on every machine."""
     return _hash(_bytes(column), _offsets(column))
 
 
 def as_text(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A column of any simple type as strings; whole numbers are written without a point."""
+    """Converts a column of any simple type to strings; whole numbers are written without a decimal point."""
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
@@ -128,7 +128,7 @@ def as_text(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _offsets(column: pa.Array) -> np.ndarray:
-    """(n + 1,) where each string starts in `_bytes`."""
+    """(n + 1,) start of each string in `_bytes`."""
     if not len(column):
         return np.zeros(1, np.int32)
     offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
@@ -136,7 +136,7 @@ def _offsets(column: pa.Array) -> np.ndarray:
 
 
 def _bytes(column: pa.Array) -> np.ndarray:
-    """(bytes,) uint8, the strings one after the other."""
+    """(bytes,) uint8, the concatenated strings."""
     text = column.buffers()[2] if len(column) else None
     if text is None:
         return np.zeros(0, np.uint8)

@@ -1,4 +1,4 @@
-"""Data: from files and generators to `Ratings`, `Sessions` or `Impressions`, and from these to splits."""
+"""Loading of data: from files and simulators to filtered `Ratings`, `Sessions` or `Impressions`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ if TYPE_CHECKING:
 
 
 def load(config: Mapping[str, Any], frame: pd.DataFrame | Data | None = None) -> Data:
-    """The ratings, sessions or impressions that a `data` configuration group describes, filtered.
+    """Returns the ratings, sessions or impressions that a `data` configuration group describes, filtered.
 
     Args:
-        config: `name`, `family` ("sessions", "impressions", or anything else for ratings; shards say theirs
-            themselves), `source` (with `_target_`, a
-            callable that returns `Ratings`, `Sessions` or `Impressions`, or a data frame with columns user, item and,
-            where there are such, rating, time, weight, event; for sessions with columns session, item and, where there
-            are such, time, event; for impressions with a column label and any others), `filters` (arguments of
-            `nnrec.data.filters.ratings.apply_filters`, or of `nnrec.data.filters.sessions.filter_sessions`) and, of
-            ratings, `half_life_days` (of what is trained on, which is weighted once it has been split off; see
-            `nnrec.data.age_weighting`); of impressions `preprocessing` (arguments of
-            `nnrec.data.preprocessing.Preprocessing`) in the place of both.
-        frame: ratings, sessions, impressions, or such a data frame, to be used instead of the source.
+        config: a `data` group with the keys
+            `name`;
+            `family`: "sessions", "impressions", or anything else for ratings; shards carry their own family;
+            `source`: its `_target_` is a callable that returns `Ratings`, `Sessions` or `Impressions`, or a data
+                frame with the columns user, item and optionally rating, time, weight, event; for sessions the columns
+                session, item and optionally time, event; for impressions a column label and any others;
+            `filters`: arguments of `nnrec.data.filters.ratings.apply_filters` or
+                `nnrec.data.filters.sessions.filter_sessions`;
+            `half_life_days` (ratings only): age weighting of the training data after the split, see
+                `nnrec.data.age_weighting`;
+            `preprocessing` (impressions only, instead of the last two): arguments of
+                `nnrec.data.preprocessing.Preprocessing`.
+        frame: ratings, sessions, impressions, or a data frame as above, used instead of the source.
 
     Raises:
         ConfigError: the source cannot be built or returns something else; an unknown filter; a half-life out of
             range.
-        DataError: the data cannot be used.
+        DataError: the data are not usable.
     """
     if config.get("family") == "impressions":
         return _impressions(config, frame)
@@ -56,7 +59,7 @@ def _ratings(config: Mapping[str, Any], frame: Any) -> Any:
     if isinstance(data, pd.DataFrame):
         data = from_frame(data, **_present(data, value="rating", time="time", weight="weight", event="event"))
     if isinstance(data, Parts):
-        return data  # shards, of whatever family: filtered and split before
+        return data  # shards of any family: already filtered and split
     if not isinstance(data, Ratings):
         raise ConfigError(
             "data.source must return Ratings or a data frame with columns user and item. "
@@ -83,7 +86,7 @@ def _sessions(config: Mapping[str, Any], frame: Any) -> Any:
     if isinstance(data, pd.DataFrame):
         data = clicks_from_frame(data, **_present(data, time="time", event="event"))
     if isinstance(data, Parts):
-        return data  # shards: filtered and split before
+        return data  # shards: already filtered and split
     if not isinstance(data, Sessions):
         raise ConfigError(
             "data.source must return Sessions or a data frame with columns session and item. "

@@ -1,4 +1,4 @@
-"""The parts that data are split into."""
+"""The parts of split data: training, validation, test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
 class Parts:
-    """Base of data that are split into training, validation and test part: a source of data may return such.
+    """Base class of data that are already split into training, validation and test part; a data source may return it.
 
     Attributes:
-        train: what a model learns from: `Ratings`, `Sessions` or `Impressions`.
+        train: the training data: `Ratings`, `Sessions` or `Impressions`.
     """
 
     train: Any

@@ -1,4 +1,4 @@
-"""How columns become what a model takes: settings, and what numbers go through."""
+"""Preprocessing of impression columns: settings, and the transforms of numeric columns."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from nnrec.core.errors import ConfigError
 if TYPE_CHECKING:
     from nnrec.data.schema import Schema
 
-# Of so many training values quantiles are computed, evenly spread over the rows.
+# Quantiles are computed from about this many training values, evenly spread over the rows.
 SAMPLE = 2**20
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How columns are to be encoded; the group `data.preprocessing`.
+    """Settings of the encoding of columns; the group `data.preprocessing`.
 
     Attributes:
-        ignore: columns that the model does not see.
-        min_count: a value that comes less often in training counts as unknown.
-        hash: column -> number of ids. Instead of a vocabulary the column has so many ids, on which its values, those
-            unseen in training too, are spread by a hash.
-        numeric: what numeric columns go through (`NumericTransform`).
-        transforms: column -> the same, where a column goes another way.
-        buckets: how many quantiles the transform `buckets` makes.
-        max_values: how many values of a row are kept of a multi-valued column; None = as many as a training row has.
+        ignore: columns that the model does not get.
+        min_count: values that occur less often in training are treated as unknown.
+        hash: column -> number of ids. Instead of a vocabulary, the column has this many ids, to which a hash maps its
+            values, also those not seen in training.
+        numeric: the transforms of numeric columns (`NumericTransform`).
+        transforms: column -> its transforms instead of `numeric`.
+        buckets: number of quantile buckets that the transform `buckets` makes.
+        max_values: how many values per row a multi-valued column keeps; None = the maximum in a training row.
 
     Raises:
         ConfigError: a number is out of range.
@@ -53,10 +53,10 @@ class Preprocessing:
                 )
 
     def check(self, schema: Schema) -> None:
-        """Makes sure that the columns it names are there.
+        """Checks that the named columns exist.
 
         Raises:
-            ConfigError: one is not.
+            ConfigError: one does not.
         """
         for key, columns, kind in (
             ("ignore", schema.columns, ""),
@@ -77,7 +77,7 @@ def log(values: np.ndarray) -> np.ndarray:
 
 
 def log_square(values: np.ndarray) -> np.ndarray:
-    """floor(ln(x)^2) where x > 2, else x: what the winners of Criteo's display advertising challenge did (2014)."""
+    """floor(ln(x)^2) where x > 2, else x; used by the winners of Criteo's display advertising challenge (2014)."""
     large = np.maximum(values, 2)
     return np.where(values > 2, np.floor(np.log(large) ** 2), values)
 
@@ -87,22 +87,22 @@ FITTED = ("standardise", "categories", "buckets")
 
 
 class NumericTransform:
-    """Steps that a column of numbers goes through, fitted on training values alone.
+    """The transforms of a numeric column, fitted on training values only.
 
         log           sign(x) ln(1 + |x|)
         log_square    floor(ln(x)^2) where x > 2, else x
-        standardise   minus the mean, by the standard deviation
+        standardise   (x - mean) / standard deviation
         categories    each distinct value becomes an id: the column becomes a categorical field
-        buckets       the quantile it falls into, likewise
+        buckets       each quantile bucket becomes an id, likewise
 
-    Missing values count for nothing in the fit. A number that is missing becomes 0 (after `standardise`: the mean), a
-    category that is missing or unseen the field's unknown id.
+    The fit ignores missing values. A missing number becomes 0 (after `standardise`: the mean), a missing or unseen
+    category the field's unknown id.
 
     Args:
-        column: its name, for messages.
-        steps: in this order; one of the last three may stand at the end.
-        min_count: how often a training value must come to be a category.
-        buckets: how many quantiles; equal ones are one.
+        column: its name, for error messages.
+        steps: transforms in the order of application; each of the last three is allowed only at the end.
+        min_count: minimum number of training occurrences of a value to become a category.
+        buckets: number of quantile buckets; equal quantiles are merged.
 
     Raises:
         ConfigError: no such step; a step after one of the last three.
@@ -119,24 +119,24 @@ class NumericTransform:
         self.last = self.steps[-1] if self.steps and self.steps[-1] in FITTED else None
         self.state = np.zeros(0)
         self._seen: Any = None
-        self._centre: float | None = None  # of the first training values, so that large numbers keep their digits
+        self._centre: float | None = None  # mean of the first training values; avoids cancellation with large numbers
 
     @property
     def categorical(self) -> bool:
-        """Whether the outcome are ids."""
+        """Whether the results are ids."""
         return self.last in ("categories", "buckets")
 
     @property
     def size(self) -> int:
-        """Ids of the outcome, the unknown one included."""
+        """Number of ids, the unknown one included."""
         return len(self.state) + (2 if self.last == "buckets" else 1)
 
     def observe(self, values: np.ndarray, share: float = 1.0) -> None:
-        """Takes notice of training values.
+        """Adds training values to the fit.
 
         Args:
             values: (m,) numbers, NaN = missing.
-            share: for quantiles this share of them is enough.
+            share: the share of the values to use for quantiles.
         """
         values = self._fixed(values[~np.isnan(values)].astype(np.float64))
         if self.last == "standardise":
@@ -170,7 +170,7 @@ class NumericTransform:
         self._seen = None
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(m,) float32 numbers, or int32 ids from 1 on, 0 = missing or unseen."""
+        """Returns (m,) float32 numbers, or int32 ids from 1 on, 0 = missing or unseen."""
         missing = np.isnan(values)
         values = self._fixed(np.where(missing, 0, values).astype(np.float64))
         if self.last == "categories":

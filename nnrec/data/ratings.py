@@ -1,4 +1,4 @@
-"""Ratings: who gave which item which value, when, and how much it counts."""
+"""Ratings: the value that a user gave an item, with time and weight."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from nnrec.data.vocabulary import Vocabulary
 class Ratings:
     """Rated (user, item) pairs, ordered by user, then time (or order of arrival).
 
-    Build one with `Ratings.build`, which sorts; the constructor trusts its arguments. Those of `StoredRatings` lie in
-    files; `chunks` goes through the arrays of either.
+    Build one with `Ratings.build`, which sorts; the constructor does not check its arguments. The arrays of the
+    subclass `StoredRatings` are stored in files; `chunks` iterates over the arrays of both.
 
     Attributes:
         users, items: vocabularies of all users and items, those without a rating included.
@@ -29,16 +29,16 @@ class Ratings:
         value: (n,) float32.
         time: (n,) int64, seconds since 1970 or an order within the user (see `time_kind`), or None.
         time_kind: "timestamp", "order" (only comparable within one user), or None without times.
-        weight: (n,) float32, how much an entry counts in every loss; None = 1 everywhere.
+        weight: (n,) float32, the weight of an entry in every loss; None = 1 everywhere.
         event: (n,) int16 codes into `event_names`, or None.
-        expected: (n,) float32, the best possible prediction where the truth is known (simulated
+        expected: (n,) float32, the best possible prediction if the truth is known (simulated
             data), else None.
         item_table: one row per item in index order, columns such as title and genres, or None.
         user_table: one row per user in index order, columns such as gender and age_group, or None.
-        stopped: the items that a stoplist removed (see `nnrec.data.filters.stoplist.catch`; their indices are those of
-            before), or None without a stoplist.
-        folder: where the publisher's files lie, for the publisher's own folds.
-        notes: what was read and what filters removed, a line each.
+        stopped: the items that a stoplist removed (see `nnrec.data.filters.stoplist.catch`; with their indices before
+            the removal), or None without a stoplist.
+        folder: folder of the publisher's files, for the publisher's own folds.
+        notes: lines that describe what was read and what filters removed.
     """
 
     users: Vocabulary
@@ -59,12 +59,12 @@ class Ratings:
     notes: tuple[str, ...] = field(default=())
 
     family: ClassVar[str] = "ratings"
-    stored: ClassVar[bool] = False  # whether the ratings lie in files
+    stored: ClassVar[bool] = False  # whether the ratings are stored in files
     PER_ENTRY: ClassVar[tuple[str, ...]] = ("user", "item", "value", "time", "weight", "event", "expected")
 
     @classmethod
     def build(cls, **fields: Any) -> Ratings:
-        """Ratings from unsorted arrays: sorted by user, then time, then order of arrival.
+        """Builds ratings from unsorted arrays: sorts them by user, then time, then order of arrival.
 
         Raises:
             DataError: arrays of different lengths.
@@ -89,16 +89,16 @@ class Ratings:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays with an entry per rating."""
+        """Bytes of the per-rating arrays."""
         return sum(len(self) * getattr(self, name).dtype.itemsize for name in self.names)
 
     @property
     def names(self) -> list[str]:
-        """The arrays that there are, with an entry per rating."""
+        """Names of the per-rating arrays that are not None."""
         return [name for name in self.PER_ENTRY if getattr(self, name) is not None]
 
     def chunks(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
-        """These arrays, some neighbouring entries at a time; all at once where they are in memory."""
+        """Yields these arrays in chunks of consecutive entries; in one chunk if they are in memory."""
         yield tuple(getattr(self, name) for name in names)
 
     @cached_property
@@ -109,7 +109,7 @@ class Ratings:
 
     @cached_property
     def mean(self) -> float:
-        """The mean value, weights counted."""
+        """The weighted mean value."""
         return float(np.average(self.value, weights=self.weight))
 
     @cached_property
@@ -119,7 +119,7 @@ class Ratings:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What a model of such data has to know to be built."""
+        """The sizes that a model for these data needs when it is built."""
         return {"num_users": self.num_users, "num_items": self.num_items}
 
     @cached_property
@@ -139,40 +139,40 @@ class Ratings:
         return counts
 
     def take(self, kept: np.ndarray) -> Ratings:
-        """The entries at these positions (a boolean mask or indices), in memory; vocabularies stay whole."""
+        """Returns the entries at these positions (a boolean mask or indices), in memory; vocabularies stay whole."""
         return replace(self, **{name: getattr(self, name)[kept] for name in self.names})
 
     def joined(self, *others: Ratings) -> Ratings:
-        """These ratings and others of the same data, in the order of `Ratings.build`."""
+        """Returns these ratings and others of the same data, in the order of `Ratings.build`."""
         parts = (self, *others)
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in self.names}
         kept = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return Ratings.build(**kept | columns)
 
     def in_memory(self) -> Ratings:
-        """The same ratings in memory."""
+        """Returns the same ratings in memory."""
         return self
 
     def sample(self, most: int) -> Ratings:
-        """Those in files: the ratings of some users, evenly spread and about `most`, in memory; others: all."""
+        """Returns all ratings; from files, about `most` ratings, those of evenly spread users, in memory."""
         return self
 
     def count_at_least(self, value: float | None) -> int:
-        """How many entries have at least this value; all where it is None."""
+        """Returns the number of entries with at least this value; None = all."""
         if value is None:
             return len(self)
         return sum(int(np.count_nonzero(values >= value)) for (values,) in self.chunks("value"))
 
     def at_least(self, value: float | None) -> Ratings:
-        """The entries with at least this value; all where it is None."""
+        """Returns the entries with at least this value; None = all."""
         return self if value is None else self.take(self.value >= value)
 
     def noted(self, note: str) -> Ratings:
-        """The same ratings with one more line in `notes`."""
+        """Returns the same ratings with one more line in `notes`."""
         return replace(self, notes=(*self.notes, note))
 
     def rows(self, by: Literal["user", "item"] = "user") -> Rows:
-        """CSR rows: one per user (columns are items) or one per item (columns are users)."""
+        """Returns CSR rows: one per user (columns are items) or one per item (columns are users)."""
         offsets = np.concatenate([[0], np.cumsum(self.activity if by == "user" else self.support)])
         width = self.num_items if by == "user" else self.num_users
         if by == "user":
@@ -183,10 +183,10 @@ class Ratings:
         )
 
     def fingerprint(self, *held_out: Ratings) -> str:
-        """A hash of users, items and values: the same ratings give the same string.
+        """Returns a hash of users, items, values, times and weights: the same ratings give the same string.
 
         Args:
-            held_out: further parts of the same data, which count too.
+            held_out: further parts of the same data, which are included in the hash.
         """
         digest = hashlib.sha256()
         for ids in (self.users.ids, self.items.ids):

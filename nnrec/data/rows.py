@@ -14,14 +14,14 @@ from nnrec.core.stored_arrays import CHUNK_ENTRIES, StoredArray
 class Rows:
     """A sparse matrix in CSR form: one row per user (or per item), explicit zeros kept.
 
-    The entries may lie in files: their arrays are then `StoredArray`s, which take as NumPy's do and no more, and
-    `parts` goes through all of them. The offsets are always in memory.
+    The entries may be stored in files: their arrays are then `StoredArray`s, of which `take` is the only NumPy-like
+    method; use `parts` to iterate over all rows. The offsets are always in memory.
 
     Attributes:
-        offsets: (num_rows + 1,) int64, where each row starts in the arrays below.
+        offsets: (num_rows + 1,) int64, the start of each row in the arrays below.
         ids: (n,) int32, column indices.
         values: (n,) float32.
-        weights: (n,) float32, or None where every entry counts 1.
+        weights: (n,) float32, or None if every entry has weight 1.
         num_columns: width of the matrix.
     """
 
@@ -41,11 +41,11 @@ class Rows:
 
     @property
     def stored(self) -> bool:
-        """Whether the entries lie in files."""
+        """Whether the entries are stored in files."""
         return isinstance(self.ids, StoredArray)
 
     def take(self, rows: np.ndarray) -> Rows:
-        """The given rows in the given order, in memory."""
+        """Returns the given rows in the given order, in memory."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         entries = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
@@ -53,7 +53,7 @@ class Rows:
         return Rows(offsets, self.ids.take(entries), self.values.take(entries), weights, self.num_columns)
 
     def parts(self, which: np.ndarray | None = None) -> Iterator[Rows]:
-        """The given rows (None = all) in memory, some at a time where they lie in files."""
+        """Yields the given rows (None = all) in memory; from files, some rows at a time."""
         if not self.stored:
             yield self if which is None else self.take(which)
             return
@@ -67,7 +67,7 @@ class Rows:
             start = stop
 
     def counts(self, which: np.ndarray | None = None) -> np.ndarray:
-        """(num_columns,) int64, how many entries of the given rows (None = all) each column has."""
+        """Returns (num_columns,) int64, the number of entries per column in the given rows (None = all)."""
         counts = np.zeros(self.num_columns, np.int64)
         for part in self.parts(which):
             counts += np.bincount(part.ids, minlength=self.num_columns)
@@ -75,7 +75,7 @@ class Rows:
 
     @classmethod
     def joined(cls, parts: list[Rows]) -> Rows:
-        """The rows of several matrices of one width, one after the other, in memory."""
+        """Concatenates the rows of several matrices of the same width, in memory."""
         lengths = np.concatenate([part.lengths for part in parts])
         ids, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "values"))
         weights = [part.weights for part in parts if part.weights is not None]

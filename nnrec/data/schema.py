@@ -12,17 +12,18 @@ from nnrec.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Schema:
-    """Which columns there are, and what they are about.
+    """The columns and their roles.
 
     Attributes:
-        categorical: columns with one value a row.
-        multi: columns with any number of values a row.
+        categorical: columns with one value per row.
+        multi: columns with any number of values per row.
         numeric: columns of numbers.
-        user, item: which of the categorical columns tell who it was and what was shown; None = none does.
-        of_user, of_item: columns that go with the user or the item (age, genres ...). All others are context.
+        user, item: the categorical columns with the ids of users and shown items; None = there is none.
+        of_user, of_item: columns that describe the user or the item (age, genres ...). All others are context.
 
     Raises:
-        ConfigError: a column is named twice, or one of `user`, `item`, `of_user` and `of_item` is no column.
+        ConfigError: a column is named twice, or in two roles, or does not exist; `user` or `item` is missing although
+            `of_user` or `of_item` is given.
     """
 
     categorical: tuple[str, ...] = ()
@@ -57,7 +58,7 @@ class Schema:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Schema:
-        """The schema of which `dataclasses.asdict`, through JSON, made this."""
+        """Restores a schema from the result of `dataclasses.asdict`, also after a round trip through JSON."""
         arguments: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
         return cls(**arguments)
 
@@ -68,10 +69,10 @@ class Schema:
 
     @property
     def context(self) -> tuple[str, ...]:
-        """Columns that go neither with the user nor with the item."""
+        """Columns that describe neither the user nor the item."""
         return tuple(name for name in self.columns if name not in (*self.side("user"), *self.side("item")))
 
     def side(self, role: str) -> tuple[str, ...]:
-        """The column of users ("user") or items ("item"), if there is one, and those that go with it."""
+        """Returns the column of users ("user") or items ("item") and those that describe it; () if there is none."""
         name = getattr(self, role)
         return () if name is None else (name, *(other for other in getattr(self, f"of_{role}") if other != name))

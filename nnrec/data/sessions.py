@@ -1,4 +1,4 @@
-"""Sessions: which items people looked at one after the other."""
+"""Sessions: sequences of events on items, such as clicks."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from nnrec.data.vocabulary import Vocabulary
 class Sessions:
     """Sessions of events, ordered by the time of their first event, then by order of arrival.
 
-    Build one with `Sessions.build`, which sorts; the constructor trusts its arguments. The events of session s are
-    those at offsets[s] ... offsets[s + 1] - 1; no session is empty.
+    Build one with `Sessions.build`, which sorts; the constructor does not check its arguments. The events of session s
+    are those at offsets[s] ... offsets[s + 1] - 1; no session is empty.
 
-    Those of `StoredSessions` lie in files; `chunks` goes through the arrays of either.
+    The arrays of the subclass `StoredSessions` are stored in files; `chunks` iterates over the arrays of both.
 
     Attributes:
         ids: raw session ids in index order.
         items: vocabulary of all items, those without an event included.
-        offsets: (num_sessions + 1,) int64, where each session starts in the arrays below.
+        offsets: (num_sessions + 1,) int64, the start of each session in the arrays below.
         item: (n,) int32 indices.
-        time: (n,) float64, seconds since 1970 or an order within the session (see `time_kind`), or None: then sessions
-            and events are in the order of arrival, which is taken for that of time.
+        time: (n,) float64, seconds since 1970 or an order within the session (see `time_kind`), or None: then the
+            order of arrival of sessions and events counts as their order in time.
         time_kind: "timestamp", "order" (only comparable within one session), or None without times.
         event: (n,) int16 codes into `event_names`, or None.
-        part: (num_sessions,) int8, 0 where a session is in the publisher's training file and 1 in the test file; None
-            where the publisher made no such difference.
-        expected: (n, num_figures) float32, what the best predictor that knows the session so far expects of each
-            event, where the truth is known (simulated data), NaN for the first event of a session; or None.
-        expected_names: the figures in the columns of `expected`: "recall@20", ...
+        part: (num_sessions,) int8, the publisher's file: 0 = training, 1 = test; None if the publisher has no such
+            split.
+        expected: (n, num_figures) float32, for simulated data: the metric values expected at each event for the best
+            possible predictor given the session so far; NaN for the first event of a session; None if unknown.
+        expected_names: the metrics in the columns of `expected`: "recall@20", ...
         item_table: one row per item in index order, columns such as title and category, or None.
         stopped: the items that a stoplist removed (see `nnrec.data.filters.stoplist.catch`), or None without a
             stoplist.
-        notes: what was read and what filters removed, a line each.
+        notes: lines that describe what was read and what filters removed.
     """
 
     ids: Vocabulary
@@ -60,17 +60,17 @@ class Sessions:
     notes: tuple[str, ...] = field(default=())
 
     family: ClassVar[str] = "sessions"
-    stored: ClassVar[bool] = False  # whether the events lie in files
+    stored: ClassVar[bool] = False  # whether the events are stored in files
     PER_EVENT: ClassVar[tuple[str, ...]] = ("item", "time", "event", "expected")
 
     @classmethod
     def build(cls, ids: Vocabulary, session: np.ndarray, **fields: Any) -> Sessions:
-        """Sessions from unsorted events.
+        """Builds sessions from unsorted events.
 
         Args:
             ids: raw session ids, in any order.
             session: (n,) index into `ids` of each event.
-            fields: the other attributes; `part` goes by `ids`.
+            fields: the other attributes; `part` is in the order of `ids`.
 
         Raises:
             DataError: arrays of different lengths.
@@ -82,7 +82,7 @@ class Sessions:
         counts = np.bincount(session, minlength=len(ids))
         kept = np.flatnonzero(counts)
         arrival = np.full(len(ids), len(session))
-        arrival[session[::-1]] = np.arange(len(session))[::-1]  # of several writes the last one stays
+        arrival[session[::-1]] = np.arange(len(session))[::-1]  # reversed, so that the first event wins
         order = in_time(session, arrays.get("time"))
         offsets = np.concatenate([[0], np.cumsum(counts)])
         keys = [arrival[kept]]
@@ -92,7 +92,7 @@ class Sessions:
         return cls(ids=ids, offsets=offsets, **fields | arrays).take(kept[np.lexsort(keys)])
 
     def __len__(self) -> int:
-        """Events."""
+        """Number of events."""
         return len(self.item)
 
     @property
@@ -105,28 +105,28 @@ class Sessions:
 
     @property
     def names(self) -> list[str]:
-        """The arrays that there are, with an entry per event."""
+        """Names of the per-event arrays that are not None."""
         return [name for name in self.PER_EVENT if getattr(self, name) is not None]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of these arrays."""
+        """Bytes of the per-event arrays."""
         return sum(getattr(self, name).dtype.itemsize * int(np.prod(getattr(self, name).shape)) for name in self.names)
 
     def chunks(self, name: str) -> Iterator[np.ndarray]:
-        """One of these arrays, some neighbouring events at a time; all at once where they are in memory."""
+        """Yields a per-event array in chunks of consecutive events; in one chunk if it is in memory."""
         yield getattr(self, name)
 
     @property
     def users(self) -> Vocabulary:
-        """Nobody: who a session belongs to is not known."""
+        """An empty vocabulary: sessions have no user ids."""
         return Vocabulary(np.zeros(0, np.int64))
 
     user_table = None
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What a model of such data has to know to be built."""
+        """The sizes that a model for these data needs when it is built."""
         return {"num_items": self.num_items}
 
     @property
@@ -149,13 +149,13 @@ class Sessions:
 
     @cached_property
     def best(self) -> Mapping[str, float] | None:
-        """The figures that nobody can be expected to beat on these sessions, {"recall@20": ...}, or None if unknown."""
+        """The expected metrics of the best possible predictor, {"recall@20": ...}, or None if unknown."""
         return self.expected_of(np.ones(len(self), bool))
 
     def expected_of(self, events: np.ndarray) -> dict[str, float] | None:
-        """The means of `expected` over the given events ((n,) boolean mask) but the first of a session.
+        """Returns the means of `expected` over the given events ((n,) boolean mask) without first events of sessions.
 
-        None where the truth is unknown or no event is left.
+        None if the truth is unknown or no event is left.
         """
         if self.expected is None:
             return None
@@ -166,7 +166,7 @@ class Sessions:
         return dict(zip(self.expected_names, chosen.mean(axis=0, dtype=np.float64).tolist(), strict=True))
 
     def take(self, which: np.ndarray) -> Sessions:
-        """The given sessions (a boolean mask or indices) in the given order, in memory; items stay whole."""
+        """Returns the given sessions (a boolean mask or indices) in the given order, in memory; `items` stays whole."""
         which = np.flatnonzero(which) if which.dtype == bool else which
         lengths = self.lengths[which]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -176,7 +176,7 @@ class Sessions:
         return replace(self, ids=self.ids.take(which), offsets=offsets, part=part, **arrays)
 
     def keep(self, events: np.ndarray) -> Sessions:
-        """The sessions with only these events ((n,) boolean mask) left; sessions without any are gone."""
+        """Returns the sessions with only these events ((n,) boolean mask); sessions left empty are removed."""
         counts = np.bincount(self.session[events], minlength=self.num_sessions)
         arrays: dict[str, Any] = {name: getattr(self, name)[events] for name in self.names}
         some = counts > 0
@@ -185,27 +185,28 @@ class Sessions:
         return replace(self, ids=self.ids.take(some), offsets=offsets, part=part, **arrays)
 
     def chosen(self, name: str, choose: Callable[[np.ndarray], np.ndarray]) -> Sessions:
-        """The sessions with some events left; sessions without any are gone.
+        """Returns the sessions with only the events that `choose` keeps; sessions left empty are removed.
 
         Args:
-            name: of the folder in which these lie beside those in files.
-            choose: items of events, all in their order but perhaps some at a time -> boolean, which events stay.
+            name: for sessions in files, name of the new folder for the result, beside these.
+            choose: maps the items of events to a boolean mask of the events to keep; it is called for all events in
+                order, for sessions in files chunk by chunk.
         """
         return self.keep(choose(self.item))
 
     def in_memory(self) -> Sessions:
-        """The same sessions in memory."""
+        """Returns the same sessions in memory."""
         return self
 
     def joined(self, other: Sessions) -> Sessions:
-        """These sessions and others of the same data, in the order of the class; no session may be in both."""
+        """Merges with other sessions of the same data, in the order of the class; no session may be in both."""
         both = self.followed_by(other)
         if both.time is None or self.time_kind != "timestamp":
             return both
         return both.take(np.argsort(both.time[both.offsets[:-1]], kind="stable"))
 
     def followed_by(self, other: Sessions) -> Sessions:
-        """These sessions, then others of the same data; all in memory."""
+        """Returns these sessions followed by others of the same data; all in memory."""
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])
             for name in (*self.PER_EVENT, "part")
@@ -216,14 +217,14 @@ class Sessions:
         return replace(self, ids=ids, offsets=offsets, **arrays)
 
     def noted(self, *notes: str) -> Sessions:
-        """The same sessions with more lines in `notes`."""
+        """Returns the same sessions with more lines in `notes`."""
         return replace(self, notes=(*self.notes, *notes))
 
     def fingerprint(self, *held_out: Sessions) -> str:
-        """A hash of sessions, items and times: the same events give the same string.
+        """Returns a hash of sessions, items, times, kinds of events and parts: equal data give the same string.
 
         Args:
-            held_out: further parts of the same data, which count too.
+            held_out: further parts of the same data, which are included in the hash.
         """
         digest = hashlib.sha256()
         begun = False
@@ -244,7 +245,7 @@ class Sessions:
 
 
 def in_time(group: np.ndarray, time: np.ndarray | None) -> np.ndarray:
-    """(n,) int64, the events group by group, each group by time (if there is one), then order of arrival.
+    """Returns (n,) int64, the order of the events by group, then time (if given), then order of arrival.
 
     Args:
         group: (n,) small non-negative integers, such as indices of sessions or users.

@@ -1,4 +1,4 @@
-"""What is known about items and users: titles, genres, ages ..., a row each."""
+"""Side information about items and users: tables of titles, genres, ages etc., one row per item or user."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def read_item_table(
     header: bool = True,
     encoding: str = "utf-8",
 ) -> pd.DataFrame:
-    """What is known about items: a frame with raw ids in column "item", then one column per entry.
+    """Reads a table of items: a frame with raw ids in column "item", then one column per entry of `columns`.
 
     Args:
-        columns: name in nnrec -> column of the file; `title` and `genres` are the names that
-            tables and reports look for. Default: title = "title".
+        path, separator, header, encoding: see `nnrec.data.files.tables.read_columns`.
+        item: the column of item ids.
+        columns: name in nnrec -> column of the file; tables and reports use `title` and `genres`.
+            Default: title = "title".
 
     Raises:
-        DataError: as `read_table`.
+        DataError: as `read_columns`.
     """
     wanted = {"title": "title"} if columns is None else columns
     key = "data.source.item_table.path"
@@ -46,13 +48,15 @@ def read_user_table(
     header: bool = True,
     encoding: str = "utf-8",
 ) -> pd.DataFrame:
-    """What is known about users: a frame with raw ids in column "user", then one column per entry.
+    """Reads a table of users: a frame with raw ids in column "user", then one column per entry of `columns`.
 
     Args:
+        path, separator, header, encoding: see `nnrec.data.files.tables.read_columns`.
+        user: the column of user ids.
         columns: name in nnrec -> column of the file, at least one.
 
     Raises:
-        DataError: as `read_table`.
+        DataError: as `read_columns`.
         ConfigError: no columns are named.
     """
     if not columns:
@@ -62,13 +66,15 @@ def read_user_table(
 
 
 def with_table(ratings: Ratings, table: pd.DataFrame, role: Literal["user", "item"]) -> Ratings:
-    """The same ratings with a table of users or items: a row for each of the vocabulary, in index order.
+    """Returns the ratings with a table of users or items, one row per id of the vocabulary, in index order.
 
     Args:
-        table: raw ids in column "user" (or "item"), and any others; of a repeated id the first row counts.
+        ratings: the ratings.
+        table: raw ids in column "user" (or "item"), and any other columns; the first row of a repeated id is used.
+        role: "user" or "item".
 
     Raises:
-        DataError: the table knows none of them.
+        DataError: the table holds none of the ids.
     """
     vocabulary = ratings.users if role == "user" else ratings.items
     rows, note = aligned(table, vocabulary, role)
@@ -77,10 +83,10 @@ def with_table(ratings: Ratings, table: pd.DataFrame, role: Literal["user", "ite
 
 
 def aligned(table: pd.DataFrame, vocabulary: Vocabulary, role: Literal["user", "item"]) -> tuple[pd.DataFrame, str]:
-    """The rows of a table (see `with_table`) in the order of a vocabulary, and a note where some are missing, or "".
+    """Returns the rows of a table (see `with_table`) in the order of a vocabulary, and a note on missing rows, or "".
 
     Raises:
-        DataError: the table knows none of them.
+        DataError: the table holds none of the ids.
     """
     table = table.dropna(subset=[role])
     if not pd.api.types.is_integer_dtype(table[role].dtype):
@@ -95,23 +101,23 @@ def aligned(table: pd.DataFrame, vocabulary: Vocabulary, role: Literal["user", "
 
 
 def category_codes(column: pd.Series, known: np.ndarray, most: int) -> np.ndarray:
-    """(n,) int32: the values that known items have most often as 1 ... `most`; 0 where it is missing, or another.
+    """Returns (n,) int32 codes: 1 ... `most` for the most frequent values among known items, 0 for others and missing.
 
     Args:
-        column: a value per item.
-        known: (n,) boolean, the items that were trained on.
-        most: how many values have a code of their own.
+        column: one value per item.
+        known: (n,) boolean, the items in the training data.
+        most: maximum number of values with a code of their own.
     """
     frequent = column[known].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:most]
     return (frequent.get_indexer(pd.Index(column)) + 1).astype(np.int32)
 
 
 def scaled(column: pd.Series, known: np.ndarray, name: str) -> np.ndarray:
-    """(n,) float32: the numbers less the mean of the known items', in standard deviations of these, -5 to 5; missing 0.
+    """Returns (n,) float32: the numbers standardised by the known items and clipped to -5 ... 5; 0 for missing.
 
     Args:
         column, known: as in `category_codes`.
-        name: what to call it in a message.
+        name: name of the column in error messages.
 
     Raises:
         DataError: a value is not a number.

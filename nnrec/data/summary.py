@@ -1,4 +1,4 @@
-"""A summary of ratings, sessions or impressions, as a dictionary for the run folder and as a table for the screen."""
+"""Summary of ratings, sessions or impressions: a dictionary for the run folder and a table for the console."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TAIL_SHARES = (1, 10, 20)  # percent of items, most popular first
-MAX_DISTINCT = 12  # values listed one by one; more are gathered into bins
+MAX_DISTINCT = 12  # distinct values listed one by one; more are put into bins
 NUM_BINS = 10
-MAX_COLUMNS = 20  # printed one by one
-SAMPLED_BLOCKS, SAMPLED_ROWS = 256, 2**14  # of ratings in files
+MAX_COLUMNS = 20  # maximum number of columns printed
+SAMPLED_BLOCKS, SAMPLED_ROWS = 256, 2**14  # sample of data in files: blocks, and rows per block
 
 
 def summarise(data: Ratings | Sessions | Impressions) -> dict[str, Any]:
-    """Counts, long tail, times, notes and what a stoplist removed, in plain JSON types.
+    """Returns counts, long tail, times, notes and the items that a stoplist removed, in plain JSON types.
 
-    Of ratings also density, values and weights; of sessions also their lengths, the sizes of the publisher's parts
-    and, of simulated ones, the best figures that can be expected; of impressions also labels and columns, and what is
-    told of users and items only where there are such columns.
+    For ratings also density, values and weights; for sessions also their lengths, the sizes of the publisher's parts
+    and, for simulated sessions, the best expected metrics; for impressions also labels and columns, and the counts of
+    users and items only if there are such columns.
 
-    `long_tail` maps "top_<p>%" to the share of all ratings (events) that goes to that percentage of the items
+    `long_tail` maps "top_<p>%" to the share of all ratings (events) on the most popular p percent of the items
     (rounded up), and "gini" to the Gini coefficient of ratings (events) per item, items without one included:
-    0 = all equally popular, towards 1 = all on one item. Of ratings in files, medians and histograms of values and
-    weights, and the counts of events, are those of a sample. `stoplist` lists every item removed, as item_id,
-    title and word, or is None without a stoplist.
+    0 = all equally popular, towards 1 = all on one item. For ratings in files, medians and histograms of values and
+    weights, and the counts of events, come from a sample. `stoplist` lists every removed item with item_id, title and
+    word; it is None without a stoplist.
     """
     if isinstance(data, Impressions):
         return _of_impressions(data)
@@ -63,7 +63,7 @@ def _of_ratings(ratings: Ratings) -> dict[str, Any]:
 
 
 def _sampled(data: Ratings | Sessions, name: str) -> np.ndarray:
-    """An array of ratings or sessions; where they lie in files, a part of its entries, evenly spread."""
+    """Returns an array of ratings or sessions; from files, a sample of evenly spread entries."""
     array = getattr(data, name)
     if isinstance(array, np.ndarray):
         return array
@@ -118,7 +118,7 @@ def _of_impressions(data: Impressions) -> dict[str, Any]:
 
 
 def _columns(data: Impressions) -> list[dict[str, Any]]:
-    """Name, kind, values and share of rows without one of each column; of numbers least, mean and greatest."""
+    """Returns name, kind, number of values (for numbers: min, mean, max) and share of missing values per column."""
     schema, rows = data.schema, len(data)
     empty = {name: 0 for name in schema.columns}
     lowest, highest, total = ({name: edge for name in schema.numeric} for edge in (math.inf, -math.inf, 0.0))
@@ -147,7 +147,7 @@ def _columns(data: Impressions) -> list[dict[str, Any]]:
 
 
 def print_summary(summary: dict[str, Any], console: Console | None = None) -> None:
-    """Prints what `summarise` returned as a table with bars, and the titles that a stoplist removed."""
+    """Prints a summary (see `summarise`) as a table with bars, and the titles that a stoplist removed."""
     from rich.console import Console
     from rich.table import Table
 
@@ -230,7 +230,7 @@ def _add_impressions(table: Table, summary: dict[str, Any]) -> None:
 
 
 def _add_bars(table: Table, bars: list[dict[str, float]]) -> None:
-    """A row for each bar: its range, its length, its share and its count."""
+    """Adds a row for each bar: its range, bar, share and count."""
     counts = [bar["count"] for bar in bars]
     for bar in bars:
         label = f"{bar['low']:g}" if bar["low"] == bar["high"] else f"{bar['low']:g} to {bar['high']:g}"
@@ -266,9 +266,9 @@ def _tail_in_words(tail: dict[str, float]) -> str:
 
 
 def _lengths(lengths: np.ndarray) -> list[dict[str, float]]:
-    """How many sessions have 1, 2, 3 to 4, 5 to 8, 9 to 16 ... events; lengths that none has are left out at the ends.
+    """Returns the number of sessions with 1, 2, 3 to 4, 5 to 8, 9 to 16 ... events.
 
-    The last range ends at the longest session.
+    The first range is that of the shortest session; the last one ends at the length of the longest.
     """
     powers = np.ceil(np.log2(lengths)).astype(int)  # low < length <= 2 ** power
     counts = np.bincount(powers)

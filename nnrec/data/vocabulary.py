@@ -1,4 +1,4 @@
-"""The mapping between raw ids and the dense indices that everything else works with."""
+"""Vocabularies: the mapping between raw ids and the dense indices that all other code uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnrec.core.stored_arrays import CHUNK_ENTRIES
 class Vocabulary:
     """Raw ids, each with a dense index 0..len-1.
 
-    Ids are whole numbers or strings; numbers stay numbers, anything else becomes a string.
+    Ids are integers or strings: integers stay integers, anything else becomes a string.
 
     Args:
         ids: the distinct raw ids in index order.
@@ -35,7 +35,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, raw: pd.Series | np.ndarray) -> tuple[Vocabulary, np.ndarray]:
-        """The sorted vocabulary of a column, and the column as indices (int32, same length)."""
+        """Returns the sorted vocabulary of a column, and the column as indices (int32, same length)."""
         codes, ids = pd.factorize(pd.Series(raw), sort=True)
         if (codes < 0).any():
             raise DataError(f"A missing id in row {int(np.argmax(codes < 0))}.")
@@ -55,19 +55,19 @@ class Vocabulary:
         return self.index.to_numpy()
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """All raw ids in index order, some at a time."""
+        """Yields all raw ids in index order, chunk by chunk."""
         for start in range(0, len(self), CHUNK_ENTRIES):
             yield self.ids[start : start + CHUNK_ENTRIES]
 
     @property
     def numeric(self) -> bool:
-        """Whether raw ids are whole numbers."""
+        """Whether the raw ids are integers."""
         return self.index.dtype == np.int64
 
     def indices(self, raw: Iterable) -> np.ndarray:
-        """Indices of raw ids, int32; -1 where an id is unknown.
+        """Returns the indices of raw ids, int32; -1 for unknown ids.
 
-        Ids are compared as the vocabulary holds them: "42" finds 42 in a numeric vocabulary.
+        Ids are converted to the vocabulary's type before they are compared: "42" matches 42 in a numeric vocabulary.
         """
         wanted = pd.Index(raw if isinstance(raw, (np.ndarray, pd.Series, pd.Index)) else list(raw))
         if self.numeric:
@@ -77,7 +77,7 @@ class Vocabulary:
         return self.index.get_indexer(wanted).astype(np.int32)
 
     def take(self, kept: np.ndarray) -> Vocabulary:
-        """The vocabulary of the ids at these indices, renumbered 0..len(kept)-1."""
+        """Returns the vocabulary of the ids at these indices, renumbered 0..len(kept)-1."""
         return Vocabulary(self.index[kept])
 
     def save(self, path: Path) -> None:
@@ -86,5 +86,5 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
-        """Reads what `save` wrote."""
+        """Reads a vocabulary that `save` wrote."""
         return cls(pd.read_parquet(path)["id"])

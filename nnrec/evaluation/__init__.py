@@ -1,6 +1,6 @@
-"""What a model is worth.
+"""Evaluation of trained models on held-out data.
 
-Public names are listed in `__init__.pyi`, and imported when they are asked for.
+Public names are listed in `__init__.pyi` and imported on first access.
 """
 
 import lazy_loader

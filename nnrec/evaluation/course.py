@@ -1,4 +1,4 @@
-"""The evaluation of the course's protocol."""
+"""Evaluation by the protocol of Kane's course Building Recommender Systems with Machine Learning and AI."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from nnrec.evaluation.ratings import Evaluation
 
 
 class CourseEvaluation(Evaluation):
-    """`Evaluation` by the course's protocol: what is measured where, `nnrec.training.loop.kane_protocol` says."""
+    """`Evaluation` by the course's protocol; `nnrec.training.kane_protocol` defines which split each metric uses."""

@@ -1,4 +1,4 @@
-"""How well a model tells which impressions are clicked, or rated how."""
+"""Evaluation of impression models: predicted click probabilities or ratings against the labels of held-out rows."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ ROWS_AT_A_TIME = 2**13
 
 @dataclass(frozen=True)
 class ImpressionEvaluation:
-    """What is measured of a model of impressions, over all rows held out.
+    """Evaluates an impression model over all held-out rows.
 
-    Of probabilities: `auc`, a tie counting half; `log_loss` in nats; `gauc`, the AUC within each user's rows, weighted
-    by their number, users with one label alone left out; `calibration_error`, the mean difference between the
-    probability predicted and the share observed, in bins of equally many rows. Of ratings: `rmse` and `mae`.
+    Metrics of predicted probabilities: `auc`, where a tie counts half; `log_loss` in nats; `gauc`, the AUC within each
+    user's rows, averaged with the numbers of rows as weights, without users whose rows all have the same label;
+    `calibration_error`, the mean absolute difference between predicted probability and observed share of positives, in
+    bins with equal numbers of rows. Metrics of predicted ratings: `rmse` and `mae`.
 
     Args:
-        bins: of the calibration.
+        bins: number of calibration bins.
 
     Raises:
         ConfigError: fewer than two bins.
@@ -46,11 +47,11 @@ class ImpressionEvaluation:
             raise ConfigError(f"evaluation.bins must be a whole number from 2 on. Received: {self.bins}")
 
     def monitor(self, model: Any) -> str:
-        """What chooses the best epoch, unless somebody says otherwise."""
+        """Returns the metric that selects the best epoch by default."""
         return "rmse" if "rating_scale" in model.capabilities else "auc"
 
     def best_reachable(self, train: Examples, held_out: Examples) -> dict[str, float]:
-        """What the true probabilities reach, by figure, where they are known (simulated data)."""
+        """Returns the metrics of the true probabilities by name; empty unless these are known (simulated data)."""
         if held_out.expected is None:
             return {}
         expected, label = held_out.expected, held_out.label
@@ -59,7 +60,7 @@ class ImpressionEvaluation:
         return best | ({} if within is None else {"gauc": within[1]})
 
     def check(self, held_out: Examples) -> None:
-        """Makes sure, before anything is trained, that there is something to tell apart.
+        """Checks, before training, that the held-out labels differ.
 
         Raises:
             DataError: all labels are the same.
@@ -72,17 +73,17 @@ class ImpressionEvaluation:
             )
 
     def __call__(self, model: Any, train: Examples, held_out: Examples, depth: Depth = "all") -> ImpressionOutcome:
-        """Measures a trained model.
+        """Evaluates a trained model.
 
         Args:
-            model: trained.
-            train: what it learnt from.
+            model: a trained `ImpressionRecommender`.
+            train: the rows that the model was trained on.
             held_out: rows to predict.
-            depth: makes no difference.
+            depth: ignored; all metrics are always computed.
 
         Raises:
-            DataError: training and held-out part share a row.
-            TrainingError: a prediction is not a number.
+            DataError: training part and held-out part share a row.
+            TrainingError: a prediction is not finite.
         """
         if (shared := train.shared(held_out)).size:
             raise DataError(
@@ -108,7 +109,7 @@ class ImpressionEvaluation:
         return measured
 
     def _estimates(self, model: Any, held_out: Examples, measured: ImpressionOutcome) -> np.ndarray:
-        """(n,) float32, what the model predicts of each row."""
+        """(n,) float32, the model's prediction for each row."""
         found, started, rows = [], time.perf_counter(), min(ROWS_AT_A_TIME, len(held_out))
         with ProgressBar("evaluating", len(held_out), transient=True) as bar:
             for batch in blocks(held_out, rows):
@@ -126,7 +127,7 @@ class ImpressionEvaluation:
 
     @staticmethod
     def _within_users(measured: ImpressionOutcome, score: np.ndarray) -> tuple[np.ndarray, float] | None:
-        """The AUC within each user's rows, and GAUC; None where no user has both labels."""
+        """Returns the AUC within each user's rows, and GAUC; None if no user has rows of both labels."""
         user = measured.rows_of_users
         there, number = user >= 0, len(measured.users)
         areas = metrics.auc_by_group(user[there], measured.examples.label[there], score[there], number)
@@ -135,5 +136,5 @@ class ImpressionEvaluation:
 
 
 def _users(examples: Examples) -> np.ndarray:
-    """The users who are in these rows, ascending."""
+    """Returns the users of these rows, ascending and without repeats."""
     return np.zeros(0, np.int32) if examples.user is None else np.unique(examples.user[examples.user >= 0])

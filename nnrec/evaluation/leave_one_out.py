@@ -1,4 +1,4 @@
-"""What can be said where one item was held out of each user: its rank, ties told apart, and hits by its rating."""
+"""Metrics for splits with one held-out item per user: its rank under different tie rules, and hit rates by rating."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nnrec.batches.protocol import Batch
 from nnrec.data.ratings import Ratings
 from nnrec.evaluation.outcomes.ratings import Outcome
 
-# Ties are told apart where they move a hit rate in the third digit.
+# Metrics are reported for all tie rules if the rules differ by this much in a hit rate (its third digit).
 VISIBLE = 0.0005
 
 
 class SingleTargets:
-    """The one held-out item of each user, and its rank, gathered block by block.
+    """The one held-out item of each user and its rank, collected one block of users at a time.
 
     Args:
         target: held-out ratings, one per user.
@@ -31,16 +31,16 @@ class SingleTargets:
 
     @classmethod
     def among(cls, target: Ratings) -> SingleTargets | None:
-        """None where somebody has several held-out items."""
+        """Returns an instance, or None if a user has several held-out items."""
         return cls(target) if np.bincount(target.user).max(initial=0) == 1 else None
 
     def add(self, scores: np.ndarray, batch: Batch, block: np.ndarray) -> None:
-        """Takes the scores of a block of users.
+        """Adds the ranks of a block of users.
 
         Args:
-            scores: (B, num_items) of the batch's users, padding behind them.
-            batch: their histories, whose items count as -inf.
-            block: the users.
+            scores: (B, num_items) scores of the batch's users, followed by padding rows.
+            batch: the users' histories; items of the history get the score -inf.
+            block: indices of the users.
         """
         scores, seen = scores.copy(), batch["weight"] > 0
         scores[batch["row"][seen], batch["column"][seen]] = -np.inf
@@ -50,14 +50,14 @@ class SingleTargets:
     def measure(
         self, measured: Outcome, cutoffs: Sequence[int], relevant: float | None, threshold: float | None
     ) -> None:
-        """Adds what there is to be said.
+        """Adds the leave-one-out metrics to an evaluation outcome.
 
-        `hit_rate_<ties>@k` and `mrr_<ties>@k` where ties matter; `cumulative_hit_rate@k` where there are predicted
-        ratings and a threshold; the hit rate at the first cutoff by rating.
+        These are `hit_rate_<ties>@k` and `mrr_<ties>@k` if ties change a hit rate; `cumulative_hit_rate@k` if there are
+        predicted ratings and a threshold; and the hit rate at the first cutoff by rating (`by_rating`).
 
         Args:
-            measured: predictions and lists of the targets' users; figures are added.
-            cutoffs, relevant, threshold: as of `nnrec.evaluation.Evaluation`.
+            measured: outcome with predictions and lists of the targets' users; metrics are added to it.
+            cutoffs, relevant, threshold: as in `nnrec.evaluation.Evaluation`.
         """
         self._ties(measured, cutoffs, relevant)
         offsets, one = np.arange(len(self.target) + 1), np.ones(len(self.target), np.int64)

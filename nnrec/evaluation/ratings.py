@@ -1,4 +1,4 @@
-"""How well a model does on what it has not seen."""
+"""Evaluation of user-item models: rating accuracy, ranking of held-out items, and properties of whole lists."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ from nnrec.splits.split import HeldOut
 Depth = Literal["accuracy", "ranking", "all"]
 # The columns of the item table that make up its content.
 CONTENT = ("genres", "title")
-# Of ratings in files, so many tell which items are similar.
+# If ratings are stored in files, item similarities are computed from a sample of this many ratings.
 SAMPLE = 4_000_000
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is measured, and how.
+    """Evaluates a model that scores items for users. `nnrec.evaluation.metrics` defines the metrics.
 
-    Rating accuracy: `rmse` and `mae` over all held-out ratings; predictions are clipped to the
-    scale of the training ratings; weights count.
+    Rating accuracy: `rmse` and `mae` over all held-out ratings, weighted by their weights. Predictions are
+    clipped to the scale of the training ratings.
 
-    Ranking, against the full catalogue with the items of the history left out, averaged over the
-    users with at least one relevant held-out item: `recall@k` (or `recall_min@k`), `precision@k`,
-    `ndcg@k`, `map@k`, `mrr@k`, `hit_rate@k`, `arhr@k`, `serendipity@k`. Where every user has one
-    held-out item and it ties with others, also `hit_rate_<ties>@k` and `mrr_<ties>@k` for the ties
-    `standard`, `median` and `conservative`; in lists, ties go to the lower item index.
+    Ranking: each user's items are ranked against the full catalogue, without the items of the user's history.
+    Metrics are averaged over the users with at least one relevant held-out item: `recall@k` (or
+    `recall_min@k`), `precision@k`, `ndcg@k`, `map@k`, `mrr@k`, `hit_rate@k`, `arhr@k`, `serendipity@k`. In
+    lists, ties go to the lower item index. If every user has one held-out item and ties change a hit rate,
+    `hit_rate_<ties>@k` and `mrr_<ties>@k` are reported for the tie rules `standard`, `median` and
+    `conservative`.
 
-    Lists as a whole: `catalogue_coverage@k`, `gini@k`, `diversity@k`, `novelty@k` (self-information,
-    bits), `popularity_rank@k`, `popularity_share@k`; at the first cutoff `responsiveness@k` and
+    Lists as a whole: `catalogue_coverage@k`, `gini@k`, `diversity@k`, `novelty@k` (self-information in bits),
+    `popularity_rank@k`, `popularity_share@k`; at the first cutoff only, `responsiveness@k` and
     `lists_changed@k` (see `nnrec.evaluation.responsiveness`).
 
-    With a `threshold`, of models whose scores are ratings, also `user_coverage@k` and, where every
-    user has one held-out item, `cumulative_hit_rate@k`: of the users whose item is predicted at the
-    threshold or above. `nnrec.evaluation.metrics` has the formulas.
+    With a `threshold`, if the model's scores are ratings: `user_coverage@k` and, if every user has one held-out
+    item, `cumulative_hit_rate@k` over the users whose item has a predicted rating of at least the threshold.
 
     Args:
-        cutoffs: the k's.
-        relevant: held-out ratings of at least this value are relevant; None = all of them.
-        truncated_recall: recall@k is divided by min(k, relevant items) as in Liang et al. (2018)
-            and named `recall_min@k`, instead of by the number of relevant items.
+        cutoffs: list lengths k.
+        relevant: held-out ratings of at least this value are relevant; None = all ratings.
+        truncated_recall: whether recall@k is divided by min(k, number of relevant items) as in Liang et al.
+            (2018) and named `recall_min@k`, instead of by the number of relevant items.
         threshold: predicted ratings of at least this value count as good recommendations.
-        diversity: what makes two items similar: "training" (the same people rated them alike) or
+        diversity: item similarity behind `diversity@k`: "training" (cosine of the items' training ratings) or
             "content" (titles and genres).
 
     Raises:
@@ -78,21 +78,21 @@ class Evaluation:
             raise ConfigError(f"evaluation.diversity must be training or content. Received: {self.diversity!r}")
 
     def monitor(self, model: Scorer) -> str:
-        """What chooses the best epoch, unless somebody says otherwise."""
+        """Returns the metric that selects the best epoch by default."""
         return "rmse" if "rating_scale" in model.capabilities else f"ndcg@{max(self.cutoffs)}"
 
     def best_reachable(self, train: Ratings, held_out: HeldOut) -> dict[str, float]:
-        """What the best possible prediction reaches, by figure, where the truth is known (simulated data)."""
+        """Returns the metrics of the best possible prediction by name; empty unless it is known (simulated data)."""
         target = held_out.target
         if target.expected is None or not len(target):
             return {}
         return {"rmse": metrics.rmse(target.value, target.expected, target.weight)}
 
     def check(self, held_out: HeldOut) -> None:
-        """Makes sure, before anything is trained, that all can be measured on such data.
+        """Checks, before training, that all metrics can be computed on these data.
 
         Raises:
-            DataError: nothing is relevant; items have no content to be compared by.
+            DataError: no held-out rating is relevant; or items have no content although `diversity` is "content".
         """
         if not len(held_out.target):
             return
@@ -105,17 +105,17 @@ class Evaluation:
             _content_parts(held_out.target)
 
     def __call__(self, model: Scorer, train: Ratings, held_out: HeldOut, depth: Depth = "all") -> Outcome:
-        """Measures a model that is prepared to score the users of `held_out`.
+        """Evaluates a trained model on held-out ratings.
 
         Args:
-            model: trained and prepared.
-            train: what it learnt from.
-            held_out: histories to score from, and what is to be predicted.
-            depth: "accuracy" of rating predictions alone; with the "ranking" of the relevant items;
-                "all" = with the lists as a whole too.
+            model: trained, and prepared to score the users of `held_out`.
+            train: the ratings that the model was trained on.
+            held_out: histories to score from, and the ratings to predict.
+            depth: "accuracy" = rating accuracy only; "ranking" = also the ranking of relevant items; "all" = also
+                the properties of whole lists.
 
         Raises:
-            DataError: a held-out entry is in the histories; what `check` raises.
+            DataError: a held-out entry is in the histories; or as in `check`.
         """
         self.check(held_out)
         check_disjoint(held_out)
@@ -135,7 +135,7 @@ class Evaluation:
         return measured
 
     def describe(self, model: Scorer, train: Ratings) -> Outcome:
-        """Measures the lists of everybody in `train` as a whole; nothing is held out."""
+        """Evaluates the lists of all users of `train` as a whole; nothing is held out."""
         nothing = train.take(np.zeros(0, np.int64))
         measured = self._score(model, HeldOut(train, nothing), np.flatnonzero(train.activity), ranked=True)
         measured.predictions = None
@@ -246,7 +246,7 @@ def _accuracy(measured: Outcome, target: Ratings) -> None:
 
 
 def _vectors(kind: str, train: Ratings) -> metrics.Diversity:
-    """What makes items similar: the columns of the training matrix (of ratings in files, of a sample), or content."""
+    """Returns diversity by item vectors: columns of the training matrix (a sample if stored in files), or content."""
     if kind == "training":
         return metrics.Diversity.from_training(matrix(train.sample(SAMPLE)))
     from nnrec.models.knn.content_knn import ContentKNN
@@ -257,10 +257,10 @@ def _vectors(kind: str, train: Ratings) -> metrics.Diversity:
 
 
 def _content_parts(ratings: Ratings) -> list[str]:
-    """Which parts of `CONTENT` the items have.
+    """Returns the columns of `CONTENT` that the item table has.
 
     Raises:
-        DataError: none.
+        DataError: the item table has neither.
     """
     found = [] if ratings.item_table is None else [part for part in CONTENT if part in ratings.item_table.columns]
     if not found:
@@ -272,7 +272,7 @@ def _content_parts(ratings: Ratings) -> list[str]:
 
 
 def _too_good(hit: np.ndarray, num_relevant: np.ndarray, num_candidates: np.ndarray) -> bool:
-    """Whether practically all lists begin with all that was held out, which chance would not do."""
+    """Whether over 95% of the lists start with exactly the user's relevant items, which suggests leaked data."""
     some = (num_relevant > 0) & (num_relevant <= hit.shape[1])
     if not some.any() or np.mean(num_relevant[some] / num_candidates[some]) > 0.1:
         return False
@@ -281,7 +281,7 @@ def _too_good(hit: np.ndarray, num_relevant: np.ndarray, num_candidates: np.ndar
 
 
 def _shown(held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Users and items of the histories; of ratings in files, only of those users who are measured."""
+    """Yields users and items of the histories; if these are stored in files, only of the evaluated users."""
     history = held_out.history
     if not history.stored:
         yield history.user, history.item
@@ -293,14 +293,14 @@ def _shown(held_out: HeldOut) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def check_disjoint(held_out: HeldOut) -> None:
-    """Makes sure that nothing is to be predicted that may be seen.
+    """Checks that no held-out entry is also in the histories.
 
     Raises:
         DataError: a held-out entry is in the histories.
     """
     num_items = held_out.target.num_items
     target = held_out.target.user.astype(np.int64) * num_items + held_out.target.item
-    # Looking up the many in the few takes a tenth of the time of sorting both, and is done after every epoch.
+    # This runs after every epoch. Searching the histories in the few sorted targets takes a tenth of sorting both.
     wanted = np.sort(target)
     for user, item in _shown(held_out):
         history = user.astype(np.int64) * num_items + item

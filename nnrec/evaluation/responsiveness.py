@@ -1,4 +1,4 @@
-"""How soon new behaviour counts: what one more event changes in the lists, without retraining."""
+"""Responsiveness: how much one more rating in the history changes the lists, without retraining."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from nnrec.ranking.blocks import user_blocks
 from nnrec.ranking.top_items import top_items
 from nnrec.splits.split import HeldOut
 
-# Enough for two digits, and quick.
+# Number of users: enough for two significant digits, and fast.
 SAMPLE = 500
 
 
 def responsiveness(model: Scorer, held_out: HeldOut, k: int) -> dict[str, float]:
-    """Appends to each history the best-rated of the user's held-out items, and looks at the lists before and after.
+    """Compares each user's list before and after the user's best-rated held-out item is appended to the history.
 
-    The item itself is left out of both lists, and the first users by a fixed random order are looked at, at most
-    `SAMPLE`.
+    The appended item is excluded from both lists. At most `SAMPLE` users are used, the first in a fixed random order.
 
     Args:
         model: trained and prepared.
-        held_out: histories, and the ratings that stand for new behaviour.
+        held_out: histories, and the ratings that serve as new behaviour.
         k: length of the lists.
 
     Returns:
-        `responsiveness@k`: the mean share of a list that is replaced (0 = new behaviour counts for nothing until the
-        model is trained again); `lists_changed@k`: the share of lists with any change, of order too.
+        `responsiveness@k`: the mean share of a list that is replaced (0 = new behaviour has no effect until the model
+        is trained again); `lists_changed@k`: the share of lists with any change, changes of order included.
     """
     target = held_out.target
     best = np.lexsort((-target.value, target.user))
@@ -43,7 +42,7 @@ def responsiveness(model: Scorer, held_out: HeldOut, k: int) -> dict[str, float]
 
 
 def _appended(rows: Rows, ids: np.ndarray, values: np.ndarray) -> Rows:
-    """Each row with one more entry at its end, of weight 1."""
+    """Returns the rows with one more entry of weight 1 at the end of each."""
     ends = rows.offsets[1:]
     weights = None if rows.weights is None else np.insert(rows.weights, ends, 1.0)
     offsets = rows.offsets + np.arange(len(rows) + 1)
@@ -53,7 +52,7 @@ def _appended(rows: Rows, ids: np.ndarray, values: np.ndarray) -> Rows:
 
 
 def _lists(model: Scorer, rows: Rows, seen: Rows, users: np.ndarray, k: int) -> np.ndarray:
-    """(len(users), k) items, what is in `seen` left out."""
+    """(len(users), k) recommended items; items in `seen` are excluded."""
     lists = []
     for batch, known in zip(user_blocks(rows, rows.num_columns), user_blocks(seen, seen.num_columns), strict=True):
         listed = batch["index"] >= 0

@@ -1,4 +1,4 @@
-"""How well a model tells the next event of a session."""
+"""Evaluation of session models: next-item prediction on held-out sessions."""
 
 from __future__ import annotations
 
@@ -22,48 +22,51 @@ from nnrec.ranking.top_items import competing_ranks, top_items
 
 Depth = Literal["accuracy", "ranking", "all"]
 Ties = Literal["standard", "median", "conservative"]
-# Ties are told apart where they move a figure in the third digit.
+# Metrics are reported for all tie rules if the rules differ by this much in a metric (its third digit).
 VISIBLE = 0.0005
-# Of the places of the items that came.
+# Metrics as functions of the rank of the actual next item.
 FIGURES = {
     "recall": metrics.hit_rate_at,
     "mrr": metrics.reciprocal_rank_at,
     "ndcg": metrics.discounted_gain_at,
 }
-SLICED = ("recall", "mrr")  # those that are shown of known and of new items
+SLICED = ("recall", "mrr")  # metrics that are also reported for known items and for new items separately
 
 
 @dataclass(frozen=True)
 class NextItemEvaluation:
-    """What is measured of a model of sessions, and how.
+    """Evaluates a session model by next-item prediction.
 
-    Every event of every held-out session is to be predicted from those before it, save the first. All items of the
-    training part compete, those already in the session included; of each event only the place of the item that came
-    counts (Hidasi et al. 2016, Session-based Recommendations with Recurrent Neural Networks, section 4). Over all of
-    them
+    Every event of every held-out session, except the first, is predicted from the events before it. All items of the
+    training part are ranked, those already in the session included; the rank of the actual next item determines the
+    metrics (Hidasi et al. 2016, Session-based Recommendations with Recurrent Neural Networks, section 4). Over all
+    predicted events:
 
-        recall@k   share whose item is among the first k
-        mrr@k      mean of 1 / place, 0 beyond k
-        ndcg@k     mean of 1 / log2(1 + place), 0 beyond k
+        recall@k   share of events whose item has a rank of at most k
+        mrr@k      mean of 1 / rank, 0 beyond k
+        ndcg@k     mean of 1 / log2(1 + rank), 0 beyond k
 
-    Held-out events of items that the training part does not know are left out first, and counted; the events around
-    them move together. A model that can score such items (the capability "new_items") is measured on the same events.
+    By default, held-out events of items without a training event are dropped first, so that the remaining events of the
+    session follow each other directly; their number is reported. Models that can score such items (capability
+    "new_items") are evaluated on the same events.
 
-    With `new_items` they are to be predicted as well: `recall_new@k` is over them alone, `recall_known@k` over the
-    others, `recall@k` over all; likewise `mrr`. Models without that capability are shown sessions without them, where
-    nothing else has come yet rank by popularity, and miss every one of them: the last place.
+    With `new_items`, events of new items are predicted as well: `recall_new@k` is over these events only,
+    `recall_known@k` over the others, `recall@k` over all; likewise `mrr`. Models without the capability "new_items" see
+    sessions without the new items, rank by popularity if nothing else precedes the event, and miss every new item: its
+    rank is the last.
 
-    Where scores tie, the place is 1 + the items scored higher (`standard`), the last of those tied (`conservative`),
-    or the mean of both (`median`); where it matters to a figure, the other two are reported too (`recall_median@k`).
+    If scores tie, the rank is 1 + the number of items scored higher (`standard`), the last rank of the tied items
+    (`conservative`), or the mean of both (`median`). If the rules differ visibly in a metric, it is also reported for
+    the other two rules (`recall_median@k`).
 
-    The lists before the last predicted event of each session also have `catalogue_coverage@k`, `gini@k`,
-    `popularity_rank@k` and `popularity_share@k`, at the last cutoff.
+    The lists before the last predicted event of each session give `catalogue_coverage@k`, `gini@k`,
+    `popularity_rank@k` and `popularity_share@k`, at the largest cutoff.
 
     Args:
-        cutoffs: the k's.
-        ties: what the figures without a name for it go by.
-        new_items: whether held-out events of items without a training event count.
-        event: the kind of events that are predicted; None = all. Every event is seen by those after it.
+        cutoffs: list lengths k.
+        ties: tie rule of the metrics whose names contain none.
+        new_items: whether held-out events of items without a training event are predicted.
+        event: kind of event to predict; None = all kinds. Events of every kind are part of the history.
 
     Raises:
         ConfigError: no cutoff, or one below 1; an unknown `ties`.
@@ -83,23 +86,24 @@ class NextItemEvaluation:
             raise ConfigError(f"evaluation.ties must be standard, median or conservative. Received: {self.ties!r}")
 
     def monitor(self, model: SessionScorer) -> str:
-        """What chooses the best epoch, unless somebody says otherwise."""
+        """Returns the metric that selects the best epoch by default."""
         return f"mrr@{max(self.cutoffs)}"
 
     def best_reachable(self, train: Sessions, held_out: Sessions) -> dict[str, float]:
-        """What the best possible prediction of these sessions reaches, by figure, where the truth is known."""
+        """Returns the metrics of the best possible prediction by name; empty unless it is known (simulated data)."""
         kept, predicted = self.to_predict(held_out, train.support > 0)
         return kept.expected_of(predicted) or {}
 
     def to_predict(self, held_out: Sessions, known: np.ndarray) -> tuple[Sessions, np.ndarray]:
-        """The held-out sessions as they are measured, and (n,) boolean, which of their events are to be predicted.
+        """Returns the held-out sessions to evaluate, and (n,) boolean, which of their events are predicted.
 
         Args:
+            held_out: all held-out sessions.
             known: (num_items,) boolean, the items with a training event.
 
         Raises:
-            DataError: nothing is left.
-            ConfigError: the data have no such kind of event.
+            DataError: no event is left to predict.
+            ConfigError: the data have no events of the kind `event`.
         """
         kept = held_out if self.new_items else predictable(held_out, known)
 
@@ -115,7 +119,7 @@ class NextItemEvaluation:
         return kept, wanted(kept)
 
     def check(self, held_out: Sessions) -> None:
-        """Makes sure, before anything is trained, that there is something to predict.
+        """Checks, before training, that there is something to predict.
 
         Raises:
             DataError: no session has two events.
@@ -126,16 +130,16 @@ class NextItemEvaluation:
     def __call__(
         self, model: SessionScorer, train: Sessions, held_out: Sessions, depth: Depth = "all"
     ) -> SessionOutcome:
-        """Measures a trained model.
+        """Evaluates a trained model on held-out sessions.
 
         Args:
             model: trained.
-            train: what it learnt from.
+            train: the sessions that the model was trained on.
             held_out: sessions to predict.
-            depth: "accuracy" and "ranking" = places of the next items; "all" = with the lists too.
+            depth: "accuracy" and "ranking" = ranks of the next items; "all" = also the properties of whole lists.
 
         Raises:
-            DataError: nothing can be predicted, or training and held-out part share a session.
+            DataError: nothing can be predicted, or training part and held-out part share a session.
             TrainingError: a score is not a number.
         """
         check_apart(train, held_out)
@@ -165,7 +169,7 @@ class NextItemEvaluation:
     def _score(
         self, model: SessionScorer, support: np.ndarray, able: bool, measured: SessionOutcome, with_lists: bool
     ) -> None:
-        """Fills in places and lists; `able` says whether the model scores items without a training event."""
+        """Fills in ranks and lists; `able` = the model can score items without a training event."""
         held_out, known = measured.sessions, support > 0
         catalogue = np.ones_like(known) if able else known
         width = min(max(self.cutoffs), held_out.num_items)
@@ -185,7 +189,7 @@ class NextItemEvaluation:
         visible = catalogue[held_out.item]
         shown = held_out if visible.all() else held_out.keep(visible)
         seen = np.cumsum(visible) - visible
-        before = seen - seen[held_out.offsets[:-1]][held_out.session]  # shown events of the session so far
+        before = seen - seen[held_out.offsets[:-1]][held_out.session]  # visible events of the session before this one
         number = np.cumsum(np.bincount(held_out.session[visible], minlength=held_out.num_sessions) > 0) - 1
         events = np.flatnonzero(measured.predicted)
         is_last = np.zeros(len(held_out), bool)
@@ -214,7 +218,7 @@ class NextItemEvaluation:
         measured.users_per_second = held_out.num_sessions / max(seconds, 1e-9)
 
     def _slices(self, measured: SessionOutcome, slices: dict[str, np.ndarray]) -> None:
-        """Figures of some of the events, by what to call them."""
+        """Adds metrics over subsets of the events; `slices` maps each subset's name to its events, (n,) boolean."""
         for name, events in slices.items():
             if events.any():
                 places = self._tied(measured.places[:, events])
@@ -222,7 +226,7 @@ class NextItemEvaluation:
                 measured.add_events(found, events)
 
     def _tied(self, places: np.ndarray) -> np.ndarray:
-        """(m,) places, of (2, m) with ties in the item's favour and against it."""
+        """(m,) ranks by the tie rule, from (2, m) ranks with ties in the item's favour and against it."""
         standard, conservative = places.astype(np.float64)
         return {"standard": standard, "median": (standard + conservative) / 2, "conservative": conservative}[self.ties]
 
@@ -251,13 +255,14 @@ class NextItemEvaluation:
 
 
 def predictable(held_out: Sessions, known: np.ndarray) -> Sessions:
-    """The held-out events of known items, in sessions that have two of them or more.
+    """Returns the held-out events of known items, in the sessions that have at least two of them.
 
     Args:
-        known: (num_items,) boolean.
+        held_out: all held-out sessions.
+        known: (num_items,) boolean, the items with a training event.
 
     Raises:
-        DataError: nothing is left.
+        DataError: no session is left.
     """
     kept = held_out.keep(known[held_out.item])
     kept = kept.take(kept.lengths > 1)
@@ -270,10 +275,10 @@ def predictable(held_out: Sessions, known: np.ndarray) -> Sessions:
 
 
 def check_apart(train: Sessions, held_out: Sessions) -> None:
-    """Makes sure that no held-out session was trained on.
+    """Checks that no held-out session is in the training part.
 
     Raises:
-        DataError: one was.
+        DataError: a held-out session is in the training part.
     """
     shared = train.ids.indices(held_out.ids.ids) >= 0
     if shared.any():
@@ -284,5 +289,5 @@ def check_apart(train: Sessions, held_out: Sessions) -> None:
 
 
 def ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """first[0], first[0] + 1, ... (counts[0] of them), then those from first[1] on, and so forth."""
+    """Returns counts[0] consecutive integers from first[0] on, then counts[1] from first[1] on, and so on."""
     return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())

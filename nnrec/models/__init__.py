@@ -1,6 +1,6 @@
-"""The models; a package for each kind.
+"""The models, with one package for each kind.
 
-Public names are listed in `__init__.pyi`, and imported when they are asked for.
+Public names are listed in `__init__.pyi` and imported on first access.
 """
 
 import lazy_loader

@@ -14,17 +14,17 @@ from nnrec.core.errors import TrainingError
 def top_items(
     scores: Any, n: int, seen: Batch | None = None, excluded: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The n best items of each row, best first; ties go to the lower item index.
+    """Returns the n best items of each row, best first; ties go to the lower item index.
 
     Args:
         scores: (B, num_items) array or tensor; a tensor is ranked on its device.
-        n: length of the lists; at most num_items come back.
-        seen: the batch that was encoded; its items are left out.
-        barred: (num_items,) boolean, items left out for everybody.
+        n: length of the lists; lists have at most num_items items.
+        seen: the encoded batch of histories; each row's items are excluded from its list.
+        excluded: (num_items,) boolean, True for items excluded from all lists.
 
     Returns:
-        items: (B, n) int32; -1 where no item is left.
-        values: (B, n) float32, their scores; -inf there.
+        items: (B, n) int32 item indices; -1 where no item is left.
+        values: (B, n) float32 scores of these items; -inf where no item is left.
     """
     if isinstance(scores, np.ndarray):
         return _top_of_array(scores, n, seen, excluded)
@@ -44,15 +44,15 @@ def top_items(
 
 
 def competing_ranks(scores: np.ndarray, target: np.ndarray, catalogue: np.ndarray) -> np.ndarray:
-    """The place of one target per row among the items of the catalogue, 1 = best.
+    """Ranks one target item per row among the items of the catalogue; rank 1 is the best.
 
     Args:
         scores: (B, num_items) float32.
-        target: (B,) int, item indices; they compete, whether they are in the catalogue or not.
-        catalogue: (num_items,) boolean, which items compete.
+        target: (B,) int, item indices; a target is ranked even if it is not in the catalogue.
+        catalogue: (num_items,) boolean, True for the items that compete with the target.
 
     Returns:
-        (2, B) int64: 1 + the items scored higher; and 1 + those others scored as high or higher.
+        (2, B) int64: 1 + the number of items scored higher; and 1 + the number of other items scored at least as high.
 
     Raises:
         TrainingError: a score is not a number.
@@ -96,8 +96,8 @@ def _top_of_array(
     if seen is not None:
         entries = seen["weight"] > 0
         scores[seen["row"][entries], seen["column"][entries]] = -np.inf
-    # One integer for each entry, in the order of the scores and then of falling indices: float32 sorts as its
-    # bits do once those of negative numbers are flipped.
+    # One integer key per entry, ordered by score and then by descending index. float32 values sort like the integers
+    # with the same bits, once the bits of negative values are flipped.
     width = scores.shape[1]
     bits = scores.view(np.int32)
     keys = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64) << 32

@@ -10,6 +10,7 @@ from nnrec.core.devices import backend
 from nnrec.core.devices.strategy import one_of
 from nnrec.models.base.build import build_model
 from nnrec.runs.folder import RunFolder
+from nnrec.runs.latest import run_named
 from nnrec.runs.result import Result
 from nnrec.runs.side_features import Sides
 
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 def load_run(path: str | Path) -> TrainedRun:
     """Loads a finished run from its folder alone.
 
+    Args:
+        path: the folder; "latest" = the newest finished run below runs/.
+
     Raises:
         RunError: the folder is missing or the run in it did not finish.
     """
-    return TrainedRun(RunFolder.open(path))
+    return TrainedRun(RunFolder.open(run_named(path)))
 
 
 class TrainedRun:

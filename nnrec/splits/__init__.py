@@ -1,6 +1,6 @@
 """Splits into training, validation and test part; shards.
 
-Public names are listed in `__init__.pyi`, and imported when they are asked for.
+Public names are listed in `__init__.pyi` and imported lazily.
 """
 
 import lazy_loader

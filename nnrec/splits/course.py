@@ -1,4 +1,4 @@
-"""The shares of the course's protocol."""
+"""The split of the course's evaluation protocol."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nnrec.splits.split import Split
 
 @dataclass(frozen=True)
 class CourseSplit:
-    """The parts of the course's protocol.
+    """The shares of the course's evaluation protocol, which makes the parts itself.
 
     Args:
-        test: share of all ratings that accuracy is measured on.
-        validation: share of the rest.
+        test: share of all ratings for the test part, on which accuracy is measured.
+        validation: share of the rest for the validation part.
     """
 
     test: float = 0.25

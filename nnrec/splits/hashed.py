@@ -1,8 +1,8 @@
-"""Splits drawn by a hash of seed, user id and item id: the same wherever and in whatever order they are computed.
+"""Splits drawn by a hash of seed, user id and item id: independent of machine and order of computation.
 
     z = (hash of the user id  XOR  rotated hash of the item id) + (seed + 1) * 0x9E3779B97F4A7C15  (mod 2^64)
 
-mixed by the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014); the
+is mixed by the finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014); the
 upper 53 bits are the draw, uniform in [0, 1). Ids are hashed as text (`nnrec.data.levels.hashed`).
 """
 
@@ -26,16 +26,16 @@ _FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def id_hashes(vocabulary: Vocabulary) -> np.ndarray:
-    """(n,) uint64, the hash of each raw id."""
+    """Returns (n,) uint64, the hash of each raw id."""
     return hashed(pa.array(vocabulary.index.astype(str), pa.string()))
 
 
 def draws(seed: int, user: np.ndarray, item: np.ndarray | None = None) -> np.ndarray:
-    """(n,) float64 in [0, 1).
+    """Returns (n,) float64 draws in [0, 1).
 
     Args:
-        seed: of the split.
-        user, item: (n,) uint64, hashes of the ids; without `item` a draw per user.
+        seed: seed of the split.
+        user, item: (n,) uint64, hashes of the ids; without `item` one draw per user.
     """
     rotated = np.uint64(0) if item is None else item << np.uint64(32) | item >> np.uint64(32)
     bits = (user ^ rotated) + np.uint64((seed + 1) * int(_STEP) % 2**64)
@@ -47,7 +47,7 @@ def draws(seed: int, user: np.ndarray, item: np.ndarray | None = None) -> np.nda
 
 @dataclass(frozen=True)
 class Hashed:
-    """A share of all ratings for test, and of the rest for validation, by hash: the parts have about these shares."""
+    """About a share of all ratings for test and of the rest for validation, drawn by hash."""
 
     test: float = 0.1
     validation: float | str = 0.05
@@ -62,18 +62,18 @@ class Hashed:
         return assemble(ratings, self.parts(drawn), self.how(seed))
 
     def parts(self, drawn: np.ndarray) -> np.ndarray:
-        """(n,) int8, the part of ratings with these draws."""
+        """Returns (n,) int8, the part of ratings with these draws."""
         return in_turn(drawn, self.test, *(self.test + (1 - self.test) * end for end in interval(self.validation)))
 
     def how(self, seed: int) -> str:
-        """What is held out, in words."""
+        """Describes what is held out."""
         how = f"About {percent(self.test)} of the ratings for test and {percent(self.validation)} of the rest for "
         return f"{how}validation, by a hash of user, item and seed {seed}"
 
 
 @dataclass(frozen=True)
 class HashedUsers:
-    """`nnrec.splits.HeldOutUsers`, with users and histories drawn by hash: about so many users."""
+    """`nnrec.splits.HeldOutUsers` with users and histories drawn by hash; the shares of users are approximate."""
 
     test: float = 0.1
     validation: float | str = 0.1
@@ -97,13 +97,13 @@ class HashedUsers:
         return hold_out(ratings, self.roles(draws(seed, users), ratings.activity), order, self.fold_in, by)
 
     def roles(self, drawn: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """(num_users,) int8, the part of users with these draws and so many ratings."""
+        """Returns (num_users,) int8, the part of users with these draws and numbers of ratings."""
         of = 1 - self.test if isinstance(self.validation, str) else 1.0
         role = in_turn(drawn, self.test, *(self.test + of * end for end in interval(self.validation)))
         return np.where(count >= 2, role, np.int8(TRAIN))
 
 
 def in_turn(drawn: np.ndarray, test: float, first: float, end: float) -> np.ndarray:
-    """(n,) int8, the part of draws: TEST below `test`, VALIDATION from `first` up to `end`, TRAIN otherwise."""
+    """Returns (n,) int8 parts: TEST for draws below `test`, VALIDATION in [`first`, `end`), TRAIN otherwise."""
     validated = (drawn >= first) & (drawn < end)
     return np.where(drawn < test, TEST, np.where(validated, VALIDATION, TRAIN)).astype(np.int8)

@@ -24,12 +24,12 @@ from nnrec.splits.shares import check_drawn, check_shares, interval, percent
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Some rows of impressions, and how they are encoded.
+    """Some rows of impressions, with their encoder.
 
     Attributes:
         impressions: the data.
         which: (m,) row numbers, ascending.
-        encoder: for these impressions.
+        encoder: encoder for these impressions.
     """
 
     impressions: Impressions
@@ -40,7 +40,7 @@ class Examples:
     user_table = None
 
     def __len__(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return len(self.which)
 
     @property
@@ -49,7 +49,7 @@ class Examples:
 
     @property
     def sizes(self) -> dict[str, Fields]:
-        """What a model of such data has to know to be built."""
+        """The sizes that a model for these data needs when it is built."""
         return {"fields": self.fields}
 
     @property
@@ -79,7 +79,7 @@ class Examples:
 
     @property
     def user(self) -> np.ndarray | None:
-        """(m,) int32, index into `users`, -1 where missing; None where the data tell no users."""
+        """(m,) int32, index into `users`, -1 where missing; None if the data have no column of users."""
         name = self.impressions.schema.user
         return None if name is None else self.impressions.codes_of(name, self.which)
 
@@ -91,12 +91,12 @@ class Examples:
 
     @property
     def expected(self) -> np.ndarray | None:
-        """(m,) float32, the true probability of the label 1, where it is known."""
+        """(m,) float32, the true probability of the label 1; None if unknown."""
         return None if self.impressions.expected is None else self.impressions.expected.take(self.which, axis=0)
 
     @property
     def support(self) -> np.ndarray:
-        """(num_items,) int64, rows per item; empty where the data tell no items."""
+        """(num_items,) int64, rows per item; empty if the data have no column of items."""
         counts, name = np.zeros(self.num_items, np.int64), self.impressions.schema.item
         if name is not None:
             for places in slices(len(self), CHUNK_ROWS):
@@ -105,7 +105,7 @@ class Examples:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """(num_ids,) int64, how many of the rows have each id of the shared table."""
+        """(num_ids,) int64, occurrences of each id of the shared table in the rows."""
         total = np.zeros(self.fields.num_ids, np.int64)
         for places in slices(len(self), CHUNK_ROWS):
             part = self.encoded(self.which[places])
@@ -114,7 +114,7 @@ class Examples:
         return total
 
     def encoded(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Rows as a model takes them (`Encoder.encode`).
+        """Encodes rows (`Encoder.encode`).
 
         Args:
             rows: (B,) row numbers of the impressions, such as some of `which`.
@@ -122,15 +122,15 @@ class Examples:
         return self.encoder.encode(self.impressions.rows(rows))
 
     def shared(self, other: Examples) -> np.ndarray:
-        """Row numbers that are among both, of the same impressions."""
+        """Returns the row numbers that are in both of two sets of rows of the same impressions."""
         mine = np.zeros(len(self.impressions), bool)
         mine[self.which] = True
         return other.which[mine[other.which]]
 
     def last_rows(self, role: str) -> np.ndarray:
-        """(num_users,) or (num_items,) int64, the last row of each user or item among these; -1 where there is none.
+        """Returns (num_users,) or (num_items,) int64, the last row of each user or item among these; -1 if none.
 
-        Last by time, or in the order of the data.
+        Last by time, or without times in the order of the data.
 
         Args:
             role: "user" or "item".
@@ -147,12 +147,12 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class ImpressionSplit:
-    """Training, validation and test part, and what they are encoded with.
+    """Training, validation and test part with a common encoder.
 
     Attributes:
-        train: what a model learns from; the encoder is fitted on these rows.
-        validation, test: what it is judged on. They may hold values without an id, which are encoded as unknown.
-        definition: what was held out, and how, in a sentence or two.
+        train: the training part; the encoder is fitted on these rows.
+        validation, test: the held-out parts. They may hold values without an id, which are encoded as unknown.
+        definition: description of the split: what is held out, and how.
     """
 
     train: Examples
@@ -161,7 +161,7 @@ class ImpressionSplit:
     definition: str
 
     def counts(self) -> dict[str, int]:
-        """How much there is of what."""
+        """Returns the sizes of the split by name."""
         fields = self.train.fields
         return {
             "fields": len(fields.categorical) + len(fields.multi) + len(fields.numeric),
@@ -171,9 +171,9 @@ class ImpressionSplit:
         }
 
     def merged(self) -> ImpressionSplit:
-        """The split of a refit: training and validation part together are the training part.
+        """Returns the split for a refit: training and validation part together become the training part.
 
-        The encoder is fitted anew on these rows. `validation` stays what it was, and is now trained on.
+        The encoder is fitted anew on these rows. `validation` keeps its rows, which are now also training rows.
         """
         part = np.full(len(self.train.impressions), TEST, np.int8)
         part[self.train.which] = part[self.validation.which] = TRAIN
@@ -211,7 +211,7 @@ class RandomRows:
 
 @dataclass(frozen=True)
 class LastRows:
-    """The last share of all rows for test, and of the rest for validation: by time, or in the order of the data."""
+    """The last share of all rows for test, and of the rest for validation; by time, or in the order of the data."""
 
     test: float = 0.1
     validation: float = 0.1
@@ -237,7 +237,7 @@ class LastRows:
 
 @dataclass(frozen=True)
 class GivenRows:
-    """The publisher's parts; where there is no validation part, a random share of the training part."""
+    """The publisher's parts; without a validation part, a random share of the training part for validation."""
 
     validation: float | str = 0.1
 
@@ -264,7 +264,7 @@ class GivenRows:
 
 @dataclass(frozen=True)
 class UsualRows:
-    """`GivenRows` where the publisher made a test file, else `RandomRows`."""
+    """`GivenRows` if the data have the publisher's parts, else `RandomRows`."""
 
     test: float = 0.1
     validation: float | str = 0.1
@@ -282,7 +282,12 @@ class UsualRows:
 
 
 def assemble(impressions: Impressions, part: np.ndarray, how: str) -> ImpressionSplit:
-    """The split that gives each row its part (n,), and says what was done.
+    """Builds the split from the part (n,) of each row.
+
+    Args:
+        impressions: the data.
+        part: (n,) TRAIN, VALIDATION or TEST.
+        how: description of the split, to which the sizes are added.
 
     Raises:
         DataError: a part is empty.
@@ -300,7 +305,7 @@ def assemble(impressions: Impressions, part: np.ndarray, how: str) -> Impression
 
 
 def fitted(impressions: Impressions, which: np.ndarray) -> Examples:
-    """Rows as examples, with an encoder fitted on them."""
+    """Returns rows as examples, with an encoder fitted on them."""
     return Examples(impressions, which, Encoder.fit(impressions, which, impressions.preprocessing))
 
 
@@ -312,11 +317,11 @@ def _keep_latest(code, time, rows, last, latest):
 
 
 def _rows(part: np.ndarray, number: int) -> np.ndarray:
-    """The rows of a part, in half the memory where their numbers allow it."""
+    """Returns the row numbers of a part; int32 if they fit, to halve the memory."""
     rows = np.flatnonzero(part == number)
     return rows.astype(np.int32) if len(part) < 2**31 else rows
 
 
 def _uniform(number: int, seed: int) -> np.ndarray:
-    """(n,) numbers in [0, 1), not from the stream that a simulator of the same seed draws from."""
+    """Draws (n,) numbers in [0, 1), from another random stream than a simulator with the same seed."""
     return np.random.default_rng([seed, 1]).random(number, dtype=np.float32)

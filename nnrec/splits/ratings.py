@@ -1,8 +1,8 @@
 """Splits of ratings into training, validation and test.
 
 A splitter is a small dataclass; calling it with ratings and a seed gives a `Split`. All parts share the vocabularies of
-the ratings. The same ratings and seed give the same split. Where `validation` is drawn at random it is a share of what
-the test part leaves, or one of several equal parts of it, such as "2/5", for cross-validation.
+the ratings. The same ratings and seed give the same split. A randomly drawn `validation` is a share of the ratings
+outside the test part, or one of several equal parts of them, such as "2/5", for cross-validation.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class RandomSplit:
 
 @dataclass(frozen=True)
 class KFold:
-    """Test is one of `folds` equal random parts; validation a random share of the others.
+    """One of `folds` equal random parts for test; a random share of the rest for validation.
 
-    With one seed the test parts of fold = 0 ... folds - 1 are disjoint and cover all ratings.
+    With the same seed, the test parts of fold = 0 ... folds - 1 are disjoint and cover all ratings.
     """
 
     folds: int = 5
@@ -71,10 +71,10 @@ class KFold:
 
 @dataclass(frozen=True)
 class PublisherFold:
-    """Test is the publisher's file `<fold>.test` beside the ratings; validation a random share of the rest.
+    """The publisher's file `<fold>.test` beside the ratings for test; a random share of the rest for validation.
 
     MovieLens 100K has u1 ... u5 (five-fold), ua and ub (ten ratings per user); MovieLens 10M has r1 ... r5,
-    ra and rb once its script has made them.
+    ra and rb after its script has been run.
     """
 
     fold: str = "u1"
@@ -88,7 +88,7 @@ class PublisherFold:
         with path.open("rb") as file:
             double = b"::" in file.readline()
         try:
-            # "1::6::5" has an empty field between two colons.
+            # Split at ":", "1::6::5" has an empty field between two colons.
             table = pd.read_csv(path, sep=":" if double else "\t", header=None, usecols=[0, 2 if double else 1])
         except ValueError as error:
             raise DataError(f"{path} is not a file of ratings: {error}") from error
@@ -116,10 +116,10 @@ class PublisherFold:
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """The latest share of all ratings for test, and of the rest for validation: one moment for everybody.
+    """The latest share of all ratings for test, and of the rest for validation: the same cut-off time for all users.
 
-    Ratings of the same second stay together, so that training < validation < test in time; the parts
-    differ from the shares by as much.
+    Ratings with the same time stay in one part, so that training < validation < test in time; the sizes of the parts
+    therefore differ slightly from the shares.
     """
 
     test: float = 0.1
@@ -140,7 +140,7 @@ class TimeSplit:
 
     @staticmethod
     def check(time_kind: str | None) -> None:
-        """Raises DataError where there are no timestamps."""
+        """Raises DataError if there are no timestamps."""
         if time_kind != "timestamp":
             found = "no times" if time_kind is None else "only the order within each user"
             other = "split=random" if time_kind is None else "split=user_time (the last ratings of each user)"
@@ -149,17 +149,17 @@ class TimeSplit:
             )
 
     def how(self, test: int, validation: int) -> str:
-        """What is held out, in words.
+        """Describes what is held out.
 
         Args:
-            test, validation: the moments at which these parts begin, in seconds since 1970.
+            test, validation: start times of these parts, in seconds since 1970.
         """
         shown = [pd.Timestamp(moment, unit="s").strftime("%Y-%m-%d %H:%M:%S") for moment in (test, validation)]
         return f"Ratings from {shown[0]} on (about {percent(self.test)}) for test, from {shown[1]} on for validation"
 
 
 def _mark(part: np.ndarray, code: int, share: float | str, rng: np.random.Generator) -> None:
-    """Gives a random share of what is still TRAIN to another part."""
+    """Moves a random share of the TRAIN entries to another part."""
     rest = np.flatnonzero(part == TRAIN)
     first, end = (round(place * len(rest)) for place in interval(share))
     part[rng.permutation(rest)[first:end]] = code

@@ -1,7 +1,7 @@
 """Splits of sessions into training, validation and test: whole sessions, the latest for test.
 
-A splitter is a small dataclass; calling it with sessions and a seed gives a `SessionSplit`. All parts share the items'
-vocabulary of the data. The seed makes no difference, but to `ColdItems`: the others draw nothing.
+A splitter is a small dataclass; calling it with sessions and a seed gives a `SessionSplit`. All parts share the item
+vocabulary of the data. Only `ColdItems` uses the seed; the other splits are deterministic.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ DAY = 86_400  # seconds
 
 @dataclass(frozen=True, eq=False)
 class SessionSplit(Parts):
-    """Training, validation and test part, each whole sessions.
+    """Training, validation and test part, each of whole sessions.
 
     Attributes:
-        train: what a model learns from.
-        validation, test: what it is judged on. They may hold items without an event in `train`.
-        definition: what was held out, and how, in a sentence or two.
+        train: the training part.
+        validation, test: the held-out parts. They may hold items without an event in `train`.
+        definition: description of the split: what is held out, and how.
     """
 
     train: Sessions
@@ -37,7 +37,7 @@ class SessionSplit(Parts):
     definition: str
 
     def counts(self) -> dict[str, int]:
-        """How much there is of what."""
+        """Returns the sizes of the split by name."""
         return {
             "items": self.train.num_items,
             "training_sessions": self.train.num_sessions,
@@ -47,18 +47,18 @@ class SessionSplit(Parts):
         }
 
     def fingerprint(self) -> str:
-        """A hash of all three parts."""
+        """Returns a hash of all three parts."""
         return self.train.fingerprint(self.validation, self.test)
 
     def merged(self) -> SessionSplit:
-        """The split of a refit: training and validation part together are the training part.
+        """Returns the split for a refit: training and validation part together become the training part.
 
-        `validation` stays what it was, and is now trained on.
+        `validation` keeps its sessions, which are now also training sessions.
         """
         return replace(self, train=self.train.joined(self.validation))
 
     def in_memory(self) -> SessionSplit:
-        """The same split with all its sessions in memory."""
+        """Returns the same split with all its sessions in memory."""
         return replace(self, train=self.train.in_memory())
 
 
@@ -67,10 +67,10 @@ class LastDays:
     """The sessions of the last days for test, those of the days before for validation.
 
     As in the work on GRU4Rec, a day is 24 hours, counted back from the last event of the data, and a session belongs
-    to the day of its own last event: no training event is later than the moment at which the test days begin.
+    to the day of its own last event: no training event is later than the start of the test days.
 
     Args:
-        test, validation: days (whole or not).
+        test, validation: numbers of days; fractions are allowed.
     """
 
     test: float = 1
@@ -93,7 +93,7 @@ class LastDays:
 
     @staticmethod
     def check(time_kind: str | None) -> None:
-        """Raises DataError where there are no timestamps."""
+        """Raises DataError if there are no timestamps."""
         if time_kind != "timestamp":
             found = "no times" if time_kind is None else "only the order within each session"
             raise DataError(
@@ -102,12 +102,16 @@ class LastDays:
             )
 
     def edges(self, end: float) -> tuple[float, float]:
-        """When the validation days begin, and the test days, by the last event of the data; seconds since 1970."""
+        """Returns the start of the validation days and of the test days, in seconds since 1970.
+
+        Args:
+            end: time of the last event of the data.
+        """
         tested = end - self.test * DAY
         return tested - self.validation * DAY, tested
 
     def how(self, end: float) -> str:
-        """What is held out, in words."""
+        """Describes what is held out."""
         moments = [f"{pd.Timestamp(moment, unit='s'):%Y-%m-%d %H:%M:%S}" for moment in self.edges(end)[::-1]]
         return (
             f"Sessions whose last event is in the last {_days(self.test)} of the data (from {moments[0]} on) for test, "
@@ -116,7 +120,7 @@ class LastDays:
 
     @staticmethod
     def advice(seconds: float) -> str:
-        """What to do where a part is empty, for data that span so many seconds."""
+        """Returns the advice for an empty part; `seconds` is the time span of the data."""
         return (
             f"The data span {seconds / DAY:,.3g} days: change split.test and split.validation, or use "
             "split=last_sessions."
@@ -147,12 +151,12 @@ class LastSessions:
     ADVICE = "Raise split.test and split.validation, or use more data."
 
     def edges(self, number: int) -> tuple[int, int]:
-        """The first of so many sessions that is for validation, and the first for test."""
+        """Returns the first validation session and the first test session among `number` sessions."""
         rest = number - round(self.test * number)
         return rest - round(self.validation * rest), rest
 
     def how(self, time_kind: str | None) -> str:
-        """What is held out, in words."""
+        """Describes what is held out."""
         order = "by their first event" if time_kind == "timestamp" else "in the order of the data"
         how = f"The last {percent(self.test)} of the sessions {order} for test, {percent(self.validation)} of the rest "
         return f"{how}for validation"
@@ -185,7 +189,7 @@ class GivenSessions:
 
 @dataclass(frozen=True)
 class UsualSessions:
-    """`GivenSessions` where the publisher made a test file, else `LastSessions`."""
+    """`GivenSessions` if the publisher has a test file, else `LastSessions`."""
 
     test: float = 0.1
     validation: float = 0.1
@@ -203,13 +207,13 @@ class UsualSessions:
 
 @dataclass(frozen=True)
 class ColdItems:
-    """`UsualSessions`, with a random share of the items new: the training and validation part hold no event of them.
+    """`UsualSessions` with a random share of new items: training and validation part contain no event of them.
 
-    What is around these events in their sessions stays. Whether somebody can recommend such items is measured on the
-    test part (`evaluation.new_items`).
+    The other events of these sessions stay. How well new items are recommended is measured on the test part
+    (`evaluation.new_items`).
 
     Args:
-        items: share of the items that occur in the training part.
+        items: share of new items among the items that occur in the training part.
         test, validation: as in `UsualSessions`.
     """
 
@@ -240,7 +244,14 @@ class ColdItems:
 
 
 def _assemble(sessions: Sessions, held_out: np.ndarray, tested: np.ndarray, how: str, advice: str) -> SessionSplit:
-    """The split of two masks of sessions: what is not for training, and what of it is for test.
+    """Builds the split from two masks of sessions.
+
+    Args:
+        sessions: the data.
+        held_out: sessions of the validation and test part.
+        tested: those of them in the test part.
+        how: description of the split, to which the sizes are added.
+        advice: advice in the messages of errors.
 
     Raises:
         DataError: a part is empty, or has nothing to predict (no session of two events or more).
@@ -256,14 +267,14 @@ def _assemble(sessions: Sessions, held_out: np.ndarray, tested: np.ndarray, how:
 
 
 def check_parts(sessions: Mapping[str, int], advice: str) -> None:
-    """Raises DataError where a part (its name -> its sessions) is empty."""
+    """Raises DataError if a part (name -> number of sessions) is empty."""
     told = ", ".join(f"{name} {number:,}" for name, number in sessions.items())
     if empty := [name for name, number in sessions.items() if not number]:
         raise DataError(f"The split leaves no session for {' and '.join(empty)} ({told} sessions). {advice}")
 
 
 def check_longest(name: str, sessions: int, longest: int, advice: str) -> None:
-    """Raises DataError where no session of a part has two events."""
+    """Raises DataError if no session of a part has two events."""
     if longest < 2:
         raise DataError(
             f"The {name} part has nothing to predict: none of its {sessions:,} sessions has two events. {advice}"
@@ -271,11 +282,12 @@ def check_longest(name: str, sessions: int, longest: int, advice: str) -> None:
 
 
 def in_words(how: str, sessions: Sequence[int], events: Sequence[int], unknown: Sequence[int]) -> str:
-    """The definition of a split: what is held out, and the sizes of training, validation and test part.
+    """Returns the definition of a split: what is held out, and the sizes of training, validation and test part.
 
     Args:
-        sessions, events: of each part.
-        unknown: events of validation and test part whose item has no training event.
+        how: what is held out.
+        sessions, events: numbers of sessions and events per part.
+        unknown: numbers of validation and test events whose item has no training event.
     """
     named = zip(("training", "validation", "test"), sessions, strict=True)
     told = ", ".join(f"{name} {number:,}" for name, number in named)

@@ -1,4 +1,4 @@
-"""Shares of the data that are held out."""
+"""Held-out shares of the data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _FOLD = re.compile(r"(\d+)/(\d+)")
 
 
 def first_of_last(share: float, number: int) -> int:
-    """Where the last share of so many sorted entries begins; the last entry is among it."""
+    """Returns the start of the last share of `number` sorted entries; the share has at least one entry."""
     return min(number - round(share * number), number - 1)
 
 
 def check_shares(**shares: float) -> None:
-    """Raises ConfigError where a share of the split group is not in (0, 1)."""
+    """Raises ConfigError if a share of the split group is not in (0, 1)."""
     for name, share in shares.items():
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
             parts = isinstance(share, str) and bool(_FOLD.fullmatch(share))
@@ -24,7 +24,7 @@ def check_shares(**shares: float) -> None:
 
 
 def check_drawn(validation: float | str) -> None:
-    """Raises ConfigError where split.validation is neither a share nor one of several equal parts, such as "2/5"."""
+    """Raises ConfigError if split.validation is neither a share nor one of several equal parts, such as "2/5"."""
     if isinstance(validation, str) and (found := _FOLD.fullmatch(validation)):
         fold, folds = map(int, found.groups())
         if 1 <= fold <= folds >= 2:
@@ -34,7 +34,7 @@ def check_drawn(validation: float | str) -> None:
 
 
 def interval(share: float | str) -> tuple[float, float]:
-    """The draws in [0, 1) that are held out: those below a share, or of "2/5" those from .2 to .4.
+    """Returns the interval of draws in [0, 1) that are held out: from 0 to a share, or for "2/5" from .2 to .4.
 
     The parts "1/k" to "k/k" are disjoint, of equal size, and cover everything.
     """
@@ -45,7 +45,7 @@ def interval(share: float | str) -> tuple[float, float]:
 
 
 def percent(share: float | str) -> str:
-    """A share for people: 0.05 is "5%", "2/5" is "part 2 of 5 equal ones"."""
+    """Formats a share for messages: 0.05 is "5%", "2/5" is "part 2 of 5 equal ones"."""
     if isinstance(share, str):
         return "part {} of {} equal ones".format(*share.split("/"))
     return f"{100 * share:g}%"

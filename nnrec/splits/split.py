@@ -1,4 +1,4 @@
-"""What a split of ratings is: training, validation and test part."""
+"""The result of splitting ratings: training, validation and test part."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MORE_DATA = "Raise split.validation and split.test, or use more data."
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Ratings to be predicted, and what may be known when they are.
+    """Held-out ratings, and the histories from which they are predicted.
 
     Attributes:
-        history: what a model may see of the users when it scores; never overlaps `target`.
-        target: what it has to predict.
+        history: the ratings of the users that a model may use when it scores; never overlaps `target`.
+        target: the ratings to predict.
     """
 
     history: Ratings
@@ -32,10 +32,10 @@ class Split(Parts):
     """Training, validation and test part.
 
     Attributes:
-        train: what a model learns from.
-        validation, test: what it is judged on. Before a refit the history of both is `train`, or the
-            fold-in part of users who are held out whole.
-        definition: what was held out, how, and with which seed, in a sentence.
+        train: the training part.
+        validation, test: the held-out parts. Before a refit the history of both is `train`, or, for users
+            held out entirely, their fold-in part.
+        definition: description of the split: what is held out, how, and with which seed.
         new_users: whether held-out users are absent from `train`.
     """
 
@@ -46,7 +46,7 @@ class Split(Parts):
     new_users: bool = False
 
     def counts(self) -> dict[str, int]:
-        """How much there is of what."""
+        """Returns the sizes of the split by name."""
         train, target = self.train, self.test.target
         return {
             "users": train.num_users,
@@ -56,14 +56,14 @@ class Split(Parts):
         }
 
     def fingerprint(self) -> str:
-        """A hash of all three parts."""
+        """Returns a hash of all three parts."""
         return self.train.fingerprint(self.validation.target, self.test.target)
 
     def merged(self) -> Split:
-        """The split of a refit: training and validation part together are the training part.
+        """Returns the split for a refit: training and validation part together become the training part.
 
-        The test history grows with it, save for users held out whole. `validation` stays what it was,
-        and is now trained on.
+        The test history grows with it, except for users held out entirely. `validation` keeps its ratings, which
+        are now also training ratings.
         """
         if self.new_users:
             train = self.train.joined(self.validation.history, self.validation.target)
@@ -72,7 +72,7 @@ class Split(Parts):
         return replace(self, train=train, test=HeldOut(train, self.test.target))
 
     def in_memory(self) -> Split:
-        """The same split with all its ratings in memory."""
+        """Returns the same split with all its ratings in memory."""
         train = self.train.in_memory()
 
         def held_out(part: HeldOut) -> HeldOut:
@@ -82,20 +82,20 @@ class Split(Parts):
 
 
 def assemble(ratings: Ratings, part: np.ndarray, how: str, advice: str = MORE_DATA) -> Split:
-    """The split that `part` (n,) describes: TRAIN, VALIDATION or TEST for each rating."""
+    """Builds the split from `part` (n,): TRAIN, VALIDATION or TEST for each rating."""
     train, validation, test = (ratings.take(part == code) for code in (TRAIN, VALIDATION, TEST))
     return checked(Split(train, HeldOut(train, validation), HeldOut(train, test), how), advice)
 
 
 def checked(split: Split, advice: str) -> Split:
-    """The split with its sizes in the definition; raises DataError where a part is empty."""
+    """Returns the split with its sizes added to the definition; raises DataError if a part is empty."""
     parts = {"train": split.train, "validation": split.validation.target, "test": split.test.target}
     sizes = {name: len(part) for name, part in parts.items()}
     return replace(split, definition=with_sizes(split.definition, sizes, advice))
 
 
 def with_sizes(how: str, sizes: Mapping[str, int], advice: str = MORE_DATA) -> str:
-    """The definition of a split: what is held out, and the number of ratings in train, validation and test.
+    """Returns the definition of a split: what is held out, and the number of ratings in train, validation and test.
 
     Raises:
         DataError: a part is empty.

@@ -1,6 +1,4 @@
-"""Splits that treat the ratings of each user apart, or hold out whole users; called as those in
-`nnrec.splits.ratings`.
-"""
+"""Splits of the ratings of each user separately, or by whole users; called like those in `nnrec.splits.ratings`."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ class LeaveOneOut:
     """One rating of every user for test and one for validation; users with fewer than three stay in training.
 
     Args:
-        which: "random", or "last" in time (test the last, validation the one before).
+        which: "random", or "last" by time (the last for test, the one before for validation).
     """
 
     which: Literal["random", "last"] = "random"
@@ -39,12 +37,17 @@ class LeaveOneOut:
         return assemble(ratings, part, self.how(seed), "Users need three ratings or more.")
 
     def parts(self, place: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """(n,) int8, the part of ratings at these places from their user's end (0 = last), who has so many."""
+        """Returns (n,) int8, the parts of ratings.
+
+        Args:
+            place: (n,) position from the end of the user's ratings (0 = last).
+            count: (n,) number of ratings of the user.
+        """
         held_out = np.where(place == 0, TEST, np.where(place == 1, VALIDATION, TRAIN))
         return np.where(count >= 3, held_out, TRAIN).astype(np.int8)
 
     def how(self, seed: int) -> str:
-        """What is held out, in words."""
+        """Describes what is held out."""
         if self.which == "random":
             return f"One random rating of every user for test and one for validation, seed {seed}"
         return "The last rating of every user for test, the one before for validation"
@@ -52,7 +55,10 @@ class LeaveOneOut:
 
 @dataclass(frozen=True)
 class UserTimeSplit:
-    """The last share of each user's ratings for test, and of the rest for validation, rounded; one is left to train."""
+    """The last share of each user's ratings for test, and of the rest for validation, rounded.
+
+    At least one rating of each user stays in training.
+    """
 
     test: float = 0.1
     validation: float = 0.05
@@ -66,25 +72,30 @@ class UserTimeSplit:
         return assemble(ratings, part, self.how(seed))
 
     def parts(self, place: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """(n,) int8, the part of ratings at these places from their user's end (0 = last), who has so many."""
+        """Returns (n,) int8, the parts of ratings.
+
+        Args:
+            place: (n,) position from the end of the user's ratings (0 = last).
+            count: (n,) number of ratings of the user.
+        """
         test = np.minimum(_rounded(self.test * count), np.maximum(count - 1, 0))
         rest = count - test
         validation = np.minimum(_rounded(self.validation * rest), np.maximum(rest - 1, 0))
         return np.where(place < test, TEST, np.where(place < test + validation, VALIDATION, TRAIN)).astype(np.int8)
 
     def how(self, seed: int) -> str:
-        """What is held out, in words."""
+        """Describes what is held out."""
         how = f"The last {percent(self.test)} of each user's ratings for test, {percent(self.validation)} of the rest "
         return f"{how}(the latest) for validation"
 
 
 @dataclass(frozen=True)
 class HeldOutUsers:
-    """Users held out whole: a share for test, another (or one of several equal parts of the others) for validation.
+    """Holds out whole users: a share for test, another (or one of several equal parts of the rest) for validation.
 
-    Of each held-out user's ratings `fold_in` (random, at least one) is the history and the rest (at least one) the
-    target, as in Liang et al., Variational Autoencoders for Collaborative Filtering (2018). Their ratings of items
-    without a training rating are dropped. Users with a single rating are never held out.
+    For each held-out user a random share `fold_in` of the ratings (at least one) is the history, and the rest (at least
+    one) the target, as in Liang et al., Variational Autoencoders for Collaborative Filtering (2018). Their ratings of
+    items without a training rating are dropped. Users with a single rating are never held out.
     """
 
     test: float = 0.1
@@ -109,7 +120,7 @@ class HeldOutUsers:
 
 
 def check_user_shares(test: float, validation: float | str, fold_in: float) -> None:
-    """Raises ConfigError where shares of the users, or the one of their ratings, are out of range."""
+    """Raises ConfigError if a share of the users, or of their ratings (`fold_in`), is out of range."""
     check_shares(test=test, fold_in=fold_in)
     check_drawn(validation)
     if not isinstance(validation, str) and test + validation >= 1:
@@ -122,13 +133,14 @@ def check_user_shares(test: float, validation: float | str, fold_in: float) -> N
 def hold_out(
     ratings: Ratings, role: np.ndarray, order: Callable[[Ratings], np.ndarray], fold_in: float, by: str
 ) -> Split:
-    """The split that holds users out whole.
+    """Builds a split that holds out whole users.
 
     Args:
+        ratings: the data.
         role: (num_users,) the part of each user.
-        order: (n,) the place of each of so many ratings among those of its user, from 0; the first ones are the target.
+        order: maps n ratings to (n,) their positions, from 0, among their user's ratings; the first are the target.
         fold_in: share of a held-out user's ratings that is the history.
-        by: how it was drawn, for the definition.
+        by: how the users and targets are drawn, for the definition.
     """
     part = role[ratings.user]
     trained = np.bincount(ratings.item[part == TRAIN], minlength=ratings.num_items) > 0
@@ -146,12 +158,12 @@ def hold_out(
 
 
 def num_targets(count: np.ndarray, fold_in: float) -> np.ndarray:
-    """(num_users,) int64, how many of so many ratings of held-out users are to be predicted."""
+    """Returns (num_users,) int64, the number of targets among `count` ratings of held-out users."""
     return count - np.clip(_rounded(fold_in * count), 1, np.maximum(count - 1, 1))
 
 
 def held_out_in_words(users: Sequence[int], fold_in: float, by: str, dropped: int) -> str:
-    """What is held out, of which numbers of validation and test users."""
+    """Describes what is held out; `users` are the numbers of validation and test users."""
     return (
         f"{users[0]:,} users held out for validation and {users[1]:,} for test, {percent(fold_in)} of their "
         f"ratings as history, the rest as target, {by}; dropped {dropped:,} of their ratings (items without a "
@@ -160,10 +172,10 @@ def held_out_in_words(users: Sequence[int], fold_in: float, by: str, dropped: in
 
 
 def _place_from_end(user: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-    """(n,) int64: 0 for a user's last rating, 1 for the one before ...; a random order with `rng`.
+    """Returns (n,) int64: 0 for a user's last rating, 1 for the one before ...; in a random order with `rng`.
 
     Args:
-        user: (n,) ascending.
+        user: (n,) the user of each rating, ascending.
     """
     count = np.bincount(user)
     place = np.repeat(np.cumsum(count), count) - 1 - np.arange(len(user))
@@ -175,7 +187,7 @@ def _place_from_end(user: np.ndarray, rng: np.random.Generator | None = None) ->
 
 
 def need_times(ratings: Ratings, other: str) -> None:
-    """Raises DataError where there are no times, advising another split."""
+    """Raises DataError if there are no times; `other` is the split to advise."""
     if ratings.time is None and ratings.time_kind is None:
         raise DataError(f"A split by time needs times; these data have none. Use {other}.")
 

@@ -1,4 +1,4 @@
-"""A split whose training ratings are weighted by age."""
+"""Age weighting of a split's training ratings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nnrec.splits.split import HeldOut
 
 
 def weighted_by_age(split: Any, half_life_days: float | None) -> Any:
-    """The split with its training ratings and histories weighted by age, where the data ask for it.
+    """Returns the split with its training ratings and histories weighted by age; `half_life_days` None = unchanged.
 
-    What is to be predicted counts as before.
+    The weights of the targets do not change.
     """
     if half_life_days is None:
         return split

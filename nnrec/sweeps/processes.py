@@ -34,7 +34,7 @@ class Worker:
     def __init__(self, log: Path, threads: int, shares: bool, lock: int, target: str) -> None:
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "nnrec.sweeps.sweep.trial"],
+                [sys.executable, "-m", "nnrec.sweeps.trial"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

@@ -298,7 +298,7 @@ class Search:
         from omegaconf import OmegaConf
 
         with self.lock:
-            config.run_dir = str(folder.path)
+            config = OmegaConf.merge(config, {"run_dir": str(folder.path)})
             if not (folder["checkpoint.npz"].is_file() or folder["selection.json"].is_file()):
                 shutil.rmtree(folder.path, ignore_errors=True)
             folder.remove_leftovers()
@@ -340,16 +340,16 @@ class Search:
 
     def _train(self, best: optuna.trial.FrozenTrial) -> RunFolder:
         """Trains and tests the winner as an ordinary run."""
+        from omegaconf import OmegaConf
+
         from nnrec.commands.train import execute
 
-        config, run = self._compose(best.params), RunFolder(self.folder[f"best_{best.number:03d}"])
-        config.run_dir = str(run.path)
+        run = RunFolder(self.folder[f"best_{best.number:03d}"])
         console.rule(f"The best, trial {best.number}", style="dim")
         if run["metrics.json"].is_file():
             return run
-        if run["config.yaml"].is_file():
-            config.resume = str(run.path)
-        return execute(config)
+        resume = str(run.path) if run["config.yaml"].is_file() else None
+        return execute(OmegaConf.merge(self._compose(best.params), {"run_dir": str(run.path), "resume": resume}))
 
 
 def _group(line: str) -> str:

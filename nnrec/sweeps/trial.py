@@ -44,7 +44,7 @@ def _import(target: str) -> None:
     with suppress(Exception):
         locate(target)
         if "keras" in sys.modules:
-            import_module("nnrec.training.loop.loop")
+            import_module("nnrec.training.loop")
 
 
 def _run(task: dict[str, Any], told: TextIO) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Parts of a batch: together they are the batch."""
+"""The parts of a batch add up to the whole batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = Rows(
 
 
 def entries(batch, first=0):
-    """(row, column, value) of what counts, rows counted from `first` on."""
+    """(row, column, value) of the entries that are not padding; rows are numbered from `first` on."""
     real = batch["weight"] > 0
     arrays = (batch[name][real].tolist() for name in ("row", "column", "value"))
     return [(first + row, column, value) for row, column, value in zip(*arrays, strict=True)]

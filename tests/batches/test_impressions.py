@@ -38,14 +38,14 @@ def stored(data, folder):
 
 @pytest.fixture
 def examples() -> Examples:
-    """333 of 1,000 rows; the numeric field, left as it is, is the number of the row."""
+    """333 of 1,000 rows; the numeric field is the row number, without a transform."""
     data = replace(random_rows(1_000), preprocessing=Preprocessing(numeric=[]))
     return fitted(data, np.arange(1, 1_000, 3))
 
 
 @pytest.fixture(params=["memory", "buffer", "files"])
 def batches(request, examples, tmp_path, monkeypatch):
-    """In memory; in memory, shuffled in parts; in files."""
+    """Batches of rows in memory; in memory, shuffled in several pools; in files."""
     monkeypatch.setattr(module, "BLOCK_ROWS", 16)
     monkeypatch.setattr(module, "BUFFER_ROWS", 100)
     if request.param == "files":
@@ -75,7 +75,7 @@ def test_rows_hold_what_they_are_encoded_as(batches, examples):
             assert batch[name].dtype == array.dtype
         assert batch["label"][filled].tolist() == (rows % 2).tolist()
         assert batch["key"][filled].tolist() == row_keys(5, 1, rows).tolist()
-        # Padding holds the unknown ids, and counts for nothing.
+        # Padding holds the unknown ids and has weight 0.
         assert (batch["categorical"][~filled] == examples.fields.offsets[:3]).all()
         assert (batch["multi"][~filled] == examples.fields.offsets[3]).all()
         assert not any(batch[name][~filled].any() for name in ("multi_share", "numeric", "label", "key"))
@@ -92,7 +92,7 @@ def test_an_epoch_is_the_same_whenever_it_is_asked_for_and_others_differ(batches
 def test_rows_are_well_mixed(batches):
     order = np.concatenate([rows_of(batch) for batch in batches.epoch(0)])
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.35
-    assert (np.abs(np.diff(order)) <= 3).mean() < 0.1  # neighbours of the data are no neighbours here
+    assert (np.abs(np.diff(order)) <= 3).mean() < 0.1  # neighbours in the data are not adjacent in the epoch
 
 
 def test_a_batch_is_told_by_its_rows(batches):
@@ -119,7 +119,7 @@ def test_touched_ids(examples, size):
         number = len(distinct)
         assert np.array_equal(np.sort(unique_ids[:number]), distinct) and (unique_ids[number:] == unique_ids[0]).all()
         assert not moves[number:].any()
-        # What moves is what training rows hold; unknown ids, which only fill up, stay.
+        # Only ids in training rows are updated; unknown ids, which only occur as padding, are not.
         assert np.array_equal(moves[:number], examples.counts[unique_ids[:number]] > 0)
         shapes.add(len(unique_ids))
     assert len(shapes) == 1

@@ -1,4 +1,4 @@
-"""Padding by hand; what an epoch covers, and how often a column is touched, for any matrix."""
+"""Row batches: padding in a worked example; coverage of an epoch and frequencies of columns for any matrix."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_batch_by_hand():
 
 
 def test_a_padded_batch_by_hand():
-    # five entries take a bucket of six; the padding belongs to the last of four rows and weighs nothing
+    # five entries take a bucket of six; the padding belongs to the last of four rows and has weight 0
     rows = matrix([[(0, 1), (1, 2), (2, 3)], [(2, 4), (0, 5)]], num_columns=4)
     (batch,) = RowBatches(rows, 4).epoch()
     assert batch["index"].tolist() == [0, 1, -1, -1]
@@ -85,7 +85,7 @@ def test_a_padded_batch_by_hand():
 def test_touched_columns_by_hand():
     rows = matrix([[(7, 1), (4, 2)], [(4, 3), (9, 4), (0, 5)]], num_columns=12)
     (batch,) = RowBatches(rows, 2, unique_ids=True).epoch()
-    # columns in the order in which they come; four of them need no padding
+    # columns in order of first occurrence; four of them need no padding
     assert batch["unique_ids"].tolist() == [7, 4, 9, 0]
     assert batch["column"].tolist() == [0, 1, 1, 2, 3, 0]
     # both rows are in every batch
@@ -125,7 +125,7 @@ def test_an_epoch_holds_every_row_once_and_every_entry(rows, batch_size, seed, u
         if unique_ids:
             valid = batch["unique_ids_scale"] > 0
             assert len(set(batch["unique_ids"][valid])) == valid.sum()
-            # Padding repeats the first, so that what is written for it twice is the same.
+            # Padding repeats the first column, so that both writes to its row are equal.
             assert set(batch["unique_ids"][~valid]) <= ({batch["unique_ids"][0]} if valid.any() else {0})
             kept = batch["weight"] > 0
             assert set(columns[kept]) == set(np.flatnonzero(valid))
@@ -191,7 +191,7 @@ def test_touched_scale_is_one_over_the_share_of_batches_that_touch(batch_size):
             count += 1
             for column in set().union(*(columns[row] for row in order[start : start + batch_size])):
                 touches[column] += 1
-    # nobody rated column 3
+    # no row contains column 3
     np.testing.assert_allclose(batches.scale[:3], count / touches[:3], rtol=1e-5)
     assert batches.scale[3] == 0
 

@@ -1,4 +1,4 @@
-"""Session-parallel batches: the schedule, what is drawn, and what a host call holds."""
+"""Session-parallel batches: the schedule, the negatives, and the content of a host call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def random_sessions(num_sessions: int, num_items: int, seed: int = 0) -> Session
 
 
 def schedule(offsets, slots, order=None, pools: int = 1, time_steps: int | None = None) -> np.ndarray:
-    """(moments, slots) events of some sessions, which come in pools and are read so many moments at a time."""
+    """(time steps, slots) events of some sessions, which come in pools and are read a few time steps at a time."""
     order = np.arange(len(offsets) - 1) if order is None else order
     queue, tables, waiting = Slots(slots, offsets), [], np.array_split(order, pools)
     shape = (time_steps or int(offsets[-1]) + 1, slots)
@@ -54,8 +54,8 @@ def schedule(offsets, slots, order=None, pools: int = 1, time_steps: int | None 
 def test_five_sessions_in_two_slots():
     """Events 0-2, 3-4, 5-8, 9-10, 11-13; the last event of each is a target only.
 
-    Slot 0 reads 0, 1 and is done with the first session; slot 1 reads 3, and takes the third session at once: 5, 6, 7.
-    Slot 0 takes the fourth: 9, then the fifth: 11, 12, when nothing is left for slot 1.
+    Slot 0 reads 0, 1 and finishes the first session; slot 1 reads 3, and takes the third session at once: 5, 6, 7.
+    Slot 0 takes the fourth: 9, then the fifth: 11, 12; no session is left for slot 1.
     """
     offsets = np.array([0, 3, 5, 9, 11, 14])
     assert schedule(offsets, 2).tolist() == [[0, 3], [1, 5], [9, 6], [11, 7], [12, -1]]
@@ -107,21 +107,21 @@ def items_of(batch: dict, step: int, name: str) -> np.ndarray:
 
 
 def test_a_call_says_what_its_steps_read():
-    # The sessions of the schedule above, event n with item n but for the third's, which come up elsewhere.
+    # The sessions of the schedule above, event n with item n, except in the third session, which repeats other items.
     train = sessions_of([0, 1, 2], [3, 4], [1, 1, 4, 2], [9, 10], [11, 12, 13])
     (batch,) = SessionParallelBatches(train, 2, steps_per_call=8).epoch()
     assert batch["steps"] == 5 and batch["input"].shape == (5, 1, 2)
     assert batch["weight"][:, 0].tolist() == [[1, 1], [1, 1], [1, 1], [1, 1], [1, 0]]
-    # Zeroed before the first event of each session, not a step late.
+    # The state is reset before the first event of each session, not a step late.
     assert batch["reset"][:, 0].tolist() == [[1, 1], [0, 1], [1, 0], [1, 0], [0, 0]]
     assert items_of(batch, 1, "input").tolist() == [1, 1]
     assert items_of(batch, 1, "target").tolist() == [2, 1]
     real = batch["unique_ids_scale"] > 0
-    assert sorted(batch["unique_ids"][1][real[1]]) == [1, 2]  # an item has one row, however often it comes up
+    assert sorted(batch["unique_ids"][1][real[1]]) == [1, 2]  # an item has one row, however often it occurs
     assert batch["scored"][1].sum() == 2
     assert sorted(batch["unique_ids"][0][real[0]]) == [0, 1, 3, 4]
-    assert sorted(batch["unique_ids"][0][batch["scored"][0] > 0]) == [1, 4]  # what is only read is not scored
-    assert batch["aimed"].sum() == 9 and batch["aimed"][4].sum() == 1  # a masked slot aims at nothing
+    assert sorted(batch["unique_ids"][0][batch["scored"][0] > 0]) == [1, 4]  # items that are inputs only are not scored
+    assert batch["aimed"].sum() == 9 and batch["aimed"][4].sum() == 1  # a masked slot has no target
     aims = np.bincount(batch["unique_ids"][1], weights=batch["aimed"][1, 0])
     assert (aims[1], aims[2]) == (1, 1)
     assert (batch["support"][1][batch["unique_ids"][1] == 1] == 3).all()
@@ -156,7 +156,7 @@ def test_draws_depend_on_seed_epoch_and_step_alone():
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_negatives_are_drawn_by_support_to_the_power_of_alpha(alpha):
-    # Items 0, 1, 3 come up 1, 4 and 9 times; item 2 never, and is never drawn, whatever alpha.
+    # Items 0, 1, 3 occur 1, 4 and 9 times; item 2 never occurs and is never drawn, whatever alpha is.
     train = sessions_of([0] + 4 * [1] + 9 * [3], num_items=4)
     batches = SessionParallelBatches(train, 1, seed=0, n_sample=20_000, sample_alpha=alpha)
     share = np.bincount(batches.negatives(0, 0), minlength=4) / 20_000

@@ -19,7 +19,7 @@ def batches(train, batch_size=8, *, seed=0, clicks=3, n_sample=4, sample_alpha=0
 
 
 def examples(batch, clicks):
-    """(clicks so far, at most `clicks` of them, the target) of everything that a batch teaches."""
+    """(the clicks so far, at most the last `clicks`, and the target) of every example in a batch."""
     found = []
     for row, step in zip(*np.nonzero(batch["weight"]), strict=True):
         window = slice(step, step + clicks)

@@ -1,4 +1,4 @@
-"""Windows and negatives, by hand."""
+"""Windows and negatives, compared with worked examples."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ def test_negatives_follow_the_power_of_the_counts():
 
 
 def test_subsampling_leaves_out_frequent_items():
-    # Item 0 makes half of all events: with a threshold of .02, a share sqrt(.02 / .5) = .2 of them stays; 1 to 100 have
-    # .005 each and stay.
+    # Item 0 has half of all events: with a threshold of .02, a share sqrt(.02 / .5) = .2 of them is kept; items 1 to
+    # 100 have .005 each and are kept.
     clicks = [[0, 1 + number % 100] for number in range(20_000)]
     kept = batches_of(clicks, 101, subsample=0.02).train.support
     assert kept[1:].tolist() == [200] * 100

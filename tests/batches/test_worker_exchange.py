@@ -1,4 +1,4 @@
-"""Several workers share the making of batches, and all of them train on those of a single process."""
+"""Several workers divide the preparation of batches, and train on the same batches as a single process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORKERS = 3
 
 
 class Told:
-    """Batches that tell which of their pools are made."""
+    """Batches that record which of their pools are made."""
 
     def __init__(self, batches):
         self.batches, self.made = batches, []
@@ -53,7 +53,7 @@ class Told:
 
 @pytest.fixture
 def workers(monkeypatch):
-    """What makes exchanges of this many workers, all in this process, a part of each batch for each of two devices."""
+    """Returns a function that runs the exchanges of all workers in threads of this process, with two devices each."""
     turn, meeting, said = threading.local(), threading.Barrier(WORKERS), [0] * WORKERS
 
     def all_gather(number):
@@ -188,12 +188,12 @@ MODELS = {
 
 
 class Trainings:
-    """Trainings on shards, as users start them.
+    """Trainings on shards, started from the command line.
 
     Args:
-        folder: for all of it.
-        model: of `MODELS`.
-        backend: Keras's.
+        folder: folder for all files.
+        model: one of `MODELS`.
+        backend: the Keras backend.
     """
 
     def __init__(self, folder: Path, model: str, backend: str) -> None:

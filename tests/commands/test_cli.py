@@ -8,14 +8,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_DATA
 
 from nnrec import __main__
 from nnrec.commands import cli
 from nnrec.core import calling
+from tests.conftest import ROOT, TINY_DATA
 
 ALL = [*cli.COMMANDS, "spark prepare", "spark recommend"]
 
@@ -150,6 +151,15 @@ def test_an_installed_package_runs_grids(installed, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert len([*tmp_path.glob("runs/*/*/*/metrics.json")]) == 2
     assert "test: sorted by" in done.stdout
+
+
+def test_modules_in_the_current_folder_are_found(tmp_path, monkeypatch, capsys):
+    (tmp_path / "reader_of_a_shop.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])  # as in an installed script
+    assert find_spec("reader_of_a_shop") is None
+    called(monkeypatch, capsys)
+    assert find_spec("reader_of_a_shop") is not None
 
 
 def test_the_list_of_commands_imports_little():

@@ -103,7 +103,7 @@ def test_a_variant_shows_what_it_takes_over(capsys):
     page = shown(capsys, "model=wide_deep")
     assert re.search(r"^model\.second_order=false +products of vectors", page, re.MULTILINE)
     assert "model.name=wide_deep" in page and "model.embedding_dim=16" in page and "model.name=deepfm" not in page
-    assert "evaluation=clicks" in page
+    assert "evaluation=ctr" in page
 
 
 def test_several_choices_and_groups(capsys):

@@ -10,6 +10,7 @@ import nnrec
 from nnrec.commands import predict as predict_command
 from nnrec.core.config.compose import compose
 from nnrec.core.errors import ConfigError, DataError
+from nnrec.evaluation import metrics
 from nnrec.reports.html.write import write_report
 from tests.conftest import TINY_DATA
 
@@ -42,7 +43,7 @@ def test_a_finished_run(run):
     assert {"encoder.npz", "sides.npz", "weights.npz", "histories", "test_impressions.parquet", "report.html"} <= files
     assert run.evaluate()["auc"] == pytest.approx(test["auc"])
     kept = pd.read_parquet(run.folder["test_impressions.parquet"])
-    assert nnrec.metrics.auc(kept["label"].to_numpy(), kept["prediction"].to_numpy()) == pytest.approx(test["auc"])
+    assert metrics.auc(kept["label"].to_numpy(), kept["prediction"].to_numpy()) == pytest.approx(test["auc"])
 
 
 def test_probabilities_of_rows(run):

@@ -11,7 +11,7 @@ import pytest
 import nnrec
 from nnrec.commands import predict as predict_command
 from nnrec.core.config.compose import compose
-from nnrec.core.errors import ConfigError, DataError, RunError
+from nnrec.core.errors import ConfigError, DataError, Interrupted, RunError
 from nnrec.reports.html.write import write_report
 from nnrec.runs.folder import RunFolder
 
@@ -159,7 +159,7 @@ def test_a_cut_short_run_resumes(tmp_path, monkeypatch):
     settings = ["model=markov", "data=clicks", *SMALL]
     with monkeypatch.context() as patch:
         patch.setattr(Learning, "_test", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(nnrec.errors.Interrupted):
+        with pytest.raises(Interrupted):
             nnrec.train(*settings, f"run_dir={tmp_path / 'run'}", data=FRAME)
     resumed = nnrec.train(f"resume={tmp_path / 'run'}", data=FRAME)
     assert resumed.metrics["test"]["recall@1"] == 1

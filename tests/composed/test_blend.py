@@ -31,7 +31,7 @@ from tests.models.trials import TRAINER, checkerboard, finished_run, scores_of
 
 
 class Fixed(Baseline):
-    """Has a fixed score for each user and item; fails where it is told to."""
+    """A model with a fixed score for each user and item, which can be set to fail."""
 
     family = "implicit"
     learnt = ("scores",)
@@ -288,7 +288,7 @@ def test_all_members_failing_is_an_error(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-# What may not be blended
+# Runs that cannot be blended
 
 
 def other_data(path):
@@ -342,7 +342,7 @@ def test_runs_have_to_be_given():
         blend_of([])
 
 
-# Kept and used again
+# Saving and loading
 
 
 def test_it_needs_its_members_folders_no_more(two):
@@ -430,6 +430,6 @@ def test_a_new_history_is_read_with_its_ratings(tmp_path):
     assert not np.allclose(liked["score"].sort_index(), disliked["score"].sort_index())
     with pytest.raises(DataError, match="blend goes by ratings, so a history needs them"):
         run.recommend(history=pd.DataFrame({"item": [first]}))
-    # what is not liked is nothing to go by for item-kNN, and something for the biases
+    # item-kNN does not use entries that are not liked, the biases do
     assert set(run.recommend(history={first: 1})["source"]) == {"model"}
     assert set(nnrec.load(tmp_path / "item_knn").recommend(history={first: 1})["source"]) == {"popular"}

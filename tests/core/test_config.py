@@ -1,4 +1,4 @@
-"""Every file under conf/ composes, and what it names can be called with what it gives."""
+"""Every file under conf/ composes, and its targets accept its settings."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def choices() -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", group("experiment"))
 def test_experiments(name):
-    """What an experiment sets is there to be set, and the command line wins over it."""
+    """An experiment sets existing settings only, and the command line overrides it."""
     recorded = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
     models = [f"model={model}" for model in group("model") if name.startswith(f"{model}_")]
     config = compose("train", [*models, f"experiment={name}"])

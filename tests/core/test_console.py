@@ -1,4 +1,4 @@
-"""What is shown in a notebook, and what is not."""
+"""Console output in a notebook."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnrec.core.console import ProgressBar, console, hushed
 
 @pytest.fixture
 def cell(monkeypatch) -> list[str]:
-    """The lines of a notebook's cell, as they stand."""
+    """The lines currently shown in a notebook cell."""
     lines: list[str] = []
 
     class Handle:

@@ -1,4 +1,4 @@
-"""Which processes and devices take part."""
+"""Selection of processes and devices."""
 
 from __future__ import annotations
 

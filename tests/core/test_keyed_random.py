@@ -1,4 +1,4 @@
-"""Draws that depend on what they are for and on nothing else."""
+"""Random draws that depend on their key only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_uniform():
     # 16 classes of 10,000 expected: chi-squared with 15 degrees of freedom, 45 is a chance of 1 in 10,000
     counts = np.histogram(numbers, bins=16, range=(0, 1))[0]
     assert ((counts - 10_000) ** 2 / 10_000).sum() < 45
-    # Rows, columns and diagonals know nothing of each other: standard deviation 1 / sqrt(160,000) = .0025
+    # Rows, columns and diagonals are uncorrelated: standard deviation 1 / sqrt(160,000) = .0025
     centred = numbers - numbers.mean()
     for shifted in (
         centred[1:, :] * centred[:-1, :],

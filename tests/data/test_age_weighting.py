@@ -33,7 +33,7 @@ def test_weights_halve_with_every_half_life():
     np.testing.assert_allclose(weighted.weight, expected, rtol=1e-6)
     assert weighted.value.tolist() == [3, 3, 3, 3]
     np.testing.assert_allclose(age_weighted(example(weight=[4, 1, 1, 2]), 10).weight, [1, 0.5, 0.70710678, 2], 1e-6)
-    # Measured 10 days later, everything halves once more; what comes later than `now` is new.
+    # With `now` 10 days later, all weights halve once more; ratings later than `now` have age 0.
     np.testing.assert_allclose(age_weighted(example(), 10, now=30 * DAY).weight, np.array(expected) / 2, rtol=1e-6)
     np.testing.assert_allclose(age_weighted(example(), 10, now=10 * DAY).weight, [0.5, 1, 1, 1], rtol=1e-6)
 

@@ -14,7 +14,7 @@ def spelt(codes: np.ndarray, alphabet: str) -> list[str]:
 
 
 def test_codes_by_hand():
-    # a b c = 2 3 4; everything else 1; nothing 0; too long: the end goes
+    # a b c = 2 3 4; other characters 1; padding 0; long texts are cut at the end
     assert encode(["Cab", "a-b", "", "abcabc"], 4, "abc").tolist() == [
         [4, 2, 3, 0],
         [2, 1, 3, 0],

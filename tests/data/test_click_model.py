@@ -1,4 +1,4 @@
-"""The process behind simulated clicks: its probabilities, its draws, and the best that can be reached."""
+"""The model behind simulated clicks: its probabilities, its draws, and the best reachable metrics."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_draws_follow_the_probabilities(tiny):
 
 
 def test_ranking_by_the_truth_reaches_what_is_expected(shop):
-    """And looking at the last item alone does not."""
+    """Ranking by the last item alone does not reach it."""
     lengths = np.full(4_000, 6)
     items, _ = shop.draw(lengths, np.random.default_rng(2))
     expected = shop.expect(items, lengths, rows=999).reshape(4_000, 6, -1)

@@ -93,7 +93,7 @@ def test_yoochoose_with_a_bad_line(write):
 
 @pytest.fixture
 def diginetica(write):
-    """Session 4 passes midnight."""
+    """DIGINETICA files; session 4 lasts past midnight."""
     write(
         "diginetica/train-item-views.csv",
         "sessionId;userId;itemId;timeframe;eventdate",
@@ -239,7 +239,7 @@ def test_low_ratings_are_left_out():
 
 @pytest.mark.parametrize("min_rating", [None, 4])
 def test_an_order_stays_one(min_rating):
-    """Also where leaving out ratings leaves gaps in it."""
+    """Times that are only an order remain one, also if dropped ratings leave gaps in it."""
     ordered = ratings([0, 2, 1, 0])
     sessions = as_clicks(ordered, min_rating=min_rating)
     assert sessions.time_kind == "order"

@@ -27,7 +27,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A folder and the address at which a local server offers it."""
+    """A folder and the address of a local server that serves it."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     folder = tmp_path / "site"
     folder.mkdir()

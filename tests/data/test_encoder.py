@@ -88,7 +88,7 @@ def test_only_training_rows_count():
     data = random_rows(200)
     train = np.arange(0, 200, 3)
     numbers = np.array(data.numbers)
-    numbers[1::3] = 1e6  # of rows that are not for training
+    numbers[1::3] = 1e6  # in rows outside the training part
     other = replace(data, numbers=numbers, codes=np.where(np.isin(np.arange(200), train)[:, None], data.codes, -1))
     one, two = (Encoder.fit(each, train, Preprocessing(min_count=2)) for each in (data, other))
     same(one.arrays(), two.arrays())
@@ -127,7 +127,7 @@ def test_raw_rows():
     back = Encoder.from_arrays(encoder().arrays())
     for fit in (encoder(), back):
         encoded = fit.encode_frame(frame)
-        assert encoded["categorical"].tolist() == [[3, 5, 8], [0, 6, 8], [0, 4, 8]]  # the device is not told
+        assert encoded["categorical"].tolist() == [[3, 5, 8], [0, 6, 8], [0, 4, 8]]  # the device is missing
         assert encoded["multi"].tolist() == [[14, 12, 11], [11, 11, 11], [11, 11, 11]]
         assert encoded["multi_share"].tolist() == [[0.5, 0.5, 0], [0, 0, 0], [0, 0, 0]]
         assert encoded["numeric"].ravel().tolist() == [1, 0, -1]

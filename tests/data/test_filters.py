@@ -91,7 +91,7 @@ def test_settings_out_of_range():
 
 
 def test_low_ratings_go_after_duplicates():
-    # Who liked i0 (5) and later did not (2) does not like it: the later rating stays, and is low.
+    # A user rates i0 with 5 and later with 2: the later rating is kept, and is then removed as low.
     rows = [(0, 0, 5, 1), (0, 0, 2, 2), (0, 1, 4, 3), (1, 0, 3, 4), (1, 2, 4.5, 5)]
     kept = apply_filters(ratings_of(rows), min_value=4)
     assert list(zip(kept.user, kept.items.ids[kept.item], kept.value, strict=True)) == [
@@ -108,7 +108,7 @@ def test_low_ratings_go_after_duplicates():
 
 
 def with_counts(counts, role) -> Ratings:
-    """Users (or items) with so many ratings."""
+    """Ratings of users (or items) with these numbers of ratings."""
     pairs = [(one, other) for one, count in enumerate(counts) for other in range(count)]
     rows = [(*(pair if role == "user" else pair[::-1]), 3) for pair in pairs]
     sizes = {f"num_{role}s": len(counts)}
@@ -119,7 +119,7 @@ def with_counts(counts, role) -> Ratings:
 
 @pytest.mark.parametrize("role", ["user", "item"])
 def test_outliers_on_either_side(role):
-    # Counts 1, 5, 5, 5, 5, 9 and one without a rating, who does not count: mean 30/6 = 5, variance (16 + 16)/6,
+    # Counts 1, 5, 5, 5, 5, 9; the user without a rating is excluded: mean 30/6 = 5, variance (16 + 16)/6,
     # standard deviation 2.309; with 1.5 of them the bounds are 1.536 and 8.464.
     ratings = with_counts([5, 1, 5, 9, 5, 5, 0], role)
     kept = apply_filters(ratings, 0, 0, **{f"outlier_{role}s": 1.5})
@@ -148,7 +148,7 @@ def test_outliers_are_taken_once_and_items_after_users():
 
 
 def test_a_stoplist_goes_before_everything_else():
-    # The words catch i0 and the unrated i3; u0 has rated nothing else, u1's repeated pair is of i0.
+    # The words catch i0 and the unrated i3; u0 has rated only i0, and u1's repeated pair is of i0.
     ratings = ratings_of([(0, 0, 5), (1, 0, 5), (1, 0, 4), (1, 1, 2), (2, 2, 3)], num_items=5)
     kept = apply_filters(ratings, 0, 0, duplicates="error", stoplist=["0", "3"])
     assert kept.items.ids.tolist() == ["i001", "i002", "i004"]

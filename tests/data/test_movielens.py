@@ -135,7 +135,7 @@ def test_users_of_ml_1m(tmp_path):
         "occupation": ["K-12 student", "other or not specified"],
     }
     users = read_users("ml-1m", folder)
-    assert users.iloc[2].tolist() == ["3", "female", "99", "writer"]  # 99 is no code of the publisher's
+    assert users.iloc[2].tolist() == ["3", "female", "99", "writer"]  # 99 is not one of the publisher's codes
 
 
 @pytest.mark.parametrize(

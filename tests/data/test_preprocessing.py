@@ -52,7 +52,7 @@ def test_a_constant_or_missing_column_stays_finite():
 
 @pytest.mark.parametrize("parts", [1, 4])
 def test_categories_after_criteos_transform(parts):
-    # 10 and 11 are 5 both (ln(11)^2 = 5.75); 3 is 1, as 1 is; -1 comes once only.
+    # 10 and 11 both become 5 (ln(11)^2 = 5.75); 3 and 1 both become 1; -1 occurs only once.
     transform = fitted(["log_square", "categories"], [1, 3, 10, 11, 0, 0, -1], parts, min_count=2)
     assert transform.state.tolist() == [0, 1, 5] and transform.size == 4
     assert transform(np.array([0, 1, 3, 10, 12, -1, 99, NAN], np.float32)).tolist() == [1, 2, 2, 3, 0, 0, 0, 0]
@@ -67,7 +67,7 @@ def test_buckets_hold_equally_many_training_values():
 
 
 def test_equal_quantiles_are_one():
-    # 0 0 0 0 8: the quantiles 1/4, 2/4, 3/4 are all 0, so there is below 0, and from 0 on.
+    # 0 0 0 0 8: the quantiles 1/4, 2/4, 3/4 are all 0, so there are two buckets: below 0, and from 0 on.
     transform = fitted(["buckets"], [0, 0, 0, 0, 8], buckets=4)
     assert transform.state.tolist() == [0] and transform.size == 3
     assert transform(np.array([-1, 0, 8], np.float32)).tolist() == [1, 2, 2]

@@ -19,7 +19,7 @@ def titled(sessions, titles):
 
 def test_repeats_in_a_row():
     sessions = filter_sessions(make("aaaaabb", "xxyxxxy", [1, 2, 3, 4, 5, 6, 7]), collapse_repeats=True)
-    # The x that begins b stays, although a ends with one.
+    # The x at the start of b stays, although a ends with x.
     assert spelt(sessions) == {"a": "xyx", "b": "xy"}
     assert sessions.time.tolist() == [1, 3, 4, 6, 7]
     assert sessions.notes == ("Repeats in a row: removed 2 events.",)

@@ -66,7 +66,7 @@ def test_tsv_and_parquet_alike(log, tmp_path):
 def test_a_glob_of_files_without_header(log, tmp_path):
     log("1,5,a\n", "h_1.csv"), log("2,5,b\n", "h_0.csv"), log("not,to,be,read\n", "other.csv")
     sessions = read_clicks(tmp_path / "h_*.csv", session=0, item=2, time=1, header=False)
-    assert list(spelt(sessions)) == ["2", "1"]  # one moment: by order of arrival
+    assert list(spelt(sessions)) == ["2", "1"]  # equal times: by order of arrival
 
 
 def test_without_times_rows_are_in_order(log):

@@ -11,7 +11,7 @@ from nnrec.data.vocabulary import Vocabulary
 
 
 def make(ids: str, items: str, times: list[float] | None = None, **fields) -> Sessions:
-    """Sessions from one letter for the session and one for the item of each event, in order of arrival."""
+    """Sessions from two letters per event, its session and its item, in order of arrival."""
     vocabulary, session = Vocabulary.of(np.array(list(ids), object))
     catalogue, item = Vocabulary.of(np.array(list(items), object))
     if times is not None:
@@ -45,7 +45,7 @@ def test_without_times_the_order_of_arrival_counts():
 
 
 def test_an_order_within_the_session_does_not_order_sessions():
-    # session b arrives first; that its positions begin with the higher number says nothing
+    # session b arrives first and stays first, although its first event has the higher position
     sessions = make("bbaa", "abcd", [1, 0, 0, 1], time_kind="order")
     assert list(spelt(sessions).items()) == [("b", "ba"), ("a", "cd")]
 

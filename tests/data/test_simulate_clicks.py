@@ -1,4 +1,4 @@
-"""Simulated clickstreams: sizes, times, items, and what can be known about the next click."""
+"""Simulated clickstreams: sizes, times, items, and how predictable the next click is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = {"num_sessions": 600, "num_events": 3_000, "num_items": 200}
 
 @pytest.fixture(scope="module")
 def default() -> Sessions:
-    return simulate_clicks(8_000, 64_000)  # all else as it is by default
+    return simulate_clicks(8_000, 64_000)  # all other arguments by default
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_best_goes_with_the_sessions(small):
     assert f"recall@20 {small.best['recall@20']:.4f}, mrr@20 {small.best['mrr@20']:.4f}" in small.notes[0]
     mask = np.zeros(len(small), bool)
     mask[small.offsets[:-1]] = True
-    assert small.expected_of(mask) is None  # nobody predicts a first event
+    assert small.expected_of(mask) is None  # first events are not predicted
     mask[small.offsets[3] + 1] = True
     assert small.expected_of(mask)["mrr@20"] == small.expected[small.offsets[3] + 1, 4]
 

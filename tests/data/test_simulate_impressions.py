@@ -21,7 +21,7 @@ def default():
 
 @pytest.fixture(scope="module")
 def drawn():
-    """The default people and apps, rows with the parts of their logit."""
+    """The default users and apps, and rows with the terms of their logit."""
     store = draw_store(1_000, 200)
     frame, chance = store.draw(200_000, np.random.default_rng(7))
     gender = (frame["gender"] == "male").to_numpy().astype(int)

@@ -1,4 +1,4 @@
-"""Simulated ratings: the generator and its known truth."""
+"""Simulated ratings: the generator and its known expected values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_values_scatter_about_what_is_expected(default):
 
 
 def test_personal_taste_matters(default):
-    """The floor lies well below what user and item biases reach, and those below the mean."""
+    """The best reachable RMSE is well below that of user and item biases, and theirs below that of the mean."""
     mean = default.value.mean(dtype=np.float64)
     of_item = np.zeros(default.num_items)
     for _ in range(10):
@@ -97,7 +97,7 @@ def test_sizes_are_exact_and_pairs_distinct(name, request):
 def test_popularity_and_activity_have_long_tails(sparse):
     counts = np.sort(np.bincount(sparse.item, minlength=sparse.num_items))[::-1]
     # Zipf with exponent 1 over 1,000 items: the top 10% draw H(100) / H(1000) = 5.19 / 7.49 = 69%, a little less
-    # because nobody rates twice.
+    # because no user rates an item twice.
     assert 0.5 < counts[:100].sum() / counts.sum() < 0.7
     per_user = np.bincount(sparse.user)
     assert per_user.max() > 5 * np.median(per_user)
@@ -112,7 +112,7 @@ def test_popular_items_do_not_come_first(sparse):
 
 
 def genre_signal(genre_share: float) -> float:
-    """How far liking of one half of the items of a genre tells about the other half (a correlation over users)."""
+    """Correlation over users between the liking of one half of a genre's items and that of the other half."""
     ratings = simulate_ratings(300, 200, 20_000, genre_share=genre_share, user_spread=0, item_spread=0)
     genre = ratings.item_table["genres"].str.split("|").str[0].to_numpy()
     found = []
@@ -161,8 +161,8 @@ def test_times_look_like_people(default):
     within = np.diff(default.user) == 0
     gaps = np.diff(default.time)[within]
     assert np.all(gaps >= 0)
-    assert np.median(gaps) < 1_800  # in spells: most ratings follow the one before within half an hour
-    assert np.quantile(gaps, 0.99) > 86_400  # with days or weeks between spells
+    assert np.median(gaps) < 1_800  # in visits: most ratings follow the last within half an hour
+    assert np.quantile(gaps, 0.99) > 86_400  # with days or weeks between visits
 
 
 def test_half_stars():

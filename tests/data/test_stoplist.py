@@ -153,7 +153,7 @@ def test_real_data(real_data):
     ratings = read_movielens("ml-latest-small", real_data("ml-latest-small"))
     kept = apply_filters(ratings, stoplist=["sex", "drug"])
     titles = ratings.item_table["title"]
-    # Without stemming: the words, and whatever of their forms these titles hold.
+    # Without stemming: the words and those of their forms that occur in the titles.
     expected = titles[titles.str.contains(r"\b(?:sex|sexes|drugs?|drugged)\b", case=False)]
     assert 10 < len(expected) < 50
     assert kept.stopped["title"].tolist() == expected.tolist()
@@ -171,7 +171,7 @@ TITLES = ["Sexes at War", "Drugs & Co", "Essex Nights", "The Drugstore", "Quiet 
 
 @pytest.fixture
 def shop(tmp_path):
-    """A table of ratings, 30 people and eight items; two of the titles are to be caught."""
+    """A table of ratings of 30 users and eight items; two of the titles contain stoplist words."""
     rng = np.random.default_rng(0)
     rows = [(user, item, rng.integers(1, 6)) for user in range(30) for item in rng.permutation(8)[:6]]
     pd.DataFrame(rows, columns=["user", "item", "rating"]).to_csv(tmp_path / "log.csv", index=False)
@@ -204,7 +204,7 @@ def test_from_training_to_prediction(shop, tmp_path, capsys):
     output = tmp_path / "recs.csv"
     predict(compose("predict", [f"run={folder}", f"output={output}", "exclude_seen=false"]))
     assert set(pd.read_csv(output)["title"]) == set(TITLES[2:])
-    # The emergency stoplist: the run knows the title, nobody gets it.
+    # The emergency stoplist: the item is in the run, but in no list.
     capsys.readouterr()
     predict(compose("predict", [f"run={folder}", f"output={output}", "exclude_seen=false", "stopwords=[quieter,day]"]))
     assert "stopwords (quieter, day) bar 1 of 6 items:\n  day  Quiet Days\n" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A model whose scores are fixed, and ratings of four users and five items to measure it on."""
+"""A model with fixed scores, and ratings of four users and five items to evaluate it on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCORES = np.array(
 
 
 class Fixed(Scorer):
-    """Scores users by their row of the scores; remembers whom it was asked about."""
+    """Scores each user by a fixed row of scores, and records which users were encoded."""
 
     name = "fixed"
     family = "ratings"
@@ -40,7 +40,7 @@ class Fixed(Scorer):
 
 
 class Unscaled(Fixed):
-    """The same scores, which are no ratings."""
+    """The same scores, declared not to be ratings."""
 
     capabilities = frozenset()
 

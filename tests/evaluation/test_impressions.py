@@ -1,4 +1,4 @@
-"""What is measured of predictions of impressions."""
+"""Evaluation of impression models: metrics worked out by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def examples(number: int = 400):
 
 
 def model_of(values, capabilities=()):
-    """A model that predicts these, row by row."""
+    """A model with fixed predictions for the rows."""
     left = iter(values.astype(np.float32))
 
     def estimate(batch):

@@ -126,7 +126,7 @@ def test_identities_with_one_relevant_item(seed):
 
 
 def test_whole_lists():
-    # The lists are 1, 2; 4, 2; 0, 1. Three people have training ratings. By popularity the items have the ranks 1 to 5.
+    # The lists are 1, 2; 4, 2; 0, 1. Three users have training ratings. By popularity the items have the ranks 1 to 5.
     found, rare, common = figures(), math.log2(3 / 1), math.log2(3 / 2)
     expected = {
         "catalogue_coverage@1": 3 / 5,
@@ -142,9 +142,9 @@ def test_whole_lists():
         # the most popular fifth of the catalogue is item 0
         "popularity_share@1": 1 / 3,
         "popularity_share@2": (1 / 2) / 3,
-        # 1 and 2 were rated alike by one person; nobody rated 4; cosine of (5, 1) and (0, 2) is 1 / sqrt(26)
+        # 1 and 2 were rated alike by one user; no user rated 4; cosine of (5, 1) and (0, 2) is 1 / sqrt(26)
         "diversity@2": (0 + 1 + 1 - 1 / math.sqrt(26)) / 3,
-        # the model pays no attention to the history
+        # the model does not use the history
         "responsiveness@1": 0,
         "lists_changed@1": 0,
     }
@@ -270,7 +270,7 @@ def test_ties_are_told_only_where_they_differ_and_count():
 
 
 def test_a_model_whose_scores_are_all_equal():
-    # Everybody may be given anything: the ranks are 1, the middle, and the number of items not seen (4, 4, 5).
+    # All scores are equal: the ranks are 1, the middle, and the number of unseen items (4, 4, 5).
     found = figures(ONE_EACH, Fixed(np.zeros((4, 5))), cutoffs=(4,))
     assert (found["hit_rate_standard@4"], found["hit_rate_median@4"]) == (1, 1)
     assert found["hit_rate_conservative@4"] == pytest.approx(2 / 3)
@@ -287,7 +287,7 @@ def test_hit_rate_by_rating():
     assert measured(HELD_OUT).by_rating == {}
 
 
-# What is refused, and what is noticed
+# Refused inputs, and notes
 
 
 def test_nothing_is_relevant():

@@ -13,7 +13,7 @@ from tests.evaluation.fixed import HELD_OUT, Fixed, ratings
 
 
 class NextInLine(Scorer):
-    """Recommends the items that follow on the last one of the history, in a circle."""
+    """Recommends the items after the last one of the history, in cyclic order."""
 
     def __init__(self, num_items=6):
         self.num_items, self.weights = num_items, []
@@ -35,14 +35,14 @@ TARGET = ratings([(0, 1, 2), (0, 3, 5), (1, 3, 4), (2, 3, 4)], num_items=6)
 
 
 def test_a_model_that_looks_at_the_last_event():
-    # Each is shown item 3, which user 0 liked better than 1, and what is seen by then is left out of both lists:
+    # Item 3 is appended to each history (user 0 liked it more than 1). Seen items are excluded from both lists:
     # user 0: 1, 2 -> 4, 5: all new; user 1: 4, 5 -> 4, 5: no change; user 2: 2, 4 -> 4, 5: half is new.
     found = responsiveness(NextInLine(), HeldOut(HISTORY, TARGET), k=2)
     assert found == pytest.approx({"responsiveness@2": (1 + 0 + 1 / 2) / 3, "lists_changed@2": 2 / 3})
 
 
 def test_the_order_counts_as_a_change_of_lists():
-    # Four items are left: 1, 2, 4, 5 -> 4, 5, 1, 2. Nothing is new, yet all stands elsewhere.
+    # Four items are left: 1, 2, 4, 5 -> 4, 5, 1, 2. No item is new, but every place changes.
     found = responsiveness(NextInLine(), HeldOut(HISTORY, TARGET.take(TARGET.value == 5)), k=4)
     assert found == {"responsiveness@4": 0, "lists_changed@4": 1}
 

@@ -33,7 +33,7 @@ HELD_OUT = sessions([0, 1, 2], [3, 0], first=10)
 
 
 class Table(SessionScorer):
-    """The next item's scores depend on the last item: a row of the table."""
+    """Scores the next item by the table's row of the last item."""
 
     name, notes = "table", ()
 
@@ -61,7 +61,7 @@ def measured(held_out=HELD_OUT, model=MODEL, train=TRAIN, depth="all", **options
 
 def test_figures_by_hand():
     # 0 -> 1: scores 1 5 4 3, place 1. 1 -> 2: 4 3 2 1, place 3. 3 -> 0: 2 2 2 1, place 1 of three that tie.
-    # Item 4, unknown to the training part, never competes.
+    # Item 4, which has no training event, is never ranked.
     found = measured(depth="ranking").figures
     assert [found[f"recall@{k}"] for k in (1, 2, 3)] == pytest.approx([2 / 3, 2 / 3, 1])
     assert [found[f"mrr@{k}"] for k in (1, 2, 3)] == pytest.approx([2 / 3, 2 / 3, (1 + 1 / 3 + 1) / 3])
@@ -101,7 +101,7 @@ def test_items_of_the_session_compete():
 
 
 def test_events_of_unknown_items_are_left_out_and_told():
-    # 0 4 1: item 4 goes, and 0 -> 1 is in place 1; 4 0: one event is left, which is nothing to predict.
+    # 0 4 1: item 4 is dropped, and 0 -> 1 is in place 1; 4 0: only one event is left, so nothing can be predicted.
     found = measured(sessions([0, 4, 1], [4, 0], first=10))
     assert found.figures["recall@1"] == 1 and len(found.sessions) == 2
     assert found.notes[0].startswith("Left out: 3 of 5 held-out events")

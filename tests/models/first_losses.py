@@ -2,9 +2,9 @@
 
     python tests/models/first_losses.py devices steps [--sharded] [case ...]
 
-A case is a model and a variant of it, such as autorec-item; none = all neural ones. Plain SGD, with all random draws
-that the model's `noise` switches on. With --sharded (JAX) tables are cut among the devices. In a worker of several
-(TF_CONFIG) only the chief prints.
+A case is a model and its variant, such as autorec-item; no case = all neural models. Training uses plain SGD, with the
+random draws that the model's `noise` settings switch on. With --sharded (JAX), tables are sharded over the devices.
+With several workers (TF_CONFIG), only the chief prints.
 """
 
 from __future__ import annotations

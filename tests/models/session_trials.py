@@ -1,6 +1,6 @@
-"""What the contract suite tries every model of sessions on: tiny settings, data, training, scoring.
+"""Settings, data, training and scoring with which the contract suite tests every session model.
 
-A model gets a line in `MODELS` where its defaults are too large or too slow, or fall short of what is asked.
+A model has an entry in `MODELS` if its defaults are too large, too slow, or not sufficient for a test.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ MODELS = {
     ),
     "item2vec": Trial(tiny={"embedding_dim": 8, "window": 2}, trainer={"batch_size": 64}),
 }
-# They tell what somebody has seen, or what goes well with everybody, not what goes with it.
+# Models that score by popularity or repetition, and do not learn which items belong together.
 NO_NEIGHBOURS = ("session_popularity",)
 CASES = [(name, variant) for name in SESSION_NAMES for variant in MODELS.get(name, Trial()).variants]
 TRAINER = Trainer(epochs=6, batch_size=8, learning_rate=0.05, refit=False)
@@ -62,7 +62,7 @@ ITEMS_PER_GROUP = 8
 
 @cache
 def clicks(num_sessions: int = 160, first: int = 0) -> Sessions:
-    """Sessions that stay in one of two groups of items, most steps one on in its circle, some anywhere in it.
+    """Sessions that stay in one of two groups of items; most steps go to the group's next item in cyclic order.
 
     Item i is of group i % 2; raw ids are i0 ... and s0 ...
     """
@@ -129,7 +129,7 @@ def trained(case: tuple[str, str], sessions: Sessions, seed: int = 0, **more: An
 
 @cache
 def ready(case: tuple[str, str]) -> tuple[Any, list[float]]:
-    """The model that the tests share which change nothing about it."""
+    """Returns a trained model that tests share; they must not change it."""
     return trained(case, clicks(), **MODELS.get(case[0], Trial()).noise)
 
 

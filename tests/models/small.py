@@ -27,14 +27,14 @@ def ratings_of(values, weights=None) -> Ratings:
 
 
 def batch_of(values, new: bool = False) -> Batch:
-    """A batch with a row for each row of the matrix; `new`: people not seen in training."""
+    """A batch with a row for each row of the matrix; `new`: users not seen in training."""
     ratings = ratings_of(values)
     batch = next(RowBatches(ratings.rows("user"), ratings.num_users).epoch())
     return batch | {"index": np.full_like(batch["index"], -1)} if new else batch
 
 
 def random_likes(num_users: int = 40, num_items: int = 12, share: float = 0.3, seed: int = 0) -> np.ndarray:
-    """A random matrix of ones and zeros with two groups of tastes."""
+    """A random matrix of ones and zeros, in which two groups of users like different items."""
     user, item = np.indices((num_users, num_items))
     chance = np.where((user + item) % 2 == 0, 2 * share, share / 2)
     return (np.random.default_rng(seed).random((num_users, num_items)) < chance).astype(np.float32)

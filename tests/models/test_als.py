@@ -22,7 +22,7 @@ def fitted(ratings, **settings):
 
 
 def objective(model, likes):
-    """That of the paper (equation 3), at the users' factors that are best for the items'."""
+    """The paper's objective (equation 3), with the user factors that minimise it for the item factors."""
     users, items = model.encode(batch_of(likes)).astype(np.float64), model.item_factors.astype(np.float64)
     confidence = 1 + model.alpha * likes
     return np.sum(confidence * (likes - users @ items.T) ** 2) + model.l2 * (np.sum(users**2) + np.sum(items**2))

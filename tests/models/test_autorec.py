@@ -63,7 +63,7 @@ def test_loss_is_the_papers_objective(arithmetic):
     # hidden: item 0: 4 * .5 + 2 * .25 + 1 = 3.5;  item 1: 5 * .25 + 3 * 1 + 1 = 5.25
     # predictions: (0, item 0) 3.5 + 0; (1, item 0) 1.75 + 1; (1, item 1) 2.625 + 1; (2, item 1) 10.5 - 1
     # squared errors: .5^2 + .75^2 + 1.375^2 + 6.5^2 = 44.953125; mean over 2 rows 22.4765625
-    # penalty: 2 / (2 * 2) * (.25 + .0625 + 1 + 1 + .25 + 4) = 3.28125; a batch of all rows touches every user
+    # penalty: 2 / (2 * 2) * (.25 + .0625 + 1 + 1 + .25 + 4) = 3.28125; all users occur in a batch of all rows
     assert loss_of(tiny_model(arithmetic), TINY) == pytest.approx(22.4765625 + 3.28125, rel=1e-6)
 
 
@@ -136,7 +136,7 @@ def test_sparse_and_dense_arithmetic_agree(by, center):
 
 
 def test_the_first_sparse_step_is_adams():
-    """In the first step lazy Adam and Adam are the same, where every column is touched."""
+    """The first steps of lazy Adam and Adam are equal if every column occurs in the batch."""
     ratings = random_ratings()
     after = []
     for arithmetic in ("dense", "sparse"):

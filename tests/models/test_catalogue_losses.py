@@ -183,7 +183,7 @@ def test_sparseness_of_units_that_never_fire_pulls_on():
 
 
 def sample_of(x, drawn, probability, count):
-    """What a batch holds that drew these items, each so often."""
+    """The scores and scales of a batch that sampled these items."""
     times = np.bincount(drawn, minlength=x.shape[1])
     items = np.flatnonzero(times)
     scale = (times[items] / (count * probability[items])).astype(np.float32)
@@ -195,7 +195,7 @@ def sample_of(x, drawn, probability, count):
 
 @pytest.mark.parametrize("error", [catalogue_losses.cross_entropy, catalogue_losses.l2, ScaledMarginal(one_scale=2.0)])
 def test_the_mean_over_all_samples_is_the_whole(error):
-    """Every sequence of two draws, times its probability: the expectation, exactly."""
+    """Sums over all sequences of two draws, times their probabilities, which gives the exact expectation."""
     probability = np.array([0.5, 0.2, 0.3])
     whole, expected = catalogue_losses.summed(error, SIGMOID, scored(X)), np.zeros(2)
     for first in range(3):

@@ -1,4 +1,4 @@
-"""The 3D-CNN: what it reads, what it leaves out, and what it can recommend."""
+"""CNN3D: inputs, masking, the loss, and recommendations of new items."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_only_the_last_clicks_count(model):
 
 
 def test_absent_clicks_are_masked_in_every_layer(model):
-    """Whatever stands where there is no click, scores do not change, though biases make every layer see something."""
+    """Scores do not depend on the items at positions without a click, although every layer has non-zero biases."""
     for layer in (*model.content.layers, *model.layers_over_clicks):
         assert np.abs(np.asarray(layer.bias)).max() > 0
     items = np.arange(6, dtype=np.int32)
@@ -84,7 +84,7 @@ def test_absent_clicks_are_masked_in_every_layer(model):
 
 
 def test_the_loss_is_that_of_the_scores_it_recommends_with():
-    """Without dropout and with all items in the batch, training scores what prediction scores."""
+    """Without dropout and with all items in the batch, the scores in training equal those in prediction."""
     train = told(CLICKS)
     model = trained(train, n_sample=200)
     batch = next(model.training_batches(train, 10_000, 0).epoch())
@@ -109,7 +109,7 @@ def test_the_loss_is_that_of_the_scores_it_recommends_with():
 
 
 def test_an_item_that_was_never_seen_is_scored_by_its_title():
-    """Sessions stay among lamps or among tables. Two items are new, and only their titles say where they belong."""
+    """Sessions contain only lamps or only tables. Two items are new, and only their titles show what they are."""
     colours = ["red", "blue", "green", "white", "black", "brown", "pink", "grey"]
     titles = [f"{colour} {kind}" for colour in colours for kind in ("lamp", "table")]
     rng = np.random.default_rng(0)
@@ -129,7 +129,7 @@ def shop(shuffle: bool) -> Sessions:
 
 
 def test_it_reads_what_items_say():
-    """Of simulated shops whose items have their titles and categories, or each other's: the signal is gone."""
+    """In one simulated shop content predicts clicks; in the other, content is shuffled among items: no signal."""
     found = {}
     for shuffle in (False, True):
         split = ColdItems()(shop(shuffle), 0)
@@ -158,7 +158,7 @@ def test_categories_and_numbers_enter():
 
 
 def test_a_kind_of_event_is_learnt():
-    """Whatever is clicked, what is bought is always item 5."""
+    """The item bought is always item 5, whatever the clicks."""
     clicks = [[*session[:4], 5] for session in random_clicks(80, 5, seed=2)]
     kinds = [[0] * (len(session) - 1) + [1] for session in clicks]
     event = np.concatenate(kinds).astype(np.int16)

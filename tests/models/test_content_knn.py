@@ -1,4 +1,4 @@
-"""Content-kNN: likeness of descriptions worked out by hand, items without ratings, missing columns."""
+"""Content-kNN: similarities of content worked out by hand, items without ratings, missing columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every model promises, asked of each file in conf/model/; `trials.py` says how a model is tried."""
+"""Tests of the properties that every model of conf/model/ must have; `trials.py` has the settings of the tests."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def with_other_items(split: Split) -> Split:
 
 
 def learnt(case, split: Split, folder) -> tuple[dict, Learning, np.ndarray]:
-    """The figures of a whole training, what has learnt, and its scores for everybody in the split."""
+    """Returns the metrics of a whole training, its learning, and the model's scores for all users of the split."""
     config = compose("train", [f"model={case[0]}", f"run_dir={folder}"])
     config.model = settings_on(case, split)
     trainer = replace(TRAINER, epochs=2, batch_size=64, refit=True)
@@ -148,13 +148,13 @@ def learnt(case, split: Split, folder) -> tuple[dict, Learning, np.ndarray]:
 
 
 def ranked(figures: dict[str, float]) -> dict[str, float]:
-    """Those that depend on which items were held out, not on their values."""
+    """Returns the metrics that depend on which items were held out, but not on their values."""
     others = ("rmse", "mae", "responsiveness", "lists_changed")
     return {name: value for name, value in figures.items() if name.partition("@")[0] not in others}
 
 
 def check_blind(case, folder) -> None:
-    """A model that learnt from one split scores alike whatever its test part holds, items or values."""
+    """Checks that the scores of a trained model do not depend on the items or values of the test part."""
     split = RandomSplit(test=0.2, validation=0.1)(data_of(case), 0)
     figures, learning, scores = learnt(case, split, folder / "whole")
     told, _, again = learnt(case, with_absurd_values(with_other_items(split)), folder / "other")
@@ -174,7 +174,7 @@ def test_nothing_sees_what_is_held_out(case, tmp_path):
 
 
 class Leaking(Popularity):
-    """Puts what is held out first: it was told."""
+    """A model that knows the held-out items and ranks them first."""
 
     held_out: Ratings
 
@@ -247,7 +247,7 @@ def test_new_users_get_their_groups_items(case):
     if "new_users" not in model.capabilities or not model.personal:
         pytest.skip("declares no new_users, or that all get the same")
     rng = np.random.default_rng(2)
-    # Six strangers, three of each group, who rated four items of their own group and two of the other.
+    # Six unseen users, three of each group, who rated four items of their own group and two of the other.
     user, item, value = [], [], []
     for stranger in range(6):
         own = rng.choice(ITEMS_PER_GROUP, 4, replace=False) * 2 + stranger % 2

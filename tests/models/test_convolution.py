@@ -23,7 +23,7 @@ def layer_of(channels, filters, kernel, pool):
 
 
 def plainly(layer, volume):
-    """The definition, place by place."""
+    """The convolution by its definition, in loops over positions."""
     kernel, bias = np.asarray(layer.kernel.numpy() if hasattr(layer.kernel, "numpy") else layer.kernel), layer.bias
     (clicks, width, attributes), (p, q, r) = layer.extent, layer.pool
     rows, length, w, a, _ = volume.shape

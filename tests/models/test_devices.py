@@ -75,7 +75,7 @@ def free_ports(number: int) -> list[int]:
 
 
 def workers(number: int, backend: str, cases: tuple[str, ...]) -> dict[str, list[float]]:
-    """What the chief of several worker processes prints."""
+    """Runs several worker processes and returns the losses that the chief prints."""
     addresses = [f"localhost:{port}" for port in free_ports(number)]
     told = [
         json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})

@@ -1,4 +1,4 @@
-"""GRU4Rec beside a NumPy version, and the mistakes that others have made in it."""
+"""GRU4Rec compared with a NumPy implementation, and tests against known mistakes of other implementations."""
 
 from __future__ import annotations
 
@@ -122,8 +122,10 @@ def test_units_after_each_event(variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("slots", [3, 40])
 def test_the_loss_of_an_epoch(variant, slots):
-    """BPR-max over M x (M + N) scores, with the units of each session by itself: with the state zeroed early, late or
-    never, with masked slots counted, or with sessions dropped, it would be another. 40 slots are more than sessions.
+    """The expected loss is BPR-max over M x (M + N) scores, with the units of each session computed separately.
+
+    The loss would differ if the state were reset early, late or never, if masked slots counted, or if sessions were
+    dropped. 40 slots are more than there are sessions.
     """
     model = fresh(trainer=Trainer(learning_rate=1e-12, optimizer="adagrad"), **VARIANTS[variant])
     for weight in (model.items, model.item_bias):  # larger scores, so that differences show
@@ -145,7 +147,7 @@ def test_the_loss_of_an_epoch(variant, slots):
 
 
 def test_a_step_is_adagrads_with_momentum_on_the_rows_it_touches():
-    """Two steps of one slot: the velocity of a row waits until it is touched again; a bias that only was read rests."""
+    """Two steps of one slot: a row's velocity acts only in steps that update the row; unscored biases do not move."""
     session = [1, 2, 1]
     train = Sessions(Vocabulary(["s"]), Vocabulary(range(NUM_ITEMS)), np.array([0, 3]), np.array(session, np.int32))
     model = fresh(n_sample=1)
@@ -314,12 +316,12 @@ def test_resizing_the_batch_keeps_what_was_learnt():
 
 
 def test_gradients_go_back_through_several_events_where_asked():
-    """With an input that only the state can know of, its gradient is 0 unless it is carried through."""
+    """An input that affects the loss only through the state has a gradient only if it passes through the state."""
     moved = {}
     for bptt in (1, 2):
         model = fresh(n_sample=0, bptt=bptt, loss="bpr", constrained_embedding=False, embedding=4,
                       trainer=Trainer(learning_rate=0.1, optimizer="sgd"))  # fmt: skip
-        # Of one row without negatives nothing is to be learnt: two slots read the same, with other targets.
+        # One row without negatives has no gradient, so two slots have the same inputs and different targets.
         train = Sessions(
             Vocabulary(["s", "t"]),
             Vocabulary(range(NUM_ITEMS)),

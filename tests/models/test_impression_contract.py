@@ -1,4 +1,4 @@
-"""What every model of impressions in conf/model/ promises."""
+"""Tests of the properties that every impression model of conf/model/ must have."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _started():
 
 @cache
 def rows():
-    """250 rows; what is clicked is the one genre on one kind of device, the other on the other, more so with age."""
+    """250 rows; each kind of device clicks mostly one of two genres, more so with age."""
     rng = np.random.default_rng(0)
     device, genre = rng.integers(0, 2, 250), rng.integers(0, 2, 250)
     age = rng.integers(20, 60, 250).astype(float)
@@ -86,7 +86,7 @@ READY = {}
 
 
 def ready(case):
-    """The model that the tests share which change nothing about it."""
+    """Returns a trained model that tests share; they must not change it."""
     key = json.dumps(case)
     if key not in READY:
         READY[key] = trained(case)
@@ -145,7 +145,7 @@ def test_the_seed_decides(few):
 
 
 def test_what_interacts_is_told_by_models_that_multiply(case):
-    """Whether device and genre go together, no sum of weights tells."""
+    """The label depends on the combination of device and genre, which no sum of weights can represent."""
     model, _ = ready(case)
     devices, genres = (np.asarray(rows().impressions.codes[:, place]) for place in (2, 1))
     genre = np.char.startswith(rows().items.ids[genres].astype(str), "1")
@@ -212,7 +212,7 @@ def test_a_diverging_training_names_step_and_rows():
 
 
 def test_tensorflow_reads_what_it_compiles(caplog):
-    """It warns, once, where it cannot, and the user can do nothing about it."""
+    """TensorFlow would log an AutoGraph warning about source code that it cannot read; users could not act on it."""
     model = fresh(("deepfm", {}))
     logging.getLogger("tensorflow").addHandler(caplog.handler)
     model.estimate(next(blocks(rows(), 8)))

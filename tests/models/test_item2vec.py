@@ -134,7 +134,7 @@ def groups(num_sessions: int = 80) -> list[list[int]]:
 
 @pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
 def test_items_of_the_same_sessions_become_similar(architecture):
-    # Item 20 has no event, and is nobody's neighbour.
+    # Item 20 has no event, and is no item's neighbour.
     model, losses = trained(groups(), 21, 8, 0.02, architecture=architecture, embedding_dim=4)
     assert losses[-1] < 0.9 * losses[0]
     ids, _ = model.similar_items(np.arange(20), 3)

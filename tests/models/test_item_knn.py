@@ -1,4 +1,4 @@
-"""Item-kNN: predictions worked out by hand, and what it must not see."""
+"""Item-kNN: predictions worked out by hand, and data that must not influence them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnrec.models.basic.bias import biases
 from nnrec.models.knn.item_knn import ItemKNN
 from tests.models.small import batch_of, random_likes, ratings_of
 
-# Six people (the last to be predicted for) and items A, B, C, D.
+# Six users (predictions are for the last) and items A, B, C, D.
 RATINGS = np.array(
     [
         [4, 4, 2, 0],
@@ -45,7 +45,7 @@ def given(model: ItemKNN, similarities) -> ItemKNN:
 
 
 def predicted(model: ItemKNN, history=HISTORY, item: int = 0) -> float:
-    """The score of one item, which comes out the same in all ways of asking."""
+    """The score of one item, checked to be the same from `score` and `score_pairs`."""
     queries = model.encode(batch_of(np.array(history), new=True))
     assert len(queries) == len(history)
     score = model.score(queries)[0, item]
@@ -109,7 +109,7 @@ def test_baseline():
     mean, user, item = biases(ratings_of(RATINGS), 2, 3)
     b = mean + user[5] + item
     model = given(fitted(form="baseline", l2_user=2, l2_item=3), SIMILAR)
-    # The last person's history is what they had in training, and gives the same bias.
+    # The last user's history equals the user's training ratings, and gives the same bias.
     assert predicted(model) == pytest.approx(b[0] + 0.8 * (5 - b[1]) + 0.2 * (2 - b[2]), rel=1e-5)
 
 
@@ -126,7 +126,7 @@ def test_without_a_neighbour_it_is_the_baseline_estimate(form):
 
 
 def test_min_overlap_takes_neighbours_away():
-    # A and D have one person in common, A and B five.
+    # A and D have one user in common, A and B five.
     assert predicted(fitted(form="plain", similarity="msd"), [[0, 0, 0, 4]]) == pytest.approx(4)
     alone = fitted(form="plain", similarity="msd", min_overlap=2)
     mean, _, item = biases(ratings_of(RATINGS), 5, 5)
@@ -157,7 +157,7 @@ def test_stored_similarities_are_the_largest():
 def test_sum_adds_the_votes_of_what_was_liked():
     likes = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
     model = fitted(likes, scoring="sum")
-    # People: A 2, B 3, C 3, D 1; in common AB 2, AC 1, BC 2, BD 0, CD 1
+    # Users: A 2, B 3, C 3, D 1; in common AB 2, AC 1, BC 2, BD 0, CD 1
     ab, ac, bc, cd = 2 / np.sqrt(6), 1 / np.sqrt(6), 2 / 3, 1 / np.sqrt(3)
     queries = model.encode(batch_of(np.array([[1, 1, 0, 0]]), new=True))
     np.testing.assert_allclose(model.score(queries), [[ab, ab, ac + bc, 0]], rtol=1e-6)

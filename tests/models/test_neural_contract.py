@@ -1,4 +1,4 @@
-"""What every neural model promises beyond the contract of all: its loss, its batches, its checkpoints."""
+"""Tests of the properties that every neural model must have in addition: its loss, its batches, its checkpoints."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def test_weights_count_entries(case):
     assert loss_of(model, plain | {"weight": 2 * plain["weight"]}) == pytest.approx(2 * loss, rel=1e-5)
 
 
-# What a validation would say after each epoch: the best is epoch 2, the learning rate falls, and four epochs
-# later it is over.
+# Validation metrics after each epoch: epoch 2 is the best, the learning rate falls, and training ends four epochs
+# later.
 VALIDATION = (1.0, 0.8, 0.9, 0.9, 0.85, 0.85, 0.9, 0.9)
 
 
@@ -168,7 +168,7 @@ def test_a_value_that_is_no_number_names_its_row(case):
     ratings = data_of(case)
     model = fresh(case, ratings)
     entry = np.flatnonzero(ratings.value >= 4)[50]
-    # What an implicit model takes from a value is only whether it is high enough.
+    # Implicit models use only whether a value is high enough.
     field = "weight" if model.family == "implicit" else "value"
     numbers = np.ones(len(ratings), np.float32) if field == "weight" else ratings.value.copy()
     numbers[entry] = np.nan

@@ -1,4 +1,4 @@
-"""Random: the same scores every time, other ones for everybody."""
+"""Random: the same scores every time, and different scores for each user."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def numbers(key: int, ids) -> np.ndarray:
 
 
 def contrastive_divergence(model, batch, k) -> dict[str, np.ndarray]:
-    """The averaged gradient of CD-k, with the draws that belong to each row, step and unit."""
+    """The averaged gradient of CD-k, with the random draws of each row, step and unit."""
     tables = arrays_of(model)
     weights, bias, hidden_bias = (tables[name] for name in ("visible_weights", "visible_bias", "hidden_bias"))
     mixing = tables.get("mixing", np.eye(len(hidden_bias)))
@@ -263,7 +263,7 @@ def test_the_gradient_approaches_that_of_the_likelihood_as_k_grows():
 
 
 def chance(num_rows=2_000, key=None, columns=2, share=(0.5, 0.2, 0.3)) -> Machines:
-    """Machines whose hidden units say nothing; each visible unit's values have these shares."""
+    """Machines whose hidden units have no influence; the values of each visible unit have these shares."""
     keys = row_keys(0, 0, np.arange(num_rows)) if key is None else key
     batch = {
         "index": np.arange(num_rows, dtype=np.int32),
@@ -304,7 +304,7 @@ def test_draws_go_with_the_row_wherever_it_is_computed():
 
 
 def test_the_number_of_steps_follows_the_epoch_without_retracing(monkeypatch):
-    """The epochs are those of runs that have always had that k, and the last two trace nothing anew."""
+    """Each epoch gives the result of a run with its k from the start; the last two epochs cause no retracing."""
     traced, signal = [], Machines.signal
     monkeypatch.setattr(Machines, "signal", lambda self, level: traced.append(1) or signal(self, level))
     ratings = random_ratings()
@@ -358,13 +358,13 @@ def test_every_stage_begins_with_the_first_k():
     assert seen == [1, 3, 3, 9] * 2
 
 
-# What must not matter, and what must
+# Invariances
 
 
 @pytest.mark.parametrize("arithmetic", ["dense", "sparse"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_missing_ratings_move_nothing(arithmetic, optimizer):
-    """Items 3 and 5 are rated by somebody, but not in this batch."""
+    """Items 3 and 5 are rated in the data, but not in this batch."""
     ratings = make_ratings([0, 0, 1, 2, 3, 3], [0, 1, 2, 4, 3, 5], [1, 5, 3, 2, 4, 5])
     model = machine(ratings, conditional=True, arithmetic=arithmetic, gibbs_steps=2)
     rows = RowBatches(ratings.rows("user"), 3, which=np.array([0, 1, 2]), seed=0, unique_ids=model.row_sparse)
@@ -433,7 +433,7 @@ def test_weight_decay_pulls_the_weights_alone(arithmetic):
     weights = arrays_of(models[0])
     free, decayed = (step(model, training_batch(model, ratings), rate=0.1) for model in models)
     for name in weights:
-        # all columns are touched by a batch of all rows, so that the penalty is the full one
+        # all columns occur in a batch of all rows, so that the penalty is the full one
         pull = 0.1 * 0.5 * weights[name] if name in ("visible_weights", "rated_weights") else 0.0
         np.testing.assert_allclose(decayed[name], free[name] - pull, atol=1e-6, err_msg=name)
 

@@ -90,7 +90,7 @@ def naive(name: str, r: np.ndarray, support: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_column_that_counts_twice_is_two_columns(name):
-    """Items that are several rows' target, or drawn twice, or drawn and a target, their own row's included."""
+    """Some items are the target of several rows, drawn twice, or both drawn and a target, also of the same row."""
     rng = np.random.default_rng(0)
     targets, negatives = np.array([4, 1, 1, 0, 2]), np.array([4, 3, 3, 1, 5, 5, 5])
     by_item = rng.normal(size=(5, 8))
@@ -122,7 +122,7 @@ def gradient(loss, scores: np.ndarray, **columns) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ALL)
 def test_gradients_are_those_of_the_authors_formulas(name):
-    """By central differences, in float64; items are several rows' target, drawn twice, or both."""
+    """By central differences in float64; some items are the target of several rows, drawn twice, or both."""
     rng = np.random.default_rng(3)
     targets, negatives = np.array([4, 1, 1, 0]), np.array([4, 3, 3, 1, 2])
     by_item, support = rng.normal(size=(4, 5)), rng.integers(1, 50, 5).astype(float)

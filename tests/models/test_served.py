@@ -1,4 +1,4 @@
-"""Graphs of lists give what models and `top_items` give, for every model that has one; the others say why not."""
+"""Exported graphs give the same lists as models with `top_items`; models that cannot be exported raise an error."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import pytest
 if os.environ.get("KERAS_BACKEND") == "jax":
     pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
-from hydra.utils import get_class  # noqa: E402
+from hydra.utils import get_class
 
-from nnrec.batches.rows import RowBatches  # noqa: E402
-from nnrec.core.devices import backend  # noqa: E402
-from nnrec.core.errors import ConfigError  # noqa: E402
-from nnrec.models.base.neural import last_events  # noqa: E402
-from nnrec.models.layers.fold_in import fold_in  # noqa: E402
-from nnrec.models.layers.fold_in_batch import fold_in_rows  # noqa: E402
-from nnrec.ranking.top_items import top_items  # noqa: E402
+from nnrec.batches.rows import RowBatches
+from nnrec.core.devices import backend
+from nnrec.core.errors import ConfigError
+from nnrec.models.base.neural import last_events
+from nnrec.models.layers.fold_in import fold_in
+from nnrec.models.layers.fold_in_batch import fold_in_rows
+from nnrec.ranking.top_items import top_items
 from nnrec.serving.graph import (
     Ids,
-    best,  # noqa: E402
+    best,
 )
 from nnrec.serving.lists import (
     Lists,
     distinct,
-    padded_rows,  # noqa: E402
+    padded_rows,
 )
-from nnrec.serving.samples import padded  # noqa: E402
+from nnrec.serving.samples import padded
 from tests.models import (
-    session_trials,  # noqa: E402
-    trials,  # noqa: E402
+    session_trials,
+    trials,
 )
-from tests.models.small_sessions import scores_after  # noqa: E402
+from tests.models.small_sessions import scores_after
 
 LINEAR = [("ease", "default"), ("slim", "default"), ("item_knn", "sum"), ("popularity", "default")]
 NEURAL = [case for case in trials.CASES if trials.is_neural(case)]
@@ -58,7 +58,7 @@ def lists_of(model, data, n=6):
 
 
 def traced(graph):
-    """The graph as a function, made without knowledge of sizes."""
+    """The graph as a function, traced with unknown sizes."""
     function = tf.function(graph.compute, autograph=False).get_concrete_function(**graph.specs)
 
     def call(**arrays):
@@ -79,7 +79,7 @@ def histories(data):
 
 
 def model_of(case):
-    """With the weights that it begins with."""
+    """The model and its data; the weights are the initial ones, except for linear models, which are trained."""
     data = trials.data_of(case)
     if case in LINEAR:
         return trials.trained(case, data)[0], data
@@ -133,7 +133,7 @@ def test_next_items_are_those_of_the_model(case):
     clicks = [[3], [1, 5, 1, 1, 7, 2, 0, 4, 9, 9, 3, 2], [0, 0, 8]]
     scores = scores_after(model, *clicks)
     made = lists_of(model, data)
-    # What is unknown may be anywhere.
+    # Unknown items (-1, 99) may be anywhere.
     gaps = [[-1, 3, -1], [1, -1, 5, 1, 1, 7, 2, 0, 4, -1, 99, 9, 9, 3, 2], [0, 0, 8]]
     found = answer(made.by_index(False), items=padded([*gaps, [-1]], -1))
     expected, values = top_items(scores, 6)

@@ -1,4 +1,4 @@
-"""What all classical models of sessions promise."""
+"""Tests of the properties that all classical session models must have."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_event_by_event_is_all_at_once(model):
 
 
 def test_lists_are_complete(model):
-    """All that the training knows stands before what it does not, the more popular first where nothing is known."""
+    """Items with training events rank before those without; with no known history, items rank by popularity."""
     scores = all_scores(model, [[NUM_ITEMS - 1]])[0, 0]
     assert np.isfinite(scores).all()
     assert scores[:-2].min() > scores[-2]

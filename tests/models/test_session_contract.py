@@ -1,4 +1,4 @@
-"""What every model of sessions promises, asked of each of them in conf/model/; `session_trials.py` says how."""
+"""Tests of the properties that every session model must have; `session_trials.py` has the settings of the tests."""
 
 from __future__ import annotations
 

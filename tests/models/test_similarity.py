@@ -55,7 +55,7 @@ def test_golden_values(measure, expected):
 
 
 def test_adjusted_cosine_by_hand():
-    # Columns (people) have the means 3, 2, 4: a = (1, -1, -), b = (2, -, 1), c = (-3, 1, -1).
+    # Columns (users) have the means 3, 2, 4: a = (1, -1, -), b = (2, -, 1), c = (-3, 1, -1).
     # a and b: 1*2 / sqrt(1 * 4) = 1. a and c: -3 - 1 < 0. b and c: -6 - 1 < 0.
     vectors = [[4, 1, NAN], [5, NAN, 5], [0, 3, 3]]
     np.testing.assert_allclose(dense_of(vectors, "adjusted_cosine"), [[0, 1, 0], [1, 0, 0], [0, 0, 0]], atol=1e-7)

@@ -54,7 +54,7 @@ def test_folding_in():
 
 
 def test_what_was_rated_tells_apart_who_rated_alike():
-    """Everybody gives the same values; two groups differ in what they rate, and that decides another item."""
+    """All users give the same values; two groups rate different items, which determines the rating of another item."""
     rng = np.random.default_rng(0)
     num_users = 80
     user = np.repeat(np.arange(num_users), 5)

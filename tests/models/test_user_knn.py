@@ -1,4 +1,4 @@
-"""User-kNN: predictions worked out by hand, new people, and that nobody is their own neighbour."""
+"""User-kNN: predictions worked out by hand, new users, and that no user is their own neighbour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnrec.models.basic.bias import biases
 from nnrec.models.knn.user_knn import UserKNN
 from tests.models.small import batch_of, random_likes, ratings_of
 
-# Items A, B, C, D. By msd with somebody who has B = 5, C = 2:
+# Items A, B, C, D. By msd with a user who has B = 5, C = 2:
 #   0: ((5 - 4)^2 + (2 - 3)^2) / 2 = 1: 1/2     1: (9 + 9) / 2 = 9: 1/10     2: (0 + 0) / 2: 1     3: C alone, 1: 1/2
 RATINGS = np.array(
     [
@@ -35,7 +35,7 @@ def fitted(values=RATINGS, weights=None, **options) -> UserKNN:
 
 
 def predicted(model: UserKNN, history=HISTORY, item: int = 0, new: bool = True) -> float:
-    """The score of one item for the first person, which comes out the same in all ways of asking."""
+    """The score of one item for the first user, checked to be the same from `score` and `score_pairs`."""
     queries = model.encode(batch_of(np.array(history), new=new))
     assert len(queries) == len(history)
     score = model.score(queries)[0, item]
@@ -45,12 +45,12 @@ def predicted(model: UserKNN, history=HISTORY, item: int = 0, new: bool = True) 
 
 
 def test_weighted_mean_of_those_who_rated_the_item():
-    # Who has A: 0 (1/2), 1 (1/10), 3 (1/2): (2 + .2 + 2.5) / 1.1
+    # Users who have A: 0 (1/2), 1 (1/10), 3 (1/2): (2 + .2 + 2.5) / 1.1
     assert predicted(fitted(form="plain")) == pytest.approx(4.7 / 1.1)
 
 
 def test_k_nearest_are_those_who_rated_the_item():
-    # Person 2 is nearest and has no A; of the equal 0 and 3 the first comes first.
+    # User 2 is nearest and has no A; 0 and 3 are equally near, and the lower index comes first.
     assert predicted(fitted(form="plain", neighbours=1)) == pytest.approx(4)
     assert predicted(fitted(form="plain", neighbours=2)) == pytest.approx((4 + 5) / 2)
 
@@ -58,14 +58,14 @@ def test_k_nearest_are_those_who_rated_the_item():
 def test_only_the_stored_are_searched():
     model = fitted(form="plain", neighbours=1, stored=1)
     mean, _, item = biases(ratings_of(RATINGS), 5, 5)
-    # Person 2 alone, who has no A: the baseline estimate.
+    # Only user 2, who has no A: the baseline estimate.
     own = (5 + 2 - 2 * mean - item[1] - item[2]) / (2 + 5)
     assert predicted(model) == pytest.approx(mean + own + item[0], rel=1e-5)
     assert predicted(model, item=3) == pytest.approx(1)
 
 
 def test_centered():
-    # Means: 11/3, 3, 3 (person 3: 9/3), own 3.5: 3.5 + (.5 (4 - 11/3) + .1 (2 - 3) + .5 (5 - 3)) / 1.1
+    # Means: 11/3, 3, 3 (user 3: 9/3), own 3.5: 3.5 + (.5 (4 - 11/3) + .1 (2 - 3) + .5 (5 - 3)) / 1.1
     expected = 3.5 + (0.5 / 3 - 0.1 + 1) / 1.1
     assert predicted(fitted(form="centered")) == pytest.approx(expected, rel=1e-6)
 
@@ -86,12 +86,12 @@ def test_baseline():
 
 
 def test_nobody_is_their_own_neighbour():
-    # A known person who is not seen as new: the same history without themselves.
+    # A user known from training, whose own row is excluded from the neighbours.
     values = np.array([[0, 5, 2, 1], *RATINGS[[0, 1, 3]]])
     model = fitted(values, form="plain")
-    # D: person 3 alone has it beside them.
+    # D: only user 3 has it as well.
     assert predicted(model, values, item=3, new=False) == pytest.approx(3)
-    # msd with somebody of the same history is 1: (1 * 1 + s * 3) / (1 + s), s from C and D: (1 + 4) / 2
+    # msd with a user of the same history is 1: (1 * 1 + s * 3) / (1 + s), s from C and D: (1 + 4) / 2
     s = 1 / 3.5
     assert predicted(model, values[:1], item=3, new=True) == pytest.approx((1 + 3 * s) / (1 + s), rel=1e-6)
 
@@ -101,13 +101,13 @@ def test_somebody_new_is_compared_as_everybody_is():
     values = np.array([*RATINGS, [3, 5, 2, 4]])
     for similarity in ("adjusted_cosine", "spearman", "pearson_baseline", "pearson"):
         model = fitted(values, similarity=similarity)
-        # Only as a known person somebody may be left out, so the last is asked for in their own row.
+        # Only users known from training can be excluded as their own neighbour, so the last is queried by index.
         batch = batch_of(values)
         known, new = model.encode(batch), model.encode(batch | {"index": np.full_like(batch["index"], -1)})
         rest = new.links.toarray()
         np.fill_diagonal(rest, 0)
         np.testing.assert_allclose(known.links.toarray(), rest, rtol=1e-6)
-        np.testing.assert_allclose(new.links.toarray(), new.links.toarray().T, rtol=1e-5)  # people: the same values
+        np.testing.assert_allclose(new.links.toarray(), new.links.toarray().T, rtol=1e-5)  # users: the same values
 
 
 def test_pearson_is_scipys():

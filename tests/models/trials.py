@@ -1,7 +1,7 @@
-"""What the contract suites try every model on: tiny settings, data sets, training, scoring.
+"""Settings, data sets, training and scoring with which the contract suites test every model.
 
-A model gets a line in `MODELS`: what makes it tiny here, what switches its penalties off and its random
-draws on, and the variants that are tested beside its defaults.
+A model has an entry in `MODELS`: settings that make it tiny, switch its penalties off or its random draws
+on, and the variants that are tested in addition to its defaults.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Trial:
     """How a model is tested; each part holds settings of the model.
 
     Attributes:
-        tiny: small and quick, without random draws.
-        no_penalty: nothing but the errors in the loss.
-        noise: random draws in training.
-        variants: name -> settings, each tested like a model of its own.
-        trainer: how it is trained, where it differs from `TRAINER`.
+        tiny: settings of a small and fast model, without random draws.
+        no_penalty: settings that remove all penalties from the loss.
+        noise: settings that switch on random draws in training.
+        variants: name -> settings, each tested like a separate model.
+        trainer: trainer settings that differ from `TRAINER`.
 
-    `runs` among the settings are cases, in place of which the model gets runs of them on the data it learns from.
+    Among the settings, `runs` lists cases; the model gets finished runs of these cases on its training data.
     """
 
     tiny: Mapping[str, Any] = field(default_factory=dict)
@@ -141,7 +141,7 @@ TRAINER = Trainer(epochs=4, batch_size=8, learning_rate=0.02, refit=False)
 
 
 def taste_ratings(num_users: int = 40, num_items: int = 24, seed: int = 0) -> Ratings:
-    """Each user likes every other item; raw ids are u0 ... and i0 ...; an item's genre says which users like it."""
+    """Each user likes every other item; raw ids are u0 ... and i0 ...; an item's genre shows which users like it."""
     rng = np.random.default_rng(seed)
     user, item = np.nonzero(rng.random((num_users, num_items)) < 0.5)
     value = np.clip(3 + 1.5 * np.where((user + item) % 2, 1, -1) + rng.integers(-1, 2, len(user)), 1, 5)
@@ -166,10 +166,10 @@ PER_GROUP, ITEMS_PER_GROUP = 30, 12
 
 @cache
 def checkerboard() -> tuple[Ratings, np.ndarray]:
-    """Ratings of two groups with disjoint tastes, and the item of each user's own group that is withheld.
+    """Ratings of two groups that like different items, and a withheld item of each user's own group.
 
-    User u and item i belong to the groups u % 2 and i % 2. Everybody rates three quarters of their own
-    group's items 4 or 5 and a third of the other's 1 or 2.
+    User u and item i belong to the groups u % 2 and i % 2. Users rate three quarters of their own
+    group's items 4 or 5 and a third of the other group's items 1 or 2.
     """
     rng = np.random.default_rng(1)
     user, item = (grid.ravel() for grid in np.indices((2 * PER_GROUP, 2 * ITEMS_PER_GROUP)))
@@ -287,7 +287,7 @@ def trained(case, ratings, seed: int = 0, trainer: Trainer | None = None, **more
 
 @cache
 def ready(case) -> tuple[Any, list[float]]:
-    """The model that the tests share which change nothing about it."""
+    """Returns a trained model that tests share; they must not change it."""
     return trained(case, data_of(case), **MODELS.get(case[0], Trial()).noise)
 
 

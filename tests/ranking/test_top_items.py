@@ -10,7 +10,7 @@ from nnrec.ranking import blocks
 from nnrec.ranking.blocks import user_blocks
 from nnrec.ranking.top_items import top_items
 
-# Two people, the second of whom has rated items 0 and 3; the last two entries are padding.
+# Two users; the second has rated items 0 and 3; the last two entries are padding.
 SEEN = {
     "row": np.array([1, 1, 1, 1], np.int32),
     "column": np.array([0, 3, 0, 0], np.int32),
@@ -33,7 +33,7 @@ def tensor(scores):
 
 @pytest.fixture(params=[array, tensor], ids=["array", "tensor"])
 def of(request):
-    """Makes scores as NumPy models return them, or as Keras models do."""
+    """Converts scores to the type that NumPy models return, or that Keras models return."""
     return request.param
 
 
@@ -60,7 +60,7 @@ def test_barred_items_are_left_out_everywhere(of):
 
 
 def test_what_is_missing_is_marked(of):
-    # The second person has seen 0 and 3; with 1 barred, only item 2 is left.
+    # The second user has seen 0 and 3; with 1 excluded, only item 2 is left.
     items, values = top_items(of([[4, 3, 2, 1]] * 2), 4, seen=SEEN, excluded=np.array([False, True, False, False]))
     assert items.tolist() == [[0, 2, 3, -1], [2, -1, -1, -1]]
     assert values[1].tolist() == [2, -np.inf, -np.inf, -np.inf]
@@ -85,7 +85,7 @@ def test_negative_scores(of):
 
 
 def test_infinities(of):
-    # Minus infinity means that an item is left out, be it the model that says so.
+    # Minus infinity always excludes an item, also if it is the model's score.
     items, values = top_items(of([[1, np.inf, -np.inf, np.inf], [-np.inf] * 4]), 4)
     assert items.tolist() == [[1, 3, 0, -1], [-1] * 4]
     assert values.tolist() == [[np.inf, np.inf, 1, -np.inf], [-np.inf] * 4]
@@ -98,7 +98,7 @@ def test_scores_are_left_as_they_were(of):
 
 
 def test_double_precision_is_ranked_in_single():
-    # The two differ by less than float32 can tell.
+    # The two scores are equal in float32.
     items, values = top_items(np.array([[1.0, 1.0 + 1e-12]]), 2)
     assert items.tolist() == [[0, 1]]
     assert values.dtype == np.float32

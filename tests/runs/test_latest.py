@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY_DATA
 from omegaconf import OmegaConf
 
 import nnrec
@@ -19,6 +18,7 @@ from nnrec.core.errors import RunError
 from nnrec.runs import latest
 from nnrec.runs.folder import RunFolder
 from nnrec.runs.latest import folder_of_runs, run_named
+from tests.conftest import TINY_DATA
 
 
 @pytest.fixture(autouse=True)
@@ -130,11 +130,11 @@ def test_compare(newest, run_folder, tmp_path, capsys):
 
 
 def test_export(newest, tmp_path, monkeypatch):
-    from nnrec.serving import export as command
+    from nnrec.commands import export as command
 
     taken: list[object] = []
-    monkeypatch.setattr("nnrec.serving.command.start", lambda: None)
-    monkeypatch.setattr("nnrec.serving.command.plan", lambda run, *_: taken.append(run.folder.path) or 1 / 0)
+    monkeypatch.setattr("nnrec.serving.export.start", lambda: None)
+    monkeypatch.setattr("nnrec.serving.export.plan", lambda run, *_: taken.append(run.folder.path) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         command.execute(compose("export", ["run=latest", f"output={tmp_path}/model"]))
     assert taken == [newest]

@@ -17,14 +17,14 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
 
-from nnrec.api import load  # noqa: E402
-from nnrec.commands.export import execute  # noqa: E402
-from nnrec.core.config.compose import compose  # noqa: E402
+from nnrec.api import load
+from nnrec.commands.export import execute
+from nnrec.core.config.compose import compose
 from nnrec.core.errors import (
     ConfigError,
-    RunError,  # noqa: E402
+    RunError,
 )
-from nnrec.serving import graph  # noqa: E402
+from nnrec.serving import graph
 
 
 def export(run_folder, *overrides) -> None:

@@ -13,13 +13,13 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("tf2onnx")
 
-from nnrec.core.devices import backend  # noqa: E402
-from nnrec.serving import formats  # noqa: E402
+from nnrec.core.devices import backend
+from nnrec.serving import formats
 from nnrec.serving.graph import (
     Graph,
     Port,
     best,
-    kept,  # noqa: E402
+    kept,
 )
 
 

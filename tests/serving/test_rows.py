@@ -13,30 +13,30 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     pytest.skip("graphs are written with TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
 
-import nnrec  # noqa: E402
-from nnrec.core.devices import backend  # noqa: E402
-from nnrec.data.encoding.encoder import Encoder  # noqa: E402
-from nnrec.data.levels import hashed as hashes_of  # noqa: E402
+import nnrec
+from nnrec.core.devices import backend
+from nnrec.data.encoding.encoder import Encoder
+from nnrec.data.levels import hashed as hashes_of
 from nnrec.data.preprocessing import (
     NumericTransform,
-    Preprocessing,  # noqa: E402
+    Preprocessing,
 )
 from nnrec.data.readers.impression_columns import (
     Meaning,
-    from_columns,  # noqa: E402
+    from_columns,
 )
-from nnrec.data.schema import Schema  # noqa: E402
-from nnrec.serving import export  # noqa: E402
+from nnrec.data.schema import Schema
+from nnrec.serving import export
 from nnrec.serving.encoding import (
     RowEncoder,
     described,
     hashed,
-    transformed,  # noqa: E402
+    transformed,
 )
 from nnrec.serving.samples import (
     columns_as_inputs,
     random_rows,
-    used_columns,  # noqa: E402
+    used_columns,
 )
 
 SCHEMA = Schema(categorical=("user", "device", "size"), multi=("words",), numeric=("age", "price", "clicks"))

@@ -1,4 +1,4 @@
-"""Splits by hash: the draw worked out by hand, and what does not depend on who else is there."""
+"""Splits by hash: the draw in a worked example, and independence of the other users and items in the data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MASK = 2**64 - 1
 
 
 def by_hand(seed: int, user: int, item: int) -> float:
-    """The formula of the module, in whole numbers without end."""
+    """The formula of the module in Python's unbounded integers."""
     rotated = (item << 32 | item >> 32) & MASK
     z = ((user ^ rotated) + (seed + 1) * 0x9E3779B97F4A7C15) & MASK
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK
@@ -72,7 +72,7 @@ def test_users_held_out_by_hash():
         # round(0.7 n), at least 1 and at most n - 1
         n = (shown + wanted)[some]
         assert shown[some].tolist() == np.clip(np.floor(0.7 * n + 0.5), 1, n - 1).tolist()
-    # Who stays, stays in the same part.
+    # Users in both data sets are in the same part.
     fewer = HashedUsers(0.3, 0.2, 0.7)(ratings.take(ratings.user % 2 == 0), 0)
     assert set(fewer.test.target.user) <= groups[2] and set(fewer.validation.target.user) <= groups[1]
 

@@ -84,7 +84,7 @@ def test_merged_parts_are_encoded_anew():
     assert split.counts() == {"fields": 5, "ids": 3 + 3 + 2 + 4, "training_rows": 3, "test_rows": 2}
     merged = split.merged()
     assert merged.train.which.tolist() == [0, 1, 2, 3] and merged.test.which.tolist() == [4, 5]
-    # u3, item 30 and the tablet are known now.
+    # After the refit u3, item 30 and the tablet are known.
     assert merged.counts()["ids"] == 12 + 3 and merged.test.encoder is merged.train.encoder
     assert split.train.which.tolist() == [0, 1, 2] and split.train.fields.num_ids == 12
     assert (merged.test.encoded(np.array([3]))["categorical"] > split.train.encoded(np.array([3]))["categorical"]).all()

@@ -85,7 +85,7 @@ def check_partition(ratings: Ratings, split: Split) -> None:
 
 
 def check_hidden(split: Split, validation: bool = True) -> None:
-    """What has to be predicted is nowhere in what a model trains on or sees."""
+    """Checks that no target is in the training part or in a history."""
     for held_out in (split.test, split.validation)[: 1 + validation]:
         entries(held_out.history, held_out.target)
         entries(split.train, held_out.target)
@@ -194,7 +194,7 @@ def test_publisher_fold_holds_out_what_the_file_says(tmp_path, text):
         folder=str(tmp_path),
     )
     split = PublisherFold("ra", validation=0.3)(ratings, 0)
-    # User 1 item 10 is entry (0, 0), user 2 item 30 is (1, 2); nobody is user 9. Of the other four 0.3 is one.
+    # User 1 item 10 is entry (0, 0), user 2 item 30 is (1, 2); there is no user 9. A share 0.3 of the other four is 1.
     assert {row[:2] for row in entries(split.test.target)} == {(0, 0), (1, 2)}
     assert len(split.validation.target) == 1
     assert "1 lines of ra.test are not among the ratings" in split.definition
@@ -260,8 +260,8 @@ def test_time_order_is_kept_for_everybody(ratings):
 
 
 def test_ratings_of_one_moment_stay_together():
-    # The last 20% of ten ratings begin at the ninth, whose second the eighth shares: three are held out. Of the seven
-    # others 20% is one: the last.
+    # The last 20% of ten ratings start at the ninth, which has the same time as the eighth: three are held out. 20% of
+    # the other seven is one: the last.
     ratings = table(list(range(10)), [0] * 10, [1, 2, 3, 4, 5, 6, 7, 9, 9, 10])
     split = TimeSplit(test=0.2, validation=0.2)(ratings, 0)
     assert split.test.target.time.tolist() == [9, 9, 10]
@@ -319,7 +319,7 @@ def test_held_out_users_are_whole_and_folded_in(ratings):
 
 
 def test_held_out_users_lose_items_that_nobody_else_rated():
-    # Ten users rate items 0 to 3, and each of them one item of their own, unknown to training once they are held out.
+    # Ten users rate items 0 to 3, and each one more item that has no training rating once the user is held out.
     ratings = table(np.repeat(np.arange(10), 5).tolist(), [v for u in range(10) for v in (0, 1, 2, 3, 4 + u)], [0] * 50)
     split = HeldOutUsers(test=0.1, validation=0.1)(ratings, 0)
     assert "dropped 2 of their ratings (items without a training rating)" in split.definition

@@ -1,4 +1,4 @@
-"""Shards of sessions come back as they were written, and sessions in files do what sessions in memory do."""
+"""Shards of sessions are read as they were written, and sessions in files give the same results as in memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def made(number: int = 120, text: bool = False, **more) -> Sessions:
 
 @pytest.fixture
 def small(monkeypatch):
-    """Shards, stretches, pools and blocks so small that there are many of each."""
+    """Makes shards, chunks, pools and blocks so small that there are many of each."""
     monkeypatch.setattr(shard_files, "SHARD_ROWS", 100)
     monkeypatch.setattr(shard_files, "GROUP_ROWS", 37)
     monkeypatch.setattr(session_shards, "CHUNK_EVENTS", 20)
@@ -192,7 +192,7 @@ def test_windows_from_files_are_those_from_memory(folder, tmp_path, monkeypatch,
         return sorted((*sorted(row), target) for row, target in zip(inputs.tolist(), targets.tolist(), strict=True))
 
     expected = batches(train.in_memory())
-    if not options.get("cbow"):  # what pads inputs depends on the batch
+    if not options.get("cbow"):  # the padding of inputs depends on the batch
         assert pairs(batches(train)) == pairs(expected)
     monkeypatch.setattr(session_pools, "POOL_EVENTS", 10_000)
     for one, other in zip(batches(train), expected, strict=True):
@@ -228,7 +228,7 @@ def test_shards_that_cannot_be_used(folder, tmp_path, change, message, cached):
         read_shards(folder, tmp_path / "cache" if cached else None)
 
 
-@pytest.mark.parametrize("family", [None, "sessions"])  # as configured, and as a run that is resumed has noted it
+@pytest.mark.parametrize("family", [None, "sessions"])  # as configured, and as recorded by the resumed run
 def test_shards_are_loaded_as_they_are(folder, tmp_path, family):
     source = {"_target_": "nnrec.splits.read_shards", "path": str(folder), "cache": str(tmp_path / "cache")}
     found = load({"name": "shards", "family": family, "source": source})

@@ -1,4 +1,4 @@
-"""Shards come back as they were written, and ratings in files do what ratings in memory do."""
+"""Shards are read as they were written, and ratings in files give the same results as in memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def made(**more) -> Ratings:
 
 @pytest.fixture
 def small(monkeypatch):
-    """Shards, stretches, pools and blocks so small that there are many of each."""
+    """Makes shards, chunks, pools and blocks so small that there are many of each."""
     monkeypatch.setattr(shard_files, "SHARD_ROWS", 100)
     monkeypatch.setattr(shard_files, "GROUP_ROWS", 37)
     monkeypatch.setattr(ratings, "CHUNK_ENTRIES", 64)

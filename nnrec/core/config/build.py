@@ -1,4 +1,4 @@
-"""Objects from configuration groups: calling what `_target_` names."""
+"""Construction of objects from configuration groups: calls the class or function that `_target_` names."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nnrec.core.errors import ConfigError, NnrecError
 
 
 def build(config: Any, key: str, **late: Any) -> Any:
-    """Calls what a group's `_target_` names with the group's settings.
+    """Calls the class or function that a group's `_target_` names, with the group's settings as arguments.
 
     Args:
-        config: the group.
-        key: its name, for messages.
-        late: arguments known only now, such as sizes of the data.
+        config: the configuration group.
+        key: name of the group, for error messages.
+        late: further arguments that are not in the configuration, such as sizes of the data.
 
     Raises:
-        ConfigError: no `_target_`, a setting without a value, or one that the target does not take.
+        ConfigError: no `_target_`, a setting without a value, or one that the target does not accept.
         NnrecError: raised by the target itself.
     """
     from hydra.errors import InstantiationException
@@ -31,7 +31,7 @@ def build(config: Any, key: str, **late: Any) -> Any:
     if "_target_" not in config:
         raise ConfigError(f"{key} needs a _target_: what to call, such as mypackage.mymodule.MyClass.")
     if missing := sorted(OmegaConf.missing_keys(config)):
-        lacks = f"{key}.{missing[0].removeprefix(f'{key}.')}"  # of a part of a configuration the whole key is told
+        lacks = f"{key}.{missing[0].removeprefix(f'{key}.')}"  # full key, also inside a configuration
         raise ConfigError(f"{lacks} has no value. Give it on the command line: {lacks}=<value>.")
     try:
         check_values(locate(str(config._target_)), OmegaConf.to_container(config, resolve=True), key)
@@ -47,7 +47,7 @@ def build(config: Any, key: str, **late: Any) -> Any:
 
 
 def locate(target: str) -> Any:
-    """What an import path names, None where that cannot be found."""
+    """Returns the object that an import path names, None if there is none."""
     try:
         return pydoc.locate(current_name(target))
     except pydoc.ErrorDuringImport:
@@ -55,10 +55,10 @@ def locate(target: str) -> Any:
 
 
 def check_seed(number: Any) -> None:
-    """Makes sure that splits and weights can be drawn from this number.
+    """Checks that a number is usable as a random seed.
 
     Raises:
-        ConfigError: it cannot be a seed.
+        ConfigError: it is not.
     """
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**32:
         raise ConfigError(f"seed must be a whole number, 0 or more and below 2^32. Received: {number!r}")

@@ -1,10 +1,10 @@
-"""What conf/ offers, read line by line from its files as they lie: groups, choices, settings, and the words about them.
+"""The content of conf/, parsed line by line from its files: groups, choices, settings and their comments.
 
-Reading them as YAML takes longer than `--help` may, and loses the comments.
+The files are not parsed as YAML, because that is too slow for `--help` and loses the comments.
 
-The first line of a file says in one line what it is. Files of models, splits and evaluations say further down in their
-first comment which data they are for (`# Family: sessions`), files of data in their setting `family`. Files whose names
-begin with `_` are there for others to build on and are no choices.
+The first line of a file is a comment that describes it. Files of models, splits and evaluations name their data family
+further down in their first comment (`# Family: sessions`), files of data in their setting `family`. Files whose names
+start with `_` are bases that other files build on; they are no choices.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from nnrec.core.errors import ConfigError
 
 # `key: value  # comment`
 _SETTING = re.compile(r"( *)([^\s#:'\"-][^\s#:]*):(?: +(?!#)(.*?))??(?: +# ?(.*))?$")
-# What is no setting of the user's, where it stands at the left margin.
+# Top-level keys that are not settings of the user.
 _NOT_SHOWN = ("defaults", "hydra")
 
 
 class Setting(NamedTuple):
-    """A setting with its default as it stands in the file, and the comment beside it."""
+    """A setting with its default value as written in the file, and the comment beside it."""
 
     key: str
     value: str
@@ -39,7 +39,7 @@ class Choice:
 
     Args:
         path: the file.
-        group: of the choice, such as "model"; "" = it is no choice but the configuration of a command.
+        group: group of the choice, such as "model"; "" = the file is the configuration of a command instead.
     """
 
     def __init__(self, path: Path, group: str = "") -> None:
@@ -48,17 +48,17 @@ class Choice:
 
     @cached_property
     def header(self) -> list[str]:
-        """The comment at the top, without what is said to programs."""
+        """The lines of the comment at the top, without those that are read by programs."""
         return [line for line in self._comment() if not re.match(r"@package |Family: ", line)]
 
     @property
     def about(self) -> str:
-        """What it is, in a line."""
+        """The description in one line."""
         return self.header[0] if self.header else ""
 
     @cached_property
     def family(self) -> str:
-        """The data that it is for: "ratings", "sessions", "impressions", or "" where it says none."""
+        """The data family: "ratings", "sessions", "impressions", or "" if none is named."""
         for line in [*self._comment(), *self._lines]:
             if found := re.match(r"(?:Family|family): (\w+)", line):
                 return "" if found[1] == "null" else found[1]
@@ -73,12 +73,12 @@ class Choice:
 
     @property
     def variant_of(self) -> str:
-        """The choice that it is a variant of, "" where it is none of any; to build on the default makes no variant."""
+        """The choice that it is a variant of, or ""; a file that builds on the default or a base is no variant."""
         return next((parent.name for parent in self.parents if not re.match("_|default$", parent.name)), "")
 
     @cached_property
     def brings(self) -> dict[str, str]:
-        """Choices of other groups that come along: group -> name."""
+        """The choices of other groups in its defaults list: group -> name."""
         found: dict[str, str] = {}
         for parent in self.parents:
             found |= parent.brings
@@ -90,20 +90,20 @@ class Choice:
 
     @property
     def target(self) -> str:
-        """What is called with its settings, "" where nothing is."""
+        """The `_target_` that is called with its settings, "" if there is none."""
         found = (match[1] for line in self._lines if (match := re.match(r"_target_: (\S+)", line)))
         return next(found, "") or next((parent.target for parent in self.parents if parent.target), "")
 
     @cached_property
     def prefix(self) -> str:
-        """What stands before its settings on a command line, such as "model."."""
+        """The prefix of its settings on the command line, such as "model."."""
         package = next((line for line in self._comment() if line.startswith("@package ")), "")
         if not self.group or "_global_" in package:
             return ""
         return f"{self.group.replace('/', '.')}."
 
     def text(self, key: str) -> str:
-        """The lines that follow `key: |`, "" where there is no such key."""
+        """Returns the block of text below `key: |`, "" if there is no such key."""
         lines = iter(self._lines)
         head = next((line for line in lines if line.strip() == f"{key}: |"), None)
         if head is None:
@@ -112,7 +112,7 @@ class Choice:
         return dedent("\n".join(takewhile(lambda line: not line or line.startswith(deeper), lines))).strip()
 
     def settings(self) -> list[Setting | str]:
-        """Its settings, those of its parents among them, and the comments that stand alone between them."""
+        """Returns its settings, including those of its parents, and the comment lines between them."""
         found: list[Setting | str] = []
         for parent in self.parents:
             _take_over(found, parent.settings())
@@ -120,10 +120,10 @@ class Choice:
         return found
 
     def own_settings(self) -> Iterator[Setting | str]:
-        """The settings that stand in the file itself, with the comments between them."""
+        """Yields the settings of the file itself and the comment lines between them."""
         above: list[tuple[int, str]] = []
         lines = self._lines[len(self._comment()) :]
-        told: set[int] = set()  # comments that go on with the one in the line above
+        told: set[int] = set()  # lines that continue the comment of the line above
         for number, line in enumerate(lines):
             if line.lstrip().startswith("#"):
                 if number not in told and (not above or above[0][1] not in _NOT_SHOWN):
@@ -144,14 +144,14 @@ class Choice:
                     told.add(further)
             if value is None:
                 value = _list_below(lines[number + 1 :])
-                if not value:  # the head of settings below it
+                if not value:  # the parent key of the settings below it
                     if comment:
                         yield f"# {'.'.join(k for _, k in above)}: {comment}"
                     continue
             yield Setting(".".join(k for _, k in above), value, comment)
 
     def _comment(self) -> list[str]:
-        """The lines of the comment at the top."""
+        """Returns the lines of the comment at the top."""
         found = []
         for line in self._lines:
             if not line.startswith("#"):
@@ -160,7 +160,7 @@ class Choice:
         return found
 
     def _defaults(self) -> list[str]:
-        """The entries of the defaults list, without comments."""
+        """Returns the entries of the defaults list, without comments."""
         found: list[str] = []
         listing = False
         for line in self._lines:
@@ -174,24 +174,24 @@ class Choice:
 
 
 class Groups:
-    """The groups of one or more folders; a file in an earlier folder takes the place of one of the same name.
+    """The groups of one or more configuration folders; a file in an earlier folder replaces one of the same name.
 
     Args:
-        folders: with a folder for each group.
+        folders: configuration folders, each with a subfolder per group.
     """
 
     def __init__(self, *folders: Path) -> None:
         self.folders = folders
 
     def names(self) -> list[str]:
-        """All groups, such as "model" and "trainer/schedule"."""
+        """Returns all groups, such as "model" and "trainer/schedule"."""
         found = {
             str(path.parent.relative_to(folder)) for folder in self.folders for path in folder.rglob("*/*.yaml")
         }  # fmt: skip
         return sorted(name for name in found if not name.startswith("hydra"))
 
     def choices(self, group: str) -> list[Choice]:
-        """The choices of a group by name."""
+        """Returns the choices of a group, sorted by name."""
         found: dict[str, Path] = {}
         for folder in self.folders:
             for path in (folder / group).glob("[!_]*.yaml"):
@@ -199,10 +199,10 @@ class Groups:
         return [Choice(found[name], group) for name in sorted(found)]
 
     def choice(self, group: str, name: str) -> Choice:
-        """One of them.
+        """Returns the choice of a group with this name.
 
         Raises:
-            ConfigError: there is none of this name.
+            ConfigError: there is none.
         """
         for folder in self.folders:
             if (folder / group / f"{name}.yaml").is_file():
@@ -212,7 +212,12 @@ class Groups:
 
 
 def _take_over(found: list[Setting | str], more: list[Setting | str]) -> None:
-    """Adds settings to others; one that is there already keeps its place, and its comment where there is no new one."""
+    """Merges settings into `found`; a repeated setting keeps its place, and its comment if there is no new one.
+
+    Settings of a group replace a single setting with the group's name (such as `source: ???` of a base).
+    """
+    heads = {setting.key.rpartition(".")[0] for setting in more if isinstance(setting, Setting)}
+    found[:] = [setting for setting in found if isinstance(setting, str) or setting.key not in heads]
     places = {setting.key: place for place, setting in enumerate(found) if isinstance(setting, Setting)}
     for setting in more:
         if isinstance(setting, Setting) and setting.key in places:
@@ -224,7 +229,7 @@ def _take_over(found: list[Setting | str], more: list[Setting | str]) -> None:
 
 
 def _list_below(lines: list[str]) -> str:
-    """The list that stands in the next lines, in one line; "" where there is none."""
+    """Returns the YAML list in the next lines in one-line form, "" if there is none."""
     items = []
     for line in lines:
         match = re.match(r" *- (.*?)(?: +#.*)?$", line)

@@ -1,4 +1,4 @@
-"""Configurations: composing them from conf/, and what is wrong with a command line in words for people."""
+"""Composition of configurations from conf/, with error messages for mistakes on the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from nnrec.core.config.validate import meant
 from nnrec.core.errors import ConfigError
 
-# What has another name since: choices as group=choice, settings by their key. Both are written as on the command line.
+# Renamed choices (group=choice) and settings (key), old -> new, written as on the command line.
 RENAMED = {
     "evaluation=clicks": "evaluation=ctr",
     "trainer=clicks": "trainer=ctr",
@@ -18,28 +18,28 @@ RENAMED = {
 
 
 def config_folder() -> Path:
-    """Where conf/ lies: beside the package in a checkout, inside it once installed."""
+    """Returns the path of conf/: beside the package in a checkout, inside the package if it is installed."""
     package = Path(__file__).resolve().parents[2]
     beside = package.parent / "conf"
     return beside if (beside / "train.yaml").is_file() else package / "conf"
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> Any:
-    """The configuration that the command line would compose from these overrides.
+    """Returns the configuration that the command line would compose from these overrides.
 
     Args:
         name: "train", "predict", "export" or "compare".
         overrides: as on the command line, such as "model=autorec" or "trainer.epochs=5".
 
     Raises:
-        ConfigError: an override does not fit.
+        ConfigError: an override is invalid.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
     check_choices(overrides)
-    # Within a Hydra application (compare.py, or somebody else's) its own state is put aside meanwhile.
+    # Inside another Hydra application (compare.py, or one of the user's) its global state is restored afterwards.
     own = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -53,12 +53,12 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
 
 
 def explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
-    """An error of Hydra's in words for the person at the keyboard.
+    """Turns an error of Hydra's into a message for the user.
 
     Args:
-        error: raised while a configuration was composed.
-        name: the configuration, such as "train".
-        overrides: of the command line.
+        error: error raised while a configuration was composed.
+        name: name of the configuration, such as "train".
+        overrides: overrides on the command line.
     """
     from hydra.errors import MissingConfigException, OverrideParseException
 
@@ -84,7 +84,7 @@ def explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
 
 
 def hide_bases() -> None:
-    """Leaves bases, files whose name begins with `_`, out of what Hydra offers: completion, `-m 'model=glob(*)'`."""
+    """Hides bases (files whose name starts with `_`) from Hydra's completion and from `-m 'model=glob(*)'`."""
     from hydra._internal import config_loader_impl, hydra
 
     class Loader(config_loader_impl.ConfigLoaderImpl):
@@ -95,10 +95,10 @@ def hide_bases() -> None:
 
 
 def check_choices(overrides: Sequence[str]) -> None:
-    """Makes sure that no base is chosen: a file whose name begins with `_` holds what others have in common.
+    """Checks that no base is chosen: a file whose name starts with `_`, with the settings that other files share.
 
     Raises:
-        ConfigError: one is.
+        ConfigError: a base is chosen.
     """
     for override in overrides:
         group, _, choice = override.lstrip("+").partition("=")
@@ -111,9 +111,9 @@ def _renamed(old: str) -> str:
 
 
 def quoted(override: str) -> str:
-    """An override whose value Hydra's grammar has no word for, such as `separator=;`, with the value in quotes.
+    """Puts the value of an override in quotes if Hydra's grammar cannot parse it, such as `separator=;`.
 
-    Any other is as it was, and so is one that holds brackets or quotes: there a mistake is more likely.
+    Other overrides are returned unchanged; so are values with brackets or quotes, where a mistake is more likely.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -129,7 +129,7 @@ def quoted(override: str) -> str:
 
 
 def _known(name: str, key: str, overrides: Sequence[str]) -> list[str]:
-    """The settings and groups that there are when the mistaken override is left out."""
+    """Returns the settings and groups that exist without the mistaken override."""
     from omegaconf import OmegaConf
 
     others = [text for text in overrides if text.lstrip("+~").partition("=")[0] != key]

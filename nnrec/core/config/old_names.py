@@ -1,4 +1,4 @@
-"""Import paths of release 0.1, which stand in the configurations of its runs, and what they are called now."""
+"""Import paths of release 0.1, found in the configurations of its runs, and their present names."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ PUBLIC_NAMES = {
 
 
 def current_name(target: str) -> str:
-    """The import path under which a target is found today."""
+    """Returns the present import path of a target."""
     return PUBLIC_NAMES.get(target, target)
 
 
 def with_current_names(config: Any) -> Any:
-    """Plain dicts, lists and values with every `_target_` under today's import path."""
+    """Returns a plain configuration (dicts, lists, values) with the present import path in every `_target_`."""
     if isinstance(config, Mapping):
         return {
             key: current_name(value) if key == "_target_" and isinstance(value, str) else with_current_names(value)

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, and what was probably meant."""
+"""Checks of settings, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nnrec.core.errors import ConfigError
 
-# How the values of a type are called.
+# Names of types in error messages.
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
 
 
 def meant(word: str, known: Sequence[str]) -> str:
-    """The question whether what is most like a word was meant, after a blank; nothing where nothing is like it.
+    """Returns " Did you mean X?" with the known name most similar to a word, "" if none is similar.
 
-    A key whose last part is the word counts too: `epochs` may mean `trainer.epochs`.
+    A key whose last part equals that of the word is similar too: `epochs` may mean `trainer.epochs`.
     """
     last = word.rpartition(".")[2]
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
@@ -25,21 +25,21 @@ def meant(word: str, known: Sequence[str]) -> str:
 
 
 def check_values(target: Any, settings: Any, key: str) -> None:
-    """Makes sure that the settings of what is about to be called are of the kinds that it declares.
+    """Checks that settings have the types that a class or function declares for its arguments.
 
-    Only plain kinds are looked at: numbers, text, true and false, null, and choices among some words.
+    Only plain types are checked: numbers, text, booleans, null, and literals.
 
     Args:
         target: a class or a function.
-        settings: names and values of its arguments.
-        key: what they stand under, for messages.
+        settings: argument name -> value.
+        key: name of the configuration group, for error messages.
 
     Raises:
-        ConfigError: one is of another kind.
+        ConfigError: a setting has another type.
     """
     try:
         declared = get_type_hints(vars(target)["__init__"] if isinstance(target, type) else target)
-    except (KeyError, NameError, TypeError):  # nothing declared, or names that are only there for type checkers
+    except (KeyError, NameError, TypeError):  # no type hints, or names imported only for type checkers
         return
     for name, value in settings.items():
         kinds = [*_kinds(declared[name])] if name in declared else []
@@ -54,7 +54,7 @@ def check_values(target: Any, settings: Any, key: str) -> None:
 
 
 def _kinds(declared: Any) -> Iterator[Any]:
-    """The plain kinds and words that a declaration allows, None for anything else."""
+    """Yields the plain types and literal values that a type hint allows, None for any other type."""
     import types
     import typing
 

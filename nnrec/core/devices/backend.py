@@ -1,4 +1,4 @@
-"""Choosing devices and quieting logs, before Keras is imported."""
+"""Start-up of the Keras backend: selects devices and silences logs before Keras is imported."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def start(
     """Prepares the Keras backend that `KERAS_BACKEND` names (TensorFlow by default), if it is needed.
 
     Args:
-        target: the import path of the model's class; where importing it does not import Keras, Keras
-            is not needed. None = it is.
         devices, shard_tables: see `nnrec.core.devices.strategy.start`.
-        precision: a Keras dtype policy, for the models built from here on.
-        xla: whether models are to be compiled whole. TensorFlow refuses that where its operations are
-            told to be deterministic, so they are not.
-        verbose: whether to let the backend's start-up messages through.
+        precision: a Keras dtype policy for all models built afterwards.
+        xla: whether models are compiled as a whole by XLA. TensorFlow does not support that together with
+            deterministic operations, so these are then not enabled.
+        verbose: whether to show the backend's start-up messages.
+        target: the import path of the model's class; if importing it does not import Keras, Keras is
+            not needed. None = Keras is needed.
 
     Raises:
         ConfigError: an unknown value, or a backend that is not installed.
@@ -55,7 +55,7 @@ def start(
             import keras
 
             strategy.start(devices, shard_tables)
-            keras.ops.zeros(1)  # the first operation makes the backend say the rest
+            keras.ops.zeros(1)  # the first operation triggers the remaining start-up messages
     except (ImportError, ValueError) as error:
         raise ConfigError(
             f"The Keras backend cannot be imported ({error}). Install it, or choose another with "
@@ -67,7 +67,7 @@ def start(
     if backend == "tensorflow":
         import tensorflow as tf
 
-        if not verbose:  # of functions traced anew for the next model, for instance
+        if not verbose:  # hides, for instance, warnings about functions traced again for the next model
             tf.get_logger().setLevel("ERROR")
         if not xla:  # the same seed gives the same weights, bit for bit
             tf.config.experimental.enable_op_determinism()
@@ -75,14 +75,14 @@ def start(
 
 
 def seed(number: int) -> None:
-    """Makes the weights of the models built from here on depend on this number."""
+    """Sets the seed for the initial weights of all models built afterwards."""
     if "keras" not in sys.modules:
         return
     import keras
 
     if keras.backend.backend() == "tensorflow":
         keras.utils.set_random_seed(number)
-    else:  # that function imports TensorFlow wherever it is installed
+    else:  # keras.utils.set_random_seed imports TensorFlow if it is installed
         random.seed(number)
         np.random.seed(number)
 
@@ -90,13 +90,13 @@ def seed(number: int) -> None:
 def _imports_keras(target: str) -> bool:
     module, _, name = current_name(target).rpartition(".")
     with contextlib.suppress(ImportError, AttributeError):  # a wrong path is reported where the model is built
-        getattr(importlib.import_module(module), name)  # public names are imported when they are asked for
+        getattr(importlib.import_module(module), name)  # public names are imported lazily
     return "keras" in sys.modules
 
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """Holds back what libraries write to file descriptor 2, unless the block fails."""
+    """Discards what libraries write to file descriptor 2 (stderr), or prints it if the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -113,6 +113,6 @@ def _hushed() -> Iterator[None]:
 
 
 def quiet() -> None:
-    """Hides what TensorFlow and XLA print later on."""
+    """Silences the log output of TensorFlow and XLA, and warnings of Keras."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", module="keras")

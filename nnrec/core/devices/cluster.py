@@ -1,4 +1,4 @@
-"""Which processes train together, by `TF_CONFIG` or Slurm."""
+"""The processes that train together, from `TF_CONFIG` or Slurm's environment variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cache
 
 from nnrec.core.errors import ConfigError
 
-# The first task of a Slurm node listens here, the next ones on the ports behind it.
+# Port of the first task of a Slurm node; the node's other tasks use the following ports.
 SLURM_PORT = 8888
 
 
@@ -20,8 +20,8 @@ class Cluster:
     """The processes that train together.
 
     Attributes:
-        workers: host:port of each.
-        index: which of them this process is.
+        workers: host:port of each process.
+        index: position of this process among them.
     """
 
     workers: tuple[str, ...]
@@ -29,10 +29,10 @@ class Cluster:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Cluster | None:
-        """What `TF_CONFIG` says, or else Slurm; None of a process by itself.
+        """Returns the cluster that `TF_CONFIG`, or else Slurm, defines; None for a single process.
 
         Raises:
-            ConfigError: `TF_CONFIG` makes no sense.
+            ConfigError: `TF_CONFIG` is invalid.
         """
         if told := environment.get("TF_CONFIG"):
             return cls._of_tf_config(told)
@@ -72,7 +72,7 @@ class Cluster:
 
 
 def _hosts(told: str) -> list[str]:
-    """Slurm's list of nodes: "n[01-03,7],m5" is n01, n02, n03, n7, m5."""
+    """Parses Slurm's list of nodes: "n[01-03,7],m5" is n01, n02, n03, n7, m5."""
     found = []
     for before, ranges, after in re.findall(r"([^,\[\]]+)(?:\[([^\]]+)\]([^,\[\]]*))?", told):
         for part in ranges.split(","):
@@ -83,18 +83,18 @@ def _hosts(told: str) -> list[str]:
 
 
 def _tasks(told: str) -> list[int]:
-    """Slurm's tasks of each node: "2(x3),1" is 2, 2, 2, 1."""
+    """Parses Slurm's number of tasks per node: "2(x3),1" is 2, 2, 2, 1."""
     parts = re.findall(r"(\d+)(?:\(x(\d+)\))?", told)
     return [int(number) for number, times in parts for _ in range(int(times or 1))]
 
 
 @cache
 def cluster() -> Cluster | None:
-    """The processes that train together; None of one by itself."""
+    """Returns the processes that train together; None for a single process."""
     return Cluster.of_environment()
 
 
 def is_chief() -> bool:
-    """Whether this process is the one that writes and talks."""
+    """Returns whether this process is the chief: the only one that writes files and console output."""
     workers = cluster()
     return workers is None or workers.index == 0

@@ -1,7 +1,7 @@
-"""What couples the rows of a batch, in one place: of several devices each holds only a part of the batch.
+"""Collectives over a batch that is divided among several devices.
 
-On TensorFlow a step runs on every device with the device's own part; what concerns the whole batch is asked of the
-others here. On JAX one program sees the whole batch, wherever its parts lie, so that there is nothing to ask.
+On TensorFlow every device runs the step on its own part of the batch; these functions compute what depends on the whole
+batch. On JAX one program sees the whole batch wherever its parts are placed, so no explicit communication is needed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def num_parts() -> int:
-    """Into how many parts each batch is cut; 1 on JAX."""
+    """Returns the number of parts that each batch is cut into; 1 on JAX."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -22,13 +22,13 @@ def num_parts() -> int:
 
 
 def in_parts(size: int) -> int:
-    """The size of a batch, raised so that it can be cut."""
+    """Rounds a size up to a multiple of the number of parts."""
     parts = num_parts()
     return -(-size // parts) * parts
 
 
 def global_sum(values: Any) -> Any:
-    """The sum of a tensor over the parts of the batch, or the sums of a list of tensors; may be differentiated."""
+    """Returns the sum of a tensor over the parts of the batch, or the sums of a list of tensors; differentiable."""
     if num_parts() == 1:
         return values
     import tensorflow as tf
@@ -38,10 +38,10 @@ def global_sum(values: Any) -> Any:
 
 
 def shared(function: Callable[[Any], Sequence[Any]], rows: Any) -> list[Any]:
-    """What a function makes of each row by itself; each device computes a part of it, and all of them get the whole.
+    """Applies a row-wise function, dividing the rows among the devices; all devices get the whole result.
 
     Args:
-        function: (n, ...) tensor -> tensors with n rows each.
+        function: (n, ...) tensor -> tensors with n rows each; a row of the results depends on that row only.
         rows: (U, ...) tensor, the same on all devices; the number of parts divides U.
     """
     parts = num_parts()
@@ -63,11 +63,11 @@ def shared(function: Callable[[Any], Sequence[Any]], rows: Any) -> list[Any]:
 
 
 def global_mean(values: Any, weights: Any) -> Any:
-    """The weighted mean over the rows of the global batch.
+    """Returns the weighted mean over the rows of the global batch.
 
     Args:
         values: (B, d) tensor.
-        weights: (B,) tensor, 0 for rows that only fill up the batch.
+        weights: (B,) tensor, 0 for padding.
 
     Returns:
         (d,) tensor.

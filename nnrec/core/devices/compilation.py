@@ -1,4 +1,4 @@
-"""Functions compiled for whichever backend runs: small operations fused into one, functions of a model's weights."""
+"""Compilation of functions on either backend: fused element-wise operations, and functions of a model's weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import keras
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with its element-wise operations in one pass over memory.
+    """Decorator that fuses a function's element-wise operations into one pass over memory.
 
-    On the TensorFlow backend XLA compiles it, and its gradient, by itself: for what stands between operations that XLA
-    is slow at, such as large matrix products. On JAX, where all is compiled, it stays as it is.
+    On the TensorFlow backend XLA compiles the function and its gradient, separately from the rest of the model: use it
+    between operations at which XLA is slow, such as large matrix products. On JAX, which compiles everything, the
+    function is returned unchanged.
 
     Args:
-        function: of tensors, in `keras.ops`; it makes no variables.
+        function: a function of tensors, in `keras.ops`; it must not create variables.
     """
     if keras.backend.backend() != "tensorflow":
         return function
@@ -34,7 +35,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """Leaves functions as they are: for graphs that go where there may be no XLA."""
+    """Turns `fused` off inside the block, for graphs that must run without XLA."""
     global _plain
     _plain = True
     try:
@@ -47,11 +48,11 @@ _plain = False
 
 
 def device_function(function: Callable[..., Any], weights: Sequence[keras.Variable]) -> Callable[..., Any]:
-    """The function compiled; it reads the weights as they are when it is called, and changes none.
+    """Compiles a function; every call uses the present values of the weights and changes none.
 
     Args:
-        function: of arrays and nested lists of them, in `keras.ops`.
-        weights: all that it reads.
+        function: a function of arrays and nested lists of arrays, in `keras.ops`.
+        weights: all weights that it reads.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -1,8 +1,9 @@
-"""What Keras lacks for training on several devices, of its private parts: these are all that nnrec touches.
+"""Patches of Keras's private API for training on several devices: nnrec uses no other private parts of Keras.
 
-Keras 3.15 (pinned below 3.16). On JAX: batches that already lie on the devices are to be left alone, where Keras takes
-all it gets for a process's own share. On TensorFlow with several workers (keras issues 20329 and 20585): a model built
-before `fit` needs no symbolic build, and figures of a step need an axis over which workers are averaged.
+For Keras 3.15 (pinned below 3.16). On JAX: batches that are already placed on the devices are passed through, whereas
+Keras treats every batch as the process's own share. On TensorFlow with several workers (keras issues 20329 and 20585):
+a model built before `fit` needs no symbolic build, and the metrics of a step need an axis over which Keras averages
+the workers.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import keras
 
 
 def of(devices: list[Any], large: int | None) -> keras.distribution.Distribution:
-    """The distribution of weights over JAX's devices.
+    """Returns the distribution of weights over JAX's devices.
 
     Args:
-        devices: on which to train.
-        large: weights of at least so many numbers are cut, by rows if their number can be divided, else by columns;
-            None = all are whole on each device.
+        devices: the devices to train on.
+        large: weights with at least this many elements are sharded: along rows if the number of devices divides
+            their number, else along columns if it divides theirs; None = every device holds all weights.
     """
     import jax
     from keras.src.backend.jax import distribution_lib
@@ -36,14 +37,14 @@ def of(devices: list[Any], large: int | None) -> keras.distribution.Distribution
 
 
 class _Distribution(keras.distribution.DataParallel):
-    """Every device holds all weights, or of large ones a share of the rows, or else of the columns."""
+    """Replicates weights on every device; shards large ones along rows, or else columns."""
 
     def __init__(self, mesh: keras.distribution.DeviceMesh, large: int | None) -> None:
         super().__init__(device_mesh=mesh, auto_shard_dataset=False)
         self.large = large
 
     def get_data_layout(self, data_shape: Any) -> Any:
-        # Batches come with a layout of their own.
+        # Batches are already placed on the devices (`nnrec.core.devices.strategy.placed`).
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
     def get_variable_layout(self, variable: Any) -> Any:
@@ -57,5 +58,5 @@ class _Distribution(keras.distribution.DataParallel):
 
 
 def figures(logs: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a step on one of several TensorFlow workers, with an axis to be averaged over."""
+    """Adds an axis to the metrics of a step on one of several TensorFlow workers, over which they are averaged."""
     return {name: value[None] for name, value in logs.items()}

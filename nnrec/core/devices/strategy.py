@@ -1,12 +1,12 @@
-"""Several devices and several machines: which there are, and how weights and batches come to lie on them.
+"""Training on several devices and machines: selection of devices, placement of weights and batches on them.
 
-On TensorFlow every device holds all weights and a part of each batch (`tf.distribute`); what their gradients add up to
-moves them all. On JAX one program runs on all devices (`keras.distribution`): weights lie on each, or, large ones cut
-into shares, among them, and batches are cut where their sizes allow it. Either way a step is that of one device.
+On TensorFlow every device holds all weights and a part of each batch (`tf.distribute`); the summed gradients update all
+copies of the weights. On JAX one program runs on all devices (`keras.distribution`): weights are replicated, or large
+ones sharded, and batches are cut if their sizes allow it. Either way a step equals that of one device.
 
-Several machines each run the same command. Where `TF_CONFIG`, or Slurm, tells a process that it is one of several, it
-is a worker: it makes the same batches as the others, and takes its part of each. The first one is the chief, which
-alone writes and talks.
+With several machines, each runs the same command. If `TF_CONFIG` or Slurm defines several processes, each of them is a
+worker: it makes the same batches as the others and uses its part of each. The first worker is the chief, the only one
+that writes files and console output.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from nnrec.core.devices.cluster import cluster
 from nnrec.core.errors import ConfigError
 
 Devices = int | Literal["auto", "cpu", "all"]
-# On JAX, weights of at least so many numbers are cut where that is asked for.
+# On JAX with shard_tables, weights with at least this many elements are sharded.
 LARGE = 2**20
-# After so many seconds without a sign of life a worker counts as lost (JAX).
+# JAX: seconds without a heartbeat after which a worker is considered lost.
 PATIENCE = 30
 
 
 @dataclass
 class _Current:
-    """What this process trains on."""
+    """The devices of this process."""
 
-    strategy: Any = None  # TensorFlow's, where there are several devices
-    mesh: Any = None  # JAX's
-    lost: bool = False  # another worker
+    strategy: Any = None  # TensorFlow's distribution strategy, if there are several devices
+    mesh: Any = None  # JAX's device mesh, if there are several devices
+    lost: bool = False  # whether another worker is lost
 
 
 _current = _Current()
@@ -48,7 +48,7 @@ def barrier() -> None:
 
 
 def all_gather(number: int) -> list[int]:
-    """The numbers that the workers give, each its own; waits for all of them."""
+    """Returns the numbers of all workers; each passes its own. Waits for all of them."""
     workers = cluster()
     if workers is None:
         return [number]
@@ -69,11 +69,11 @@ def all_gather(number: int) -> list[int]:
         return _current.strategy.experimental_local_results(_current.strategy.run(gather))[0]
 
     every = ask().numpy().tolist()
-    return every[:: len(every) // len(workers.workers)]  # devices of a worker say the same
+    return every[:: len(every) // len(workers.workers)]  # the devices of a worker hold the same number
 
 
 def is_lost(error: Exception) -> bool:
-    """Whether this was raised because another worker is gone."""
+    """Returns whether an error was raised because another worker is lost."""
     if cluster() is None:
         return False
     if _current.lost:
@@ -91,51 +91,51 @@ def is_lost(error: Exception) -> bool:
 
 
 def note_loss() -> None:
-    """Remembers that another worker does not answer: what then is raised in the backend hides why."""
+    """Records that another worker does not answer; errors that the backend raises later do not show this cause."""
     _current.lost = True
 
 
 def small_integers() -> str:
-    """The type of weights that hold numbers below 256: several TensorFlow workers cannot send each other bytes."""
+    """Returns the dtype for weights with values below 256; not uint8 with workers: TensorFlow cannot send it."""
     return "uint8" if cluster() is None else "int32"
 
 
 def scope() -> AbstractContextManager[Any]:
-    """Within it, models and their optimizers come to lie on all devices."""
+    """Context in which models and their optimizers are created on all devices."""
     return contextlib.nullcontext() if _current.strategy is None else _current.strategy.scope()
 
 
 def check(devices: Any) -> None:
-    """Raises ConfigError where trainer.devices makes no sense."""
+    """Raises ConfigError if trainer.devices is invalid."""
     whole = isinstance(devices, int) and not isinstance(devices, bool) and devices > 0
     if not whole and devices not in ("auto", "cpu", "all"):
         raise ConfigError(f"trainer.devices must be auto, cpu, all, or a number of devices. Received: {devices!r}")
 
 
 def one_of(devices: Devices) -> Devices:
-    """The setting for a single one of these devices."""
+    """Returns the setting that selects a single one of these devices."""
     return "cpu" if devices == "cpu" else "auto"
 
 
 def prepare(devices: Devices) -> None:
-    """What has to be known before the backend is imported."""
+    """Sets the environment variables that the backend reads when it is imported."""
     if devices == "cpu":
         os.environ |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
-    if isinstance(devices, int) and devices > 1:  # counts where there is no accelerator
+    if isinstance(devices, int) and devices > 1:  # takes effect only without accelerators
         flag = f"--xla_force_host_platform_device_count={devices}"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
 
 
 def start(devices: Devices, shard_tables: bool = False) -> None:
-    """Takes hold of the devices, before the backend has done anything.
+    """Selects the devices; call it before the backend runs its first operation.
 
     Args:
-        devices: "auto", one accelerator if there is one; "cpu"; a number of accelerators, or "all"; where there is no
-            accelerator, the number into which the CPU is divided, to try things out: it gets no faster.
-        shard_tables: on JAX, cut large weights among the devices instead of having them whole on each.
+        devices: "auto", one accelerator if there is one; "cpu"; a number of accelerators, or "all". Without
+            accelerators a number divides the CPU into virtual devices, for tests: it is not faster.
+        shard_tables: on JAX, shard large weights among the devices instead of replicating them.
 
     Raises:
-        ConfigError: there are not so many devices, or the backend cannot do it.
+        ConfigError: there are fewer devices, or the backend does not support the setting.
     """
     import keras
 
@@ -194,7 +194,7 @@ def _start_jax(devices: Devices, shard_tables: bool) -> None:
 
 
 def _number(devices: Devices, accelerators: int) -> int:
-    """How many devices to take."""
+    """Returns the number of devices to use."""
     if devices == "all":
         return max(accelerators, 1)
     if not isinstance(devices, int):
@@ -205,7 +205,7 @@ def _number(devices: Devices, accelerators: int) -> int:
 
 
 def placed(batch: Mapping[str, Any], axes: Mapping[str, int]) -> Mapping[str, Any]:
-    """On JAX, a batch on the devices: each array cut along its axis where that divides it, else whole on each."""
+    """On JAX, places a batch on the devices: arrays are cut along their axis if divisible, else replicated."""
     if _current.mesh is None:
         return batch
     import jax

@@ -1,4 +1,4 @@
-"""Texts as characters: short codes of a fixed width, for models that read letter by letter."""
+"""Texts as character codes of a fixed width, for models that read text character by character."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ import numpy as np
 from nnrec.core.errors import ConfigError
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,:;&'/|>()+-"
-PATH = " > "  # between the parts of a category path, the widest first
+PATH = " > "  # separator of a category path, from general to specific
 NONE, UNKNOWN, FIRST = 0, 1, 2  # codes: no character, one outside the alphabet, the alphabet's first
-BLOCK = 2**16  # texts at a time
+BLOCK = 2**16  # texts encoded at a time
 
 
 def num_codes(alphabet: str = ALPHABET) -> int:
-    """How many codes there are."""
+    """Returns the number of codes."""
     return FIRST + len(alphabet)
 
 
 def encode(texts: Iterable[Any], width: int, alphabet: str = ALPHABET) -> np.ndarray:
-    """Each text as the codes of its characters.
+    """Encodes each text as the codes of its characters.
 
-    Texts are lower-cased, and accents are taken off. A text that is too long loses its end, or, if it is a path
-    ("Lighting > Desk Lamps"), its beginning, which says least. A shorter one stands on the left, code 0 behind it.
+    Texts are lower-cased and accents are removed. A text that is too long is cut at its end, or, if it is a category
+    path ("Lighting > Desk Lamps"), at its start, the least specific part. Shorter texts are padded on the right with
+    code 0.
 
     Args:
-        texts: n of them; None and NaN are empty, numbers are written out.
-        width: characters of a text that count.
-        alphabet: the characters that have a code of their own, in the order of their codes, from 2 on; all others
-            share code 1.
+        texts: n texts; None and NaN are empty, numbers are converted to text.
+        width: number of characters per text.
+        alphabet: the characters with a code of their own, in the order of their codes, from 2 on; all others share
+            code 1.
 
     Returns:
         (n, width) uint8.
@@ -46,14 +47,14 @@ def encode(texts: Iterable[Any], width: int, alphabet: str = ALPHABET) -> np.nda
     texts = list(texts)
     codes = np.empty((len(texts), width), np.uint8)
     for start in range(0, len(texts), BLOCK):
-        # NumPy cuts and fills the strings; seen as 32-bit numbers they are the characters' code points.
+        # NumPy cuts and pads the strings; viewed as 32-bit numbers they are Unicode code points.
         block = np.array([_plain(text, width) for text in texts[start : start + BLOCK]], dtype=f"<U{width}")
         codes[start : start + BLOCK] = code[block.view("<u4").reshape(len(block), width)]
     return codes
 
 
 def _plain(text: Any, width: int) -> str:
-    """The text in lower case and without accents; of a path the last `width` characters."""
+    """Returns the text in lower case and without accents; for a category path the last `width` characters."""
     if not isinstance(text, str):
         text = _written(text)
     text = text.lower()
@@ -70,7 +71,7 @@ def _written(value: Any) -> str:
 
 
 def check(alphabet: str, width: int) -> None:
-    """Raises ConfigError where `encode` cannot use these."""
+    """Raises ConfigError if alphabet or width is invalid for `encode`."""
     if isinstance(width, bool) or not isinstance(width, int) or width < 1:
         raise ConfigError(f"model.characters must be a whole number, 1 or more. Received: {width!r}")
     wrong = [c for c in alphabet if c != c.lower() or c == "\0"]

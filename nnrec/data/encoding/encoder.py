@@ -1,4 +1,4 @@
-"""From columns to what a model takes: ids and numbers, by rules that are fitted on training rows alone."""
+"""Encoding of impression columns as ids and numbers, fitted on training rows only."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from nnrec.data.schema import Schema
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """Encodes rows. Build one with `Encoder.fit`, or from what a run folder holds.
+    """Encodes rows. Build one with `Encoder.fit`, or with `Encoder.from_arrays` from a run folder.
 
     Attributes:
-        schema: the columns that go in.
-        fields: what comes out; numeric columns that become ids stand behind the categorical ones.
-        levels: values of each categorical and multi-valued column that is not ignored, as the codes that go in count
-            them.
-        lookup: (num_levels,) int32 of each of these columns: the id of a code within its field, 0 = unknown.
-        hash: column -> number of ids over which a hash spreads its values.
-        transforms: of the numeric columns, in their order.
+        schema: the input columns.
+        fields: the output fields; numeric columns that become ids come after the categorical ones.
+        levels: column -> its values in the order of the input codes, for each categorical and multi-valued column that
+            is not ignored.
+        lookup: column -> (num_levels,) int32, the id of each code within the field, 0 = unknown; the same columns.
+        hash: column -> number of ids that a hash maps its values to.
+        transforms: the transforms of the numeric columns that are not ignored, in order.
     """
 
     schema: Schema
@@ -42,14 +42,15 @@ class Encoder:
 
     @classmethod
     def fit(cls, impressions: Impressions, which: np.ndarray, settings: Preprocessing) -> Encoder:
-        """An encoder for these impressions, which knows of them only the given rows.
+        """Fits an encoder for these impressions on the given rows only.
 
         Args:
+            impressions: the data.
             which: (m,) row numbers of the training part, ascending.
-            settings: how to encode.
+            settings: settings of the encoding.
 
         Raises:
-            ConfigError: a setting names a column that is not there, or a step that is none.
+            ConfigError: a setting names a column or a transform that does not exist.
         """
         schema = impressions.schema
         settings.check(schema)
@@ -102,7 +103,7 @@ class Encoder:
         return cls(schema, fields, levels, lookup, dict(settings.hash), transforms)
 
     def __post_init__(self) -> None:
-        # Ids in the shared table by code, all columns one after the other.
+        # Code -> id in the shared table, for all columns, concatenated.
         columns, offsets = list(self.lookup), dict(self._offsets())
         unknown = np.array([offsets[name] for name in columns], np.int32)
         starts = np.cumsum([0, *(len(self.lookup[name]) for name in columns)], dtype=np.int64)
@@ -113,19 +114,19 @@ class Encoder:
 
     @property
     def transformed(self) -> tuple[str, ...]:
-        """The numeric columns that have a part in what comes out."""
+        """The numeric columns that are encoded."""
         return tuple(transform.column for transform in self.transforms)
 
     def _offsets(self) -> Sequence[tuple[str, int]]:
         return list(zip((*self.fields.categorical, *self.fields.multi), self.fields.offsets, strict=True))
 
     def encode(self, rows: Rows) -> dict[str, np.ndarray]:
-        """Rows as a model takes them, all of m rows.
+        """Encodes m rows.
 
         Returns:
             `categorical`: (m, C) int32 ids in the shared table.
-            `multi`: (m, L) int32, likewise; a field without (so many) values is filled up with its unknown id.
-            `multi_share`: (m, L) float32, 1 / number of the field's values, 0 where filled up.
+            `multi`: (m, L) int32, likewise; unused slots of a field hold its unknown id.
+            `multi_share`: (m, L) float32, 1 / number of the field's values, 0 in unused slots.
             `numeric`: (m, N) float32.
         """
         table, starts, unknown = self._tables  # type: ignore[attr-defined]
@@ -152,10 +153,10 @@ class Encoder:
         return {"categorical": categorical, "multi": multi, "multi_share": share, "numeric": numeric}
 
     def bound(self, impressions: Impressions) -> Encoder:
-        """The same encoder for other impressions, whose codes count other levels.
+        """Returns the same encoder for other impressions, whose codes refer to other levels.
 
         Raises:
-            DataError: they have other columns.
+            DataError: the impressions have other columns.
         """
         if impressions.schema != self.schema:
             raise DataError(
@@ -168,7 +169,7 @@ class Encoder:
         return replace(self, levels=levels, lookup={name: self.ids(name, levels[name].strings) for name in levels})
 
     def ids(self, name: str, values: pa.Array | pa.ChunkedArray) -> np.ndarray:
-        """(m,) int32 ids of raw values within a categorical or multi-valued field, 0 = unknown or missing."""
+        """Returns (m,) int32 ids of raw values within a categorical or multi-valued field, 0 = unknown or missing."""
         if name in self.hash:
             parts = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
             hashes = np.concatenate([np.zeros(0, np.uint64), *map(hashed, parts)])
@@ -179,12 +180,13 @@ class Encoder:
         return np.where(codes >= 0, lookup[codes], np.int32(0)) if len(lookup) else np.zeros(len(codes), np.int32)
 
     def encode_frame(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-        """Raw rows, a column of the data each, as `encode` returns them; columns that are not there are missing.
+        """Encodes raw rows like `encode`; the values of absent columns are missing.
 
-        A multi-valued column holds lists.
+        Args:
+            frame: (m rows) columns of the data by name; a multi-valued column holds lists.
 
         Raises:
-            DataError: a numeric column holds something else.
+            DataError: a numeric column holds a value that is not a number.
         """
         number, schema = len(frame), self.schema
         codes = np.full((number, len(schema.categorical)), -1, np.int32)
@@ -206,14 +208,14 @@ class Encoder:
                     numbers[:, place] = pd.to_numeric(frame[name]).to_numpy(np.float32, na_value=np.nan)
                 except (ValueError, TypeError) as error:
                     raise DataError(f"Column {name!r} must hold numbers: {error}") from error
-        # The ids are known already: codes that count them.
+        # `codes` already holds ids, so the lookup tables are the identity.
         fields = self.fields
         sizes = dict(zip((*fields.categorical, *fields.multi), (*fields.sizes, *fields.multi_sizes), strict=True))
         plain = {name: np.arange(sizes[name], dtype=np.int32) for name in self.lookup}
         return replace(self, lookup=plain).encode(Rows(codes, tuple(bags), numbers))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that makes up the encoder, for a run folder."""
+        """Returns the complete state of the encoder as arrays, for a run folder."""
         about = {
             "schema": asdict(self.schema),
             "fields": self.fields.to_dict(),
@@ -233,7 +235,7 @@ class Encoder:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Encoder:
-        """What `arrays` returned: the same encoder, for raw rows and for other impressions (`bound`)."""
+        """Restores an encoder from the result of `arrays`, for raw rows and for other impressions (`bound`)."""
         about = json.loads(str(arrays["about"]))
         schema = Schema.from_dict(about["schema"])
         transforms = []
@@ -251,7 +253,7 @@ class Encoder:
 
 
 def _spread(hashes: np.ndarray, number: int) -> np.ndarray:
-    """1 ... number by hash, int32."""
+    """Maps hashes to ids 1 ... number, int32."""
     return (1 + hashes % np.uint64(number)).astype(np.int32)
 
 

@@ -1,4 +1,4 @@
-"""What an encoded row of impressions consists of: all that a model has to know about the data."""
+"""The fields of encoded impressions: the description of the data that a model is built from."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 class Fields:
     """The fields of an encoded row; categorical and multi-valued ones share one table of ids.
 
-    The ids of a field are consecutive in the table, the fields one after the other: first the categorical ones, then
-    the multi-valued ones. The first id of a field stands for what is missing or was not seen (often enough) in
+    The ids of a field are consecutive in the table; the categorical fields come first, then the multi-valued ones. The
+    first id of a field is its unknown id: it stands for missing values and for values not seen (often enough) in
     training.
 
     Attributes:
-        categorical: names of the fields with one value a row.
-        sizes: how many ids each of them has.
-        multi: names of the fields with any number of values a row.
-        multi_sizes: how many ids each of them has.
-        multi_lengths: how many values of a row are kept of each of them.
+        categorical: names of the fields with one value per row.
+        sizes: number of ids of each of them.
+        multi: names of the fields with any number of values per row.
+        multi_sizes: number of ids of each of them.
+        multi_lengths: number of values per row that each of them keeps.
         numeric: names of the fields whose values are numbers.
     """
 
@@ -35,25 +35,25 @@ class Fields:
 
     @property
     def num_ids(self) -> int:
-        """Rows of the shared table."""
+        """Number of rows of the shared table."""
         return sum(self.sizes) + sum(self.multi_sizes)
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """The first id of each categorical, then of each multi-valued field."""
+        """The first id of each categorical field, then of each multi-valued field."""
         return tuple(accumulate((*self.sizes, *self.multi_sizes), initial=0))[:-1]
 
     @cached_property
     def multi_slices(self) -> tuple[slice, ...]:
-        """Which columns of a batch's `multi` belong to each multi-valued field."""
+        """The columns of a batch's `multi` that belong to each multi-valued field."""
         edges = tuple(accumulate(self.multi_lengths, initial=0))
         return tuple(map(slice, edges[:-1], edges[1:]))
 
     def to_dict(self) -> dict[str, list]:
-        """Plain lists, for a configuration."""
+        """Returns plain lists, for a configuration."""
         return {name: list(values) for name, values in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Fields:
-        """What `to_dict` returned."""
+        """Restores fields from the result of `to_dict`."""
         return cls(**{name: tuple(values) for name, values in plain.items()})

@@ -1,4 +1,4 @@
-"""Columns of text and Parquet files, some rows at a time: never a whole file in memory."""
+"""Chunk by chunk reading of columns of text and Parquet files: never a whole file in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnrec.data.files.tables import Text, find_files, place, resolve, sniffed
 BLOCK_BYTES = 2**24
 BATCH_ROWS = 2**17
 
-# Rows, and how far into the file, in bytes, they go.
+# Rows, and the position in the file, in bytes, up to which it is read.
 _Batch: TypeAlias = tuple[pa.RecordBatch, int]
 
 
@@ -26,9 +26,9 @@ class Chunk(NamedTuple):
 
     Attributes:
         columns: name -> array; those of text files are strings.
-        where: the place of a row (counted from 0), such as "log.csv, line 12".
-        part: 0 of the training file, 1 of the validation file, 2 of the test file.
-        size: bytes of the source that were read for it, about.
+        where: maps a row (counted from 0) to its location, such as "log.csv, line 12".
+        part: 0 = training file, 1 = validation file, 2 = test file.
+        size: approximate number of bytes read from the source for these rows.
     """
 
     columns: Mapping[str, pa.Array]
@@ -38,19 +38,19 @@ class Chunk(NamedTuple):
 
 
 class TableFiles:
-    """CSV, TSV or Parquet files of the same columns (text also as .gz, .bz2, .zst), to be read from first to last.
+    """CSV, TSV or Parquet files with the same columns (text also as .gz, .bz2, .zst), read sequentially.
 
     Args:
-        path: a file, a folder of files, or a glob; several files come in the order of their names.
-        separator: of text files, one character; None = found in the first line.
+        path: a file, a folder of files, or a glob; several files are read in the order of their names.
+        separator: separator of text files, one character; None = detected in the first line.
         header: whether the first line of a text file names the columns.
-        names: what to call the columns where it does not; None = 0, 1, 2 ...
-        encoding: of text files.
-        missing: what stands in a text file where a value is missing.
-        key: the setting that a message about a missing file names.
+        encoding: encoding of text files.
+        missing: texts that mark a missing value in a text file.
+        key: the setting to name in the message about a missing file.
+        names: names of the columns without a header; None = 0, 1, 2 ...
 
     Raises:
-        DataError: there is no such file, or it is empty, or it has another number of columns than names.
+        DataError: no such file, an empty file, or a number of columns different from that of `names`.
         ConfigError: a separator of several characters.
     """
 
@@ -72,7 +72,7 @@ class TableFiles:
         self.names = self._names(self.files[0])
 
     def _names(self, file: Path) -> list[str]:
-        """What the columns of a file are called."""
+        """Returns the names of a file's columns."""
         if _is_parquet(file):
             return _parquet(file).schema_arrow.names
         first = next(Text(file, ",", self.header, self.encoding).lines(), None)
@@ -95,13 +95,14 @@ class TableFiles:
         return Text(file, separator, self.header, self.encoding)
 
     def chunks(self, columns: Mapping[str, str | int], part: int = 0) -> Iterator[Chunk]:
-        """The rows, some at a time.
+        """Yields the rows in chunks.
 
         Args:
-            columns: what to call a column -> its name in the files, or position from 0.
+            columns: name in the chunk -> name of the column in the files, or its position from 0.
+            part: the part of the chunks, see `Chunk`.
 
         Raises:
-            DataError: a column is missing, or a line cannot be read; the message says where.
+            DataError: a column is missing, or a line cannot be read; the message states where.
         """
         for file in self.files:
             found = self._names(file)
@@ -160,7 +161,7 @@ def _parquet(file: Path) -> pa.parquet.ParquetFile:
 
 
 def _explained(text: Text, width: int, done: int, error: Exception) -> DataError:
-    """The error of the first line behind `done` rows that cannot be read."""
+    """Returns the error of the first invalid line after `done` rows."""
     try:
         for number, line in itertools.islice(text.lines(), done + int(text.header), None):
             cells = text.fields(line)

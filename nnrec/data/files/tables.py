@@ -1,4 +1,4 @@
-"""Text and Parquet files as data frames, with the line number of whatever is wrong in them."""
+"""Text and Parquet files as data frames; errors in them are reported with their line number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nnrec.core.errors import ConfigError, DataError
 
 SEPARATORS = ("\t", "::", ";", ",", "|", " ")
 LABELS = {"user": "user id", "item": "item id", "session": "session id", "value": "rating"}
-_PLAIN = "\x1f"  # stands for a separator of several characters; the "unit separator" of ASCII
+_PLAIN = "\x1f"  # replaces separators of several characters; the "unit separator" of ASCII
 _ID = pa.dictionary(pa.int32(), pa.string())
 _TYPES = {
     **dict.fromkeys(("user", "item", "session", "event"), _ID),
@@ -31,17 +31,17 @@ _TYPES = {
 
 
 class MissingColumn(DataError):
-    """A table has no column of the wanted name."""
+    """A table has no column with the requested name."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What was read, and where it came from.
+    """Columns that were read, and their source.
 
     Attributes:
         frame: one column per role (user, item, value, time, weight, event, or any other name).
-        where: the place of a row (counted from 0), such as "ratings.csv, line 12".
-        source: what to call all of it in a message.
+        where: maps a row (counted from 0) to its location, such as "ratings.csv, line 12".
+        source: name of the source in messages.
     """
 
     frame: pd.DataFrame
@@ -51,7 +51,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Text:
-    """One text file and how its lines are cut into fields."""
+    """A text file and its format: how its lines are split into fields."""
 
     path: Path
     separator: str
@@ -59,7 +59,7 @@ class Text:
     encoding: str
 
     def fields(self, line: str) -> list[str]:
-        """The fields of one line."""
+        """Splits a line into fields."""
         line = line.rstrip("\r\n")
         if len(self.separator) > 1:
             return line.split(self.separator)
@@ -70,7 +70,7 @@ class Text:
             raise DataError(f"{self.path}: {line[:40]!r} ... is no line of a table ({error}). {advice}.") from error
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """(number from 1, text) of every line that is not empty.
+        """Yields (number from 1, text) of every line that is not empty.
 
         Raises:
             DataError: a line is not text in this encoding.
@@ -92,13 +92,13 @@ def read_columns(
 
     Args:
         path: a file, a folder of files, or a glob; several files are read in the order of their names.
-        columns: role -> column name, or position from 0. Of text files user, item, session and
-            event are read as ids (whole numbers where all are, else text), value and weight as numbers,
-            title, genres and features as text, any other as what it looks like.
-        separator: of text files, one or more characters; None = found in the first line.
+        columns: role -> column name, or position from 0. In text files user, item, session and
+            event are read as ids (integers if all are, else text), value and weight as numbers,
+            title, genres and features as text; the type of other columns is inferred.
+        separator: separator of text files, one or more characters; None = detected in the first line.
         header: whether the first line of a text file names the columns; else give positions.
-        encoding: of text files.
-        key: the setting that a message about a missing file names.
+        encoding: encoding of text files.
+        key: the setting to name in the message about a missing file.
 
     Raises:
         DataError: no such file, no such column, an empty or binary file, or a malformed line.
@@ -136,7 +136,7 @@ def read_columns(
 
 
 def find_files(path: str | Path, key: str) -> list[Path]:
-    """The files that a path, folder or glob stands for, by name.
+    """Returns the files of a path, folder or glob, sorted by name.
 
     Raises:
         DataError: there is none.
@@ -154,10 +154,11 @@ def find_files(path: str | Path, key: str) -> list[Path]:
 
 
 def resolve(column: str | int, found: Sequence[str], source: str, hint: str = "") -> str:
-    """The name of a column given by name or position.
+    """Returns the name of a column given by name or position.
 
     Raises:
-        DataError: there is no such column (MissingColumn); the message lists those found and suggests a close one.
+        DataError: there is no such column (`MissingColumn` for a name); the message lists the columns found and
+            suggests a similar one.
     """
     if isinstance(column, int) and not isinstance(column, bool):
         if 0 <= column < len(found):
@@ -197,7 +198,7 @@ def _decoded(path: Path, number: int, line: bytes, encoding: str) -> Iterable[tu
 
 
 def sniffed(path: Path, line: str) -> str:
-    """The separator in the first line of a file.
+    """Returns the separator found in the first line of a file.
 
     Raises:
         DataError: there is none.
@@ -224,7 +225,7 @@ def _read_text(
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         _explain(text, {role: found.index(name) for role, name in names.items()}, len(found))
         problem = error
-    try:  # a column whose kind changes further down, such as whole numbers first and fractions later
+    try:  # the inferred type changes further down, for example from integers to fractions
         return _parse(text, names, {name: _TYPES.get(role, pa.string()) for role, name in names.items()})
     except pa.ArrowInvalid:
         raise DataError(f"{path}: {problem}") from problem
@@ -261,7 +262,7 @@ def _parse(text: Text, names: Mapping[str, str], types: Mapping[str, pa.DataType
 
 
 def _explain(text: Text, positions: Mapping[str, int], width: int) -> None:
-    """Raises a DataError for the first line that cannot be read; returns where no line is at fault."""
+    """Raises a DataError for the first invalid line; returns if there is none."""
     for number, line in itertools.islice(text.lines(), int(text.header), None):
         cells = text.fields(line)
         if len(cells) != width:
@@ -302,7 +303,7 @@ def _numeric(column: pa.ChunkedArray, role: str, place: str) -> pa.ChunkedArray:
 
 
 def as_ids(column: pd.Series) -> pd.Series:
-    """Text ids as whole numbers where every one is written like one (so "007" stays text)."""
+    """Converts text ids to integers if all of them are written as integers ("007" is not and stays text)."""
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return column
     names = column.cat.categories.astype(str).str.strip()
@@ -313,7 +314,7 @@ def as_ids(column: pd.Series) -> pd.Series:
 
 
 def place(path: Path, row: int, header: bool) -> str:
-    """Where a row of a file stands: its line, empty lines counted, or the row of a Parquet file."""
+    """Returns the location of a row: the line of a text file, counting empty lines, or the row of a Parquet file."""
     if path.suffix in (".parquet", ".pq"):
         return f"{path}, row {row + 1}"
     with _open(path) as stream:

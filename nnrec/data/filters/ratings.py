@@ -1,4 +1,4 @@
-"""Filters: what is taken out of the data before anything is split or learnt."""
+"""Filters of ratings, applied before the split."""
 
 from __future__ import annotations
 
@@ -26,29 +26,31 @@ def apply_filters(
     outlier_items: float | None = None,
     stoplist: Words | None = None,
 ) -> Ratings:
-    """Removes items, ratings and users; each filter sees what those before it left, and adds a line to `notes`.
+    """Removes items, ratings and users; each filter works on the result of the last and adds a line to `notes`.
 
-    In this order:
+    The filters, in order:
 
-    1. `stoplist`: items whose title or category holds a word; `Ratings.stopped` lists them.
-    2. `duplicates`: repeated (user, item) pairs.
-    3. `min_value`: low ratings. After the duplicates: who liked an item and later did not, does not like it.
+    1. `stoplist`: removes items whose title or category contains a word; `Ratings.stopped` lists them.
+    2. `duplicates`: removes repeated (user, item) pairs.
+    3. `min_value`: removes low ratings; after the duplicates, so that only the kept rating of a pair counts.
     4. `outlier_users`, then `outlier_items`.
-    5. `min_ratings_per_user`, `min_ratings_per_item`: counts are taken again after each removal until all of them
-       hold. Users and items left without a rating leave the vocabularies and tables; a minimum of 0 keeps them.
+    5. `min_ratings_per_user`, `min_ratings_per_item`: repeated until all counts reach their minimum. Users and items
+       left without a rating are removed from the vocabularies and tables; a minimum of 0 keeps them.
 
     Args:
-        duplicates: which rating of a repeated pair stays: "last" (by time, then order of arrival)
-            or "first"; "error" refuses them.
-        min_value: ratings below it go, which makes likes of stars; None = all stay.
-        outlier_users, outlier_items: users (items) go whose number of ratings lies more than so many standard
-            deviations from the mean per user (item), on either side. Mean and standard deviation (of the population:
-            all users with a rating) are taken once, before the removal. None = all stay.
-        stoplist: words and phrases, or a file of them; `nnrec.data.filters.stoplist` says how they match.
+        ratings: the ratings.
+        min_ratings_per_user, min_ratings_per_item: minimum counts.
+        duplicates: which rating of a repeated pair to keep: "last" (by time, then order of arrival)
+            or "first"; "error" raises an error.
+        min_value: ratings below it are removed, which turns stars into likes; None = none is removed.
+        outlier_users, outlier_items: removes users (items) whose number of ratings differs from the mean per user
+            (item) by more than this many standard deviations, in either direction. Mean and (population) standard
+            deviation are computed once, before the removal, over users (items) with a rating. None = none is removed.
+        stoplist: words and phrases, or a file of them; see `nnrec.data.filters.stoplist` for how they match.
 
     Raises:
-        DataError: nothing is left; there are duplicates and `duplicates` is "error"; a stoplist that cannot be read,
-            or without a text to match.
+        DataError: no rating is left; there are duplicates and `duplicates` is "error"; a stoplist cannot be read, or
+            the items have no text to match.
         ConfigError: an argument is out of range.
     """
     check_filters(min_ratings_per_user, min_ratings_per_item, duplicates, min_value, outlier_users, outlier_items)
@@ -72,7 +74,7 @@ def check_filters(
     outlier_users: float | None,
     outlier_items: float | None,
 ) -> None:
-    """Raises ConfigError where an argument of `apply_filters` is out of range."""
+    """Raises ConfigError if an argument of `apply_filters` is out of range."""
     if duplicates not in DUPLICATES:
         raise ConfigError(f"filters.duplicates must be one of {', '.join(DUPLICATES)}. Received: {duplicates}")
     minima = {"min_ratings_per_user": min_ratings_per_user, "min_ratings_per_item": min_ratings_per_item}
@@ -144,9 +146,9 @@ def _drop_outliers(ratings: Ratings, role: Literal["user", "item"], limit: float
 
 
 def within(counts: np.ndarray, limit: float) -> tuple[np.ndarray, str]:
-    """(n,) boolean, whose number of ratings lies within so many standard deviations of the mean, and this in words.
+    """Returns (n,) boolean, whose counts are within `limit` standard deviations of the mean, and the bounds as text.
 
-    Who has none counts neither way.
+    Users or items without ratings are excluded from mean and standard deviation, and are kept.
     """
     rated = counts[counts > 0]
     mean, spread = rated.mean(), rated.std()
@@ -185,7 +187,7 @@ def _drop_rare(ratings: Ratings, per_user: int, per_item: int) -> Ratings:
 
 
 def restricted(ratings: Ratings, users: np.ndarray, items: np.ndarray) -> Ratings:
-    """The ratings of some users and items (masks), with vocabularies and tables cut down to these."""
+    """Returns the ratings of some users and items (masks), with vocabularies and tables reduced to these."""
     ratings = ratings.take(users[ratings.user] & items[ratings.item])
     return replace(
         ratings,

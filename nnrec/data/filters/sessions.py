@@ -1,4 +1,4 @@
-"""Filters of sessions: what is taken out before anything is split or learnt."""
+"""Filters of sessions, applied before the split."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ def filter_sessions(
     min_item_support: int = 1,
     stoplist: Words | None = None,
 ) -> Sessions:
-    """Removes items, events and sessions; each filter sees what those before it left, and adds a line to `notes`.
+    """Removes items, events and sessions; each filter works on the result of the last and adds a line to `notes`.
 
-    In this order:
+    The filters, in order:
 
-    1. `stoplist`: items whose title or category holds a word; `Sessions.stopped` lists them.
-    2. `collapse_repeats`: of events on one item in a row the first stays, with the strongest kind of event among them
-       (the last in `event_names`).
-    3. `max_session_length`: longer sessions are removed whole: robots, shared computers, counting errors.
-    4. `min_session_length`, `min_item_support`: counts are taken again after each removal until both hold. Where the
-       publisher has a test file, an item's support is its number of training events, and an item that lacks it leaves
-       the test sessions too; a support of 0 or 1 removes no event, so that items only known from the test file stay.
-       Items left without an event leave the vocabulary and the item table; a support of 0 keeps them.
+    1. `stoplist`: removes items whose title or category contains a word; `Sessions.stopped` lists them.
+    2. `collapse_repeats`: of consecutive events on the same item keeps the first, with the strongest kind of event
+       among them (the last in `event_names`).
+    3. `max_session_length`: removes longer sessions entirely (robots, shared computers, counting errors).
+    4. `min_session_length`, `min_item_support`: repeated until both hold. If the publisher has a test file, an item's
+       support is its number of training events, and items below the minimum are removed from test sessions too; a
+       minimum of 0 or 1 removes no event, so that items only found in the test file stay. Items left without an event
+       are removed from the vocabulary and the item table; a minimum of 0 keeps them.
 
     Args:
-        stoplist: words and phrases, or a file of them; `nnrec.data.filters.stoplist` says how they match.
+        sessions: the sessions.
+        collapse_repeats, max_session_length, min_session_length, min_item_support: see above; None = no maximum.
+        stoplist: words and phrases, or a file of them; see `nnrec.data.filters.stoplist` for how they match.
 
     Raises:
-        DataError: nothing is left; a stoplist that cannot be read, or without a text to match.
+        DataError: no event is left; a stoplist cannot be read, or the items have no text to match.
         ConfigError: an argument is out of range.
     """
     check_filters(max_session_length, min_session_length, min_item_support)
@@ -51,7 +53,7 @@ def filter_sessions(
 
 
 def check_filters(max_session_length: int | None, min_session_length: int, min_item_support: int) -> None:
-    """Raises ConfigError where an argument of `filter_sessions` is out of range."""
+    """Raises ConfigError if an argument of `filter_sessions` is out of range."""
     least = {"min_session_length": (min_session_length, 1), "min_item_support": (min_item_support, 0)}
     if max_session_length is not None:
         least["max_session_length"] = (max_session_length, max(min_session_length, 1))
@@ -139,7 +141,7 @@ def _drop_eventless(sessions: Sessions) -> Sessions:
 
 
 def _without(sessions: Sessions, kept: np.ndarray) -> Sessions:
-    """The kept events; `expected` is gone where it would rest on events that are."""
+    """Returns the kept events; without `expected` if it depends on a removed event."""
     result = sessions.keep(kept)
     survives = np.bincount(sessions.session[kept], minlength=sessions.num_sessions) > 0
     if sessions.expected is None or kept[survives[sessions.session]].all():
@@ -148,7 +150,7 @@ def _without(sessions: Sessions, kept: np.ndarray) -> Sessions:
 
 
 def _restrict(sessions: Sessions, items: np.ndarray) -> Sessions:
-    """The sessions, whose events are all of some items (mask), with vocabulary and item table cut down to these."""
+    """Reduces vocabulary and item table to some items (mask), which must include all items of the events."""
     table = sessions.item_table
     return replace(
         sessions,

@@ -1,4 +1,4 @@
-"""Stoplist: words that keep items out, matched against what is written about the items."""
+"""Stoplist: removes items whose text (title, categories) contains certain words."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nnrec.data.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Words as a list, or a file of them.
+# A list of words, or the path of a file of words.
 Words = Iterable[Any] | str | Path
-# So many of the items caught are shown.
+# Maximum number of caught items that are shown.
 SHOWN = 50
 
 _TOKEN = re.compile(r"\||[^\W_]+(?:'[^\W_]+)*")
@@ -26,16 +26,16 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 
 
 def read_words(source: Words, key: str) -> list[str]:
-    """Words and phrases from a list, or from a text file (UTF-8) with one a line.
+    """Returns the words and phrases of a list, or of a UTF-8 text file with one per line.
 
     Args:
-        source: the list, or the file's path. In a file empty lines are skipped, and so is what follows a "#" at the
-            beginning of a line or after a space.
-        key: the setting that holds it, for messages.
+        source: the list, or the file's path. In a file, empty lines are skipped, and so are comments: a "#" at the
+            start of a line or after a space, and the rest of the line.
+        key: the setting that holds the source, for error messages.
 
     Raises:
         DataError: the file is missing, empty, or not text.
-        ConfigError: no list of words; an empty list; a word without a letter or digit.
+        ConfigError: not a list of words; an empty list; a word without a letter or digit.
     """
     if isinstance(source, (str, Path)):
         words = _words_of_file(Path(source).expanduser(), key)
@@ -52,22 +52,22 @@ def read_words(source: Words, key: str) -> list[str]:
 
 
 def catch(table: pd.DataFrame | None, items: Vocabulary, words: Sequence[str], key: str) -> pd.DataFrame:
-    """The items that a stoplist catches.
+    """Returns the items that a stoplist catches.
 
-    Words are compared by stem (Snowball's English stemmer), whatever their case: "drug" catches "Drugs" and "drugged",
-    not "drugstore"; "sex" catches "Sexes", not "Essex", "sexy" or "sexual". A word is a run of letters, digits and
-    apostrophes, so "sci-fi" is a phrase of two; the words of a phrase must follow each other in one title, or in one
-    of the categories that a "|" separates. All text columns of the table are searched.
+    Words are compared by stem (Snowball's English stemmer), ignoring case: "drug" catches "Drugs" and "drugged", not
+    "drugstore"; "sex" catches "Sexes", not "Essex", "sexy" or "sexual". A word is a sequence of letters, digits and
+    apostrophes, so "sci-fi" is a phrase of two words. The words of a phrase must be adjacent within one title, or
+    within one of the categories separated by "|". All text columns of the table are searched.
 
     Args:
-        table: (num_items rows) what is known about the items; None = nothing.
-        items: their vocabulary.
+        table: (num_items rows) the item table; None = there is none.
+        items: vocabulary of the items.
         words: words and phrases.
-        key: the setting that holds them, for messages.
+        key: the setting that holds the words, for error messages.
 
     Returns:
-        Columns item (index, ascending), item_id, title (missing where unknown) and word (those that caught it, joined
-        by a comma).
+        Columns item (index, ascending), item_id, title (missing if unknown) and word (the words that caught the item,
+        joined by commas).
 
     Raises:
         DataError: there is no text to match.
@@ -101,12 +101,12 @@ def catch(table: pd.DataFrame | None, items: Vocabulary, words: Sequence[str], k
 
 
 def in_words(words: Sequence[str], shown: int = 10) -> str:
-    """The words on one line, the first few of a long list."""
+    """Formats the words on one line; a long list is shortened to its first few."""
     return ", ".join(words[:shown]) + (f", ... ({len(words):,} words)" if len(words) > shown else "")
 
 
 def records(caught: pd.DataFrame) -> list[dict[str, Any]]:
-    """What `catch` returned as item_id, title (None where unknown) and word, in plain types that JSON can hold."""
+    """Converts the result of `catch` to JSON types: item_id, title (None if unknown) and word of each item."""
     names = ["item_id", "title", "word"]
     plain = caught[names].astype(object)
     rows = plain.where(plain.notna(), None).itertuples(index=False, name=None)
@@ -114,9 +114,9 @@ def records(caught: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def print_caught(caught: Sequence[Mapping[str, Any]], heading: str, console: Console, shown: int = SHOWN) -> None:
-    """Prints items (see `records`) a line each, with the word that caught them; only the first of many.
+    """Prints the first `shown` items (see `records`), one per line, with the words that caught them.
 
-    Titles are never cut or wrapped, so that they can be searched for.
+    Titles are never truncated or wrapped, so that the output can be searched.
     """
     console.print(heading, markup=False, highlight=False, soft_wrap=True)
     width = max((len(entry["word"]) for entry in caught[:shown]), default=0)
@@ -147,7 +147,7 @@ def _words_of_file(path: Path, key: str) -> list[str]:
 
 
 def _stems(text: str, stem: Callable[[str], str]) -> str:
-    """The stems of all words, each with a space on either side; a "|" stays, so that no phrase reaches across it."""
+    """Returns the stems of all words, separated and enclosed by spaces; "|" stays, so that phrases do not cross it."""
     tokens = _TOKEN.findall(text.replace("\u2019", "'").lower())
     return f" {' '.join(map(stem, tokens))} "
 

@@ -1,4 +1,4 @@
-"""From chunks of raw columns to `Impressions`, in memory or in files."""
+"""Conversion of chunks of raw columns to `Impressions`, in memory or in files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nnrec.data.levels import Levels, as_text
 from nnrec.data.readers.ratings import as_seconds
 from nnrec.data.schema import Schema
 
-# Part of the name of what is kept in files: raised when their content changes.
+# Version of the files of arrays, part of the folder's name; raised when their content changes.
 VERSION = 1
 _Gathered: TypeAlias = tuple[dict[str, Any], dict[str, Array], dict[str, Levels]]
 TIME_FEATURES = ("hour", "weekday")
@@ -30,20 +30,20 @@ TIME_FEATURES = ("hour", "weekday")
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the columns of a source mean.
+    """The meaning of a source's columns.
 
     Attributes:
-        schema: the columns of the impressions; those of `time_features` need not be in the source.
+        schema: the columns of the impressions; those in `time_features` need not be in the source.
         label: the column of labels.
         threshold: the label is 1 where the column is at least this, else 0; None = the column itself.
-        multi_separator: stands between the values of a multi-valued cell of text.
+        multi_separator: separator between the values of a multi-valued text cell.
         time: the column of times, if there is one.
-        time_unit: of numeric times: s, ms, us or ns.
-        time_format: of dates, such as "%y%m%d%H"; None = any usual one.
-        time_features: of hour (0 to 23) and weekday (0 = Monday), UTC: categorical columns made of the time.
+        time_unit: unit of numeric times: s, ms, us or ns.
+        time_format: format of dates, such as "%y%m%d%H"; None = any common one.
+        time_features: categorical columns to derive from the time: hour (0 to 23), weekday (0 = Monday), in UTC.
 
     Raises:
-        ConfigError: there is no such time feature, or no time for it.
+        ConfigError: an unknown time feature, or a time feature without a time.
     """
 
     schema: Schema
@@ -64,15 +64,16 @@ class Meaning:
 
 
 def collected(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Path | None = None) -> Impressions:
-    """Impressions from chunks of a source.
+    """Collects impressions from chunks of a source.
 
     Args:
-        chunks: with the columns that `meaning` names; `part` differs where the publisher made a split.
-        source: what to call it in a message.
-        folder: where to put the arrays; None = into memory. It appears only when it is complete.
+        chunks: chunks with the columns that `meaning` names; their `part` is the publisher's split, if there is one.
+        meaning: the meaning of the columns.
+        source: name of the source in messages.
+        folder: folder for the arrays; None = in memory. The folder appears only when it is complete.
 
     Raises:
-        DataError: no row; a label, number or time that cannot be used; the message says where.
+        DataError: no row; an invalid label, number or time; the message states where.
     """
     if folder is None:
         return _assembled(*_gathered(chunks, meaning, source, None))
@@ -91,7 +92,7 @@ def collected(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Pa
 
 
 def _gathered(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Path | None) -> _Gathered:
-    """What is to be known about impressions, their arrays, and their levels."""
+    """Returns the description of impressions (schema, hash, notes), their arrays, and their levels."""
     schema = meaning.schema
     pile = _Pile(folder, schema, meaning.time is not None)
     levels: dict[str, Levels] = {name: Levels() for name in (*schema.categorical, *schema.multi)}
@@ -108,7 +109,7 @@ def _gathered(chunks: Iterable[Chunk], meaning: Meaning, source: str, folder: Pa
 
 
 def opened(folder: Path) -> Impressions:
-    """What `collected` put into a folder.
+    """Opens the impressions that `collected` wrote to a folder.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -146,7 +147,7 @@ def _assembled(about: dict[str, Any], arrays: Mapping[str, Array], levels: Mappi
 
 
 class _Pile:
-    """Arrays that grow chunk by chunk, each in memory or in a file."""
+    """Arrays built chunk by chunk, each in memory or in a file."""
 
     def __init__(self, folder: Path | None, schema: Schema, timed: bool) -> None:
         kinds: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -176,7 +177,7 @@ class _Pile:
             self.parts[name].append(array)
 
     def finish(self) -> tuple[dict[str, Array], dict[str, str], set[int]]:
-        """The arrays, their hashes, and which parts of the publisher's were there."""
+        """Returns the arrays, their hashes, and the publisher's parts that occur."""
         arrays: dict[str, Array] = {}
         for name, (dtype, width) in self.kinds.items():
             if self.folder is None:
@@ -218,10 +219,15 @@ def _take_up(chunk: Chunk, meaning: Meaning, levels: Mapping[str, Levels], pile:
 
 
 def numbers(column: pa.Array, label: str, chunk: Chunk) -> np.ndarray:
-    """A column as float32, NaN where a value is missing.
+    """Converts a column to float32, NaN where a value is missing.
+
+    Args:
+        column: numbers, or numbers as text.
+        label: name of the column in messages.
+        chunk: the chunk that the column comes from, for messages.
 
     Raises:
-        DataError: a value is no finite number; the message says where.
+        DataError: a value is not a finite number; the message states where.
     """
     try:
         exact = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -242,10 +248,10 @@ def numbers(column: pa.Array, label: str, chunk: Chunk) -> np.ndarray:
 
 
 def _text(column: pa.Array, name: str, chunk: Chunk) -> pa.Array:
-    """A column as strings.
+    """Converts a column to strings.
 
     Raises:
-        DataError: its values are of a kind that is none of texts, numbers or dates.
+        DataError: its values cannot be converted to text.
     """
     try:
         return as_text(column)
@@ -257,11 +263,12 @@ def _text(column: pa.Array, name: str, chunk: Chunk) -> pa.Array:
 
 
 def cells(column: pa.Array, separator: str, name: str, chunk: Chunk) -> tuple[np.ndarray, pa.Array]:
-    """The values of a multi-valued column: (n,) how many each row has, and all of them as strings.
+    """Returns the values of a multi-valued column: (n,) the number of values per row, and all values as strings.
 
     Args:
-        column: of lists, or of strings with this separator between the values. Empty values do not count.
-        name, chunk: where it comes from, for messages.
+        column: lists, or strings with separators between the values; empty values are ignored.
+        separator: the separator.
+        name, chunk: name and chunk of the column, for messages.
     """
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(column, pa.DictionaryArray):
@@ -280,7 +287,7 @@ def cells(column: pa.Array, separator: str, name: str, chunk: Chunk) -> tuple[np
 def from_columns(
     columns: Mapping[str, Sequence | np.ndarray | pd.Series], meaning: Meaning, source: str
 ) -> Impressions:
-    """Impressions from columns in memory; messages name the rows of `source`, counted from 0."""
+    """Returns impressions from columns in memory; messages give rows of `source`, counted from 0."""
     arrays = {name: pa.array(column, from_pandas=True) for name, column in columns.items()}
     arrays = {name: a.combine_chunks() if isinstance(a, pa.ChunkedArray) else a for name, a in arrays.items()}
     return collected([Chunk(arrays, lambda row: f"row {row} of {source}")], meaning, source)

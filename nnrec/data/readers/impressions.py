@@ -1,4 +1,4 @@
-"""Impressions from CSV, TSV and Parquet files and from data frames, by a schema."""
+"""Readers of impressions from CSV, TSV and Parquet files and from data frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nnrec.data.readers.impression_columns import VERSION, Meaning, collected, f
 from nnrec.data.schema import Schema
 from nnrec.data.side_information import aligned, read_item_table
 
-# Larger sources are kept as arrays in files, unless somebody says otherwise.
+# With cache="auto", the arrays of larger sources are stored in files.
 IN_MEMORY_BYTES = 2**28
 
 Cache = str | Path | None
@@ -55,32 +55,34 @@ def read_impressions(
     cache: Cache = "auto",
     item_table: Mapping | None = None,
 ) -> Impressions:
-    """Impressions from one or more CSV, TSV or Parquet files (text also compressed, as .gz), read once, in passing.
+    """Reads impressions from one or more CSV, TSV or Parquet files (text also compressed, as .gz), chunk by chunk.
 
     Args:
         path: a file, a folder of files, or a glob.
-        label: the column of labels. Columns are named, or given by position from 0.
-        categorical: columns with one value a row; None = all that are named nowhere else.
+        label: the column of labels. Columns are given by name, or by position from 0.
+        categorical: columns with one value per row; None = all columns not named elsewhere.
         numeric: columns of numbers.
-        multi: columns with any number of values a row: lists, or text with `multi_separator` between the values.
-        user, item: which categorical columns tell who it was and what was shown (figures per user and lists need them).
-        user_columns, item_columns: columns that go with the user or the item; all others are context.
+        multi: columns with any number of values per row: lists, or text with `multi_separator` between the values.
+        user, item: the categorical columns with the ids of users and shown items (needed for metrics per user, and
+            for lists).
+        user_columns, item_columns: columns that describe the user or the item; all others are context.
         threshold: the label is 1 where its column is at least this, else 0; None = the column as it is.
-        time: numbers or dates, UTC.
-        time_unit: of numeric times: s, ms, us or ns.
-        time_format: of dates, such as "%y%m%d%H"; None = any usual one.
-        time_features: of hour, weekday: categorical columns made of the time.
+        multi_separator: see `multi`.
+        time: the column of times: numbers or dates, UTC.
+        time_unit: unit of numeric times: s, ms, us or ns.
+        time_format: format of dates, such as "%y%m%d%H"; None = any common one.
+        time_features: categorical columns to derive from the time: hour, weekday.
         validation_path, test_path: the publisher's other files, with the same columns.
-        separator: of text files, one character; None = found in the first line.
+        separator: separator of text files, one character; None = detected in the first line.
         header: whether the first line of a text file names the columns.
-        names: what to call the columns where it does not; None = 0, 1, 2 ...
-        encoding: of text files.
-        missing: what stands in a text file where a value is missing.
+        names: names of the columns without a header; None = 0, 1, 2 ...
+        encoding: encoding of text files.
+        missing: texts that mark a missing value in a text file.
         cache: see `cached`.
         item_table: arguments of `read_item_table`; None, or a path of None: no item table.
 
     Raises:
-        DataError: a file, a line or a value cannot be used; the message says where.
+        DataError: an invalid file, line or value; the message states where.
         ConfigError: settings that contradict each other.
     """
     paths = {TRAIN: path, VALIDATION: validation_path, TEST: test_path}
@@ -129,15 +131,16 @@ def read_impressions(
 def cached(
     chunks: Callable[[], Iterator[Chunk]], meaning: Meaning, tables: Sequence[TableFiles], cache: Cache, **details: Any
 ) -> Impressions:
-    """Impressions of files: read into memory, or once into a folder of arrays, from which they are taken ever after.
+    """Reads impressions into memory, or converts them once to a folder of arrays that later calls open.
 
     Args:
-        chunks: of the files, from the first.
-        meaning: of the columns.
+        chunks: function that returns the chunks of all files, from the start.
+        meaning: the meaning of the columns.
         tables: the files.
-        cache: a folder for such folders; "auto" = where the files are larger than 256 MiB, $XDG_CACHE_HOME/nnrec
-            (~/.cache/nnrec); None = into memory. A change of a file or of how it is read makes a new folder.
-        details: what else decides how the files are read.
+        cache: parent folder of the folders of arrays; "auto" = $XDG_CACHE_HOME/nnrec (~/.cache/nnrec) if the files are
+            larger than 256 MiB, else in memory; None = in memory. A change of a file or of its settings makes a new
+            folder.
+        details: further settings on which the result depends.
 
     Raises:
         DataError: see `collected`.
@@ -191,17 +194,17 @@ def from_frame(
     multi_separator: str = "|",
     items: pd.DataFrame | None = None,
 ) -> Impressions:
-    """Impressions from a data frame; arguments as in `read_impressions`.
+    """Returns impressions from a data frame; arguments as in `read_impressions`.
 
     Args:
-        categorical, numeric, multi: None = by type: columns of lists are multi-valued, those of fractions numeric, all
-            others categorical.
-        user, item: None = the columns of these names, if there are any.
-        items: a frame with raw ids in column "item" and any others (title ...).
+        categorical, numeric, multi: None = by type: columns of lists are multi-valued, columns with fractions numeric,
+            all others categorical.
+        user, item: None = the columns "user" and "item", if they exist.
+        items: a frame with raw ids in column "item" and any other columns (title ...).
 
     Raises:
-        DataError: a value cannot be used; the message gives the row.
-        ConfigError: a column is not there.
+        DataError: an invalid value; the message gives the row.
+        ConfigError: a column does not exist.
     """
     frame = frame.rename(columns=str).reset_index(drop=True)
     rest = [name for name in frame.columns if name not in (label, time)]
@@ -231,11 +234,11 @@ def from_frame(
 
 
 def with_items(impressions: Impressions, table: pd.DataFrame) -> Impressions:
-    """The same impressions with a table of items (raw ids in column "item"): a row for each, in the order of the codes.
+    """Returns the impressions with an item table (raw ids in column "item"), one row per item in the order of codes.
 
     Raises:
-        DataError: the table knows none of them.
-        ConfigError: no column of the impressions tells items.
+        DataError: the table holds none of the items.
+        ConfigError: the impressions have no column of items.
     """
     if impressions.schema.item is None:
         raise ConfigError("A table of items needs the column of items: set data.source.item.")

@@ -1,4 +1,4 @@
-"""Ratings from CSV, TSV and Parquet files and from data frames."""
+"""Readers of ratings from CSV, TSV and Parquet files and from data frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnrec.data.side_information import read_item_table, read_user_table, with_t
 from nnrec.data.vocabulary import Vocabulary
 
 TIME_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-LATEST_SECOND = 10**11  # the year 5138: a larger number is not in seconds
+LATEST_SECOND = 10**11  # the year 5138: larger numbers are not in seconds
 
 
 def read_table(
@@ -37,23 +37,23 @@ def read_table(
     item_table: Mapping | None = None,
     user_table: Mapping | None = None,
 ) -> Ratings:
-    """Ratings from one or more CSV, TSV or Parquet files (text also compressed, as .gz).
+    """Reads ratings from one or more CSV, TSV or Parquet files (text also compressed, as .gz).
 
     Args:
         path: a file, a folder of files, or a glob.
         user, item, value, time, weight, event: column names, or positions from 0. `value` None:
-            implicit feedback, every row counts 1.0. Times are numbers or dates, UTC.
-        event_weights: event name -> weight, multiplied with the weight column where there is one.
-        separator: one or more characters; None = found in the first line.
+            implicit feedback, every row has the value 1.0. Times are numbers or dates, UTC.
+        event_weights: event name -> weight, multiplied with the weight column if there is one.
+        separator: one or more characters; None = detected in the first line.
         header: whether the first line names the columns; else give positions.
-        encoding: of text files.
-        scale: (lowest, highest) rating allowed; None = whatever is found.
-        time_unit: of numeric times: s, ms, us or ns.
+        encoding: encoding of text files.
+        scale: (lowest, highest) allowed rating; None = no limits.
+        time_unit: unit of numeric times: s, ms, us or ns.
         item_table: arguments of `read_item_table`; None, or a path of None: no item table.
         user_table: arguments of `read_user_table`, likewise.
 
     Raises:
-        DataError: the file, a line or a value cannot be used; the message says where.
+        DataError: an invalid file, line or value; the message states where.
         ConfigError: settings that contradict each other.
     """
     wanted = {"user": user, "item": item, "value": value, "time": time, "weight": weight, "event": event}
@@ -78,14 +78,14 @@ def from_frame(
     items: pd.DataFrame | None = None,
     users: pd.DataFrame | None = None,
 ) -> Ratings:
-    """Ratings from a data frame; arguments as in `read_table`.
+    """Returns ratings from a data frame; arguments as in `read_table`.
 
     Args:
-        items: a frame with raw ids in column `item` and any others (title, genres ...).
-        users: a frame with raw ids in column `user` and any others (gender, age_group ...).
+        items: a frame with raw ids in column `item` and any other columns (title, genres ...).
+        users: a frame with raw ids in column `user` and any other columns (gender, age_group ...).
 
     Raises:
-        DataError: a column is missing or a value cannot be used; the message gives the row.
+        DataError: a column is missing or a value is invalid; the message gives the row.
     """
     wanted = {"user": user, "item": item, "value": value, "time": time, "weight": weight, "event": event}
     names = list(map(str, frame.columns))
@@ -113,15 +113,17 @@ def assemble(
     users: pd.DataFrame | None = None,
     folder: str | None = None,
 ) -> Ratings:
-    """Ratings from a table with columns user, item and, where there are such, value, time, weight, event.
+    """Builds ratings from a table with the columns user, item and optionally value, time, weight, event.
 
     Args:
-        items: a frame with raw ids in column "item"; rows of items without a rating are left out.
+        table: the table.
+        event_weights, scale, time_unit: see `read_table`.
+        items: a frame with raw ids in column "item"; rows of items without a rating are dropped.
         users: a frame with raw ids in column "user", likewise.
-        folder: where the publisher's files lie.
+        folder: folder of the publisher's files.
 
     Raises:
-        DataError: an empty id; a rating, time or weight that cannot be used; an unknown event.
+        DataError: an empty id; an invalid rating, time or weight; an unknown event.
     """
     frame, where = table.frame, table.where
     people, user = dense(frame["user"], "user", where)
@@ -137,7 +139,7 @@ def assemble(
     if "time" in frame:
         exact, kind = as_seconds(frame["time"], where, time_unit), "timestamp"
         entries["time"] = np.floor(exact).astype(np.int64)
-        if exact.dtype.kind == "f":  # fractions of a second still decide what came first
+        if exact.dtype.kind == "f":  # sort before the fractions of seconds are dropped
             order = np.argsort(exact, kind="stable")
             entries = {name: array if array is None else array[order] for name, array in entries.items()}
     ratings = Ratings.build(users=people, items=catalogue, time_kind=kind, event_names=names, folder=folder, **entries)
@@ -152,7 +154,7 @@ def assemble(
 
 
 def dense(column: pd.Series, role: str, where: Callable[[int], str]) -> tuple[Vocabulary, np.ndarray]:
-    """A column of raw ids as a sorted vocabulary and int32 indices into it.
+    """Returns a column of raw ids as a sorted vocabulary and int32 indices into it.
 
     Raises:
         DataError: an empty id.
@@ -160,7 +162,7 @@ def dense(column: pd.Series, role: str, where: Callable[[int], str]) -> tuple[Vo
     codes, found = pd.factorize(column)
     ids = pd.Series(found.categories[found.codes] if isinstance(found, pd.CategoricalIndex) else found)
     if pd.api.types.is_float_dtype(ids.dtype) and (ids % 1 == 0).all():
-        ids = ids.astype("int64")  # whole numbers that pandas had to keep as floats
+        ids = ids.astype("int64")  # integers that pandas stores as floats
     if not pd.api.types.is_integer_dtype(ids.dtype):
         ids = ids.astype(str).str.strip()
         codes = np.where(np.append((ids == "").to_numpy(), True)[codes], -1, codes)
@@ -171,7 +173,7 @@ def dense(column: pd.Series, role: str, where: Callable[[int], str]) -> tuple[Vo
 
 
 def _numbers(column: pd.Series, role: str, where: Callable[[int], str], bounds: Sequence[float] | None) -> np.ndarray:
-    """A column of finite numbers within bounds, float32."""
+    """Converts a column to float32; raises DataError for a number that is not finite or not within bounds."""
     label = LABELS.get(role, role)
     numbers = pd.to_numeric(column, errors="coerce")
     if not pd.api.types.is_numeric_dtype(column.dtype):
@@ -197,7 +199,7 @@ def _numbers(column: pd.Series, role: str, where: Callable[[int], str], bounds: 
 
 
 def bounds_of(bounds: Sequence[float]) -> tuple[float, float]:
-    """The lowest and the highest rating allowed; raises ConfigError where they are no bounds."""
+    """Returns the lowest and the highest allowed rating; raises ConfigError if the bounds are invalid."""
     if len(bounds) != 2 or not bounds[0] < bounds[1]:
         raise ConfigError(f"scale must be the lowest and the highest rating, such as [1, 5]. Received: {list(bounds)}")
     return float(bounds[0]), float(bounds[1])
@@ -211,10 +213,10 @@ def _events(column: pd.Series, where: Callable[[int], str]) -> tuple[np.ndarray,
 
 
 def event_factors(event_weights: Mapping[str, float], names: tuple[str, ...], source: str) -> np.ndarray:
-    """(num events,) float32, the weight of each event name.
+    """Returns (num events,) float32, the weight of each event name.
 
     Raises:
-        ConfigError, DataError: the weights do not fit the names.
+        ConfigError, DataError: the weights do not match the names, or are negative or not finite.
     """
     if not names:
         raise ConfigError("event_weights needs the column that names the events: set event.")
@@ -233,17 +235,17 @@ def event_factors(event_weights: Mapping[str, float], names: tuple[str, ...], so
 
 
 def as_seconds(column: pd.Series, where: Callable[[int], str], unit: str, date_format: str | None = None) -> np.ndarray:
-    """Times as seconds since 1970, int64 where exact, else float64.
+    """Converts times to seconds since 1970, int64 where exact, else float64.
 
     Args:
         column: numbers in this unit, or dates.
-        where: the place of a row, for messages.
+        where: maps a row to its location, for messages.
         unit: s, ms, us or ns.
-        date_format: of dates, as `datetime.strptime` takes it; None = any usual one, the same in all rows.
+        date_format: format of dates for `datetime.strptime`; None = any common one, the same in all rows.
 
     Raises:
-        DataError: a time is empty or cannot be read.
-        ConfigError: no such unit.
+        DataError: a time is empty or invalid.
+        ConfigError: an unknown unit.
     """
     if unit not in TIME_UNITS:
         raise ConfigError(f"time_unit must be one of {', '.join(TIME_UNITS)}. Received: {unit}")
@@ -271,7 +273,7 @@ def as_seconds(column: pd.Series, where: Callable[[int], str], unit: str, date_f
 
 def _dates(column: pd.Series, where: Callable[[int], str], date_format: str | None = None) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pandas tells of a first value that is no date
+        warnings.simplefilter("ignore", UserWarning)  # pandas warns if the first value is not a date
         moments = pd.to_datetime(column, errors="coerce", utc=True, format=date_format)
     if moments.isna().any():
         raise _unreadable(column, int(np.argmax(moments.isna())), where)
@@ -288,6 +290,6 @@ def _unreadable(column: pd.Series, row: int, where: Callable[[int], str]) -> Dat
 
 
 def _counts_up(ratings: Ratings) -> bool:
-    """Whether every user's times are 0, 1, 2 ...: an order, not a moment."""
+    """Returns whether every user's times are 0, 1, 2 ...: an order, not timestamps."""
     starts = np.concatenate([[0], np.cumsum(np.bincount(ratings.user, minlength=ratings.num_users))])
     return bool((ratings.time == np.arange(len(ratings)) - starts[ratings.user]).all())

@@ -1,4 +1,4 @@
-"""Sessions from CSV, TSV and Parquet files and from data frames."""
+"""Readers of sessions from CSV, TSV and Parquet files and from data frames."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MINUTE = 60  # seconds
 
 @dataclass(frozen=True)
 class Log:
-    """One table of events, and what holds for all of them.
+    """A table of events, with attributes that all its events share.
 
     Attributes:
-        table: columns session (or user) and item, and, where there are such, time and event.
-        event: the kind of all events, where no column tells it.
-        part: 1 where the table is the publisher's test file.
+        table: columns session (or user), item, and optionally time and event.
+        event: the kind of all events, if there is no column event.
+        part: 1 for the publisher's test file, else 0.
     """
 
     table: Table
@@ -52,29 +52,29 @@ def read_clicks(
     item_table: Mapping | None = None,
     new_items: bool = False,
 ) -> Sessions:
-    """Sessions from one or more CSV, TSV or Parquet files (text also compressed, as .gz), an event a row.
+    """Reads sessions from one or more CSV, TSV or Parquet files (text also compressed, as .gz), one event per row.
 
     Args:
         path: a file, a folder of files, or a glob.
         session, item, time, event: column names, or positions from 0. Times are numbers or dates, UTC, or count 0, 1,
             2 ... within each session; None: the rows are in order of time.
-        user: the column of user ids, where there are no session ids (`session` is None): the events of each user are
-            cut into sessions.
-        events: which kinds of events to keep, from the weakest to the strongest; None = all.
-        test_path: the publisher's test file, where there is one, of the same columns. A session is never in both
-            files, even where its id is.
-        time_unit: of numeric times: s, ms, us or ns.
-        gap_minutes: a pause of more than so many minutes ends a session of a user; None: a session per user. Sessions
-            that have ids are as they are.
-        separator: one or more characters; None = found in the first line.
+        user: the column of user ids, if there are no session ids (`session` is None): the events of each user are
+            divided into sessions.
+        events: kinds of events to keep, from the weakest to the strongest; None = all.
+        test_path: the publisher's test file, if there is one, with the same columns. Sessions with the same id in both
+            files are different sessions.
+        time_unit: unit of numeric times: s, ms, us or ns.
+        gap_minutes: with `user`, a pause of more than this many minutes starts a new session; None: one session per
+            user. Not applied to sessions with ids.
+        separator: one or more characters; None = detected in the first line.
         header: whether the first line names the columns; else give positions.
-        encoding: of text files.
+        encoding: encoding of text files.
         item_table: arguments of `nnrec.data.side_information.read_item_table`; None, or a path of None: no item table.
-        new_items: whether items of the table without an event are kept. A filter `min_item_support` of 1 or more
+        new_items: whether to keep items of the table that have no event. A filter `min_item_support` of 1 or more
             removes them.
 
     Raises:
-        DataError: the file, a line or a value cannot be used; the message says where.
+        DataError: an invalid file, line or value; the message states where.
         ConfigError: settings that contradict each other.
     """
     wanted = {"session": session, "user": user, "item": item, "time": time, "event": event}
@@ -99,13 +99,13 @@ def clicks_from_frame(
     gap_minutes: float | None = 30,
     items: pd.DataFrame | None = None,
 ) -> Sessions:
-    """Sessions from a data frame, an event a row; arguments as in `read_clicks`.
+    """Returns sessions from a data frame, one event per row; arguments as in `read_clicks`.
 
     Args:
-        items: a frame with raw ids in column `item` and any others (title, category ...).
+        items: a frame with raw ids in column `item` and any other columns (title, category ...).
 
     Raises:
-        DataError: a column is missing or a value cannot be used; the message gives the row.
+        DataError: a column is missing or a value is invalid; the message gives the row.
     """
     wanted = {"session": session, "user": user, "item": item, "time": time, "event": event}
     names = list(map(str, frame.columns))
@@ -130,14 +130,17 @@ def assemble(
     gap_minutes: float | None = None,
     items: pd.DataFrame | None = None,
 ) -> Sessions:
-    """Sessions from tables that all have the same columns.
+    """Builds sessions from tables that all have the same columns.
 
     Args:
-        time_kind: as `Sessions.time_kind`; None: "order" where the times of every session count 0, 1, 2 ...
-        items: a frame with raw ids in column "item"; rows of items without an event are left out.
+        logs: the tables.
+        events, time_unit, gap_minutes: see `read_clicks`.
+        time_kind: as `Sessions.time_kind`; None: "order" if the times of every session count 0, 1, 2 ..., else
+            "timestamp".
+        items: a frame with raw ids in column "item"; rows of items without an event are dropped.
 
     Raises:
-        DataError: an empty id; a time that cannot be read; an event that is not there; nothing is left.
+        DataError: an empty id; an invalid time; an unknown kind of event; no event is left.
         ConfigError: settings that contradict each other.
     """
     columns = set(logs[0].table.frame.columns)
@@ -183,7 +186,7 @@ def assemble(
 
 
 def with_catalogue(sessions: Sessions, item_table: Mapping | None, new_items: bool) -> Sessions:
-    """The same sessions with a table of items and, if asked for, its items without an event; as in `read_clicks`."""
+    """Returns the sessions with an item table and, if `new_items`, its items without an event; see `read_clicks`."""
     items = read_item_table(**item_table) if item_table and item_table.get("path") is not None else None
     if items is not None:
         sessions = with_items(sessions, items)
@@ -195,10 +198,10 @@ def with_catalogue(sessions: Sessions, item_table: Mapping | None, new_items: bo
 
 
 def with_items(sessions: Sessions, table: pd.DataFrame) -> Sessions:
-    """The same sessions with what is known about the items (raw ids in column "item").
+    """Returns the sessions with an item table (raw ids in column "item").
 
     Raises:
-        DataError: the table knows none of the items.
+        DataError: the table holds none of the items.
     """
     rows, note = aligned(table, sessions.items, "item")
     sessions = replace(sessions, item_table=rows)
@@ -206,7 +209,7 @@ def with_items(sessions: Sessions, table: pd.DataFrame) -> Sessions:
 
 
 def with_new_items(sessions: Sessions, table: pd.DataFrame) -> Sessions:
-    """The same sessions, whose vocabulary also holds the items of a table (raw ids in column "item"), behind others."""
+    """Returns the sessions with the new items of a table (raw ids in column "item") appended to the vocabulary."""
     raw = table["item"].dropna().drop_duplicates()
     new = raw[sessions.items.indices(raw) < 0]
     if not len(new):
@@ -219,7 +222,7 @@ def with_new_items(sessions: Sessions, table: pd.DataFrame) -> Sessions:
 
 
 def group_of(columns: set[str], gap_minutes: float | None) -> str:
-    """The column that says which events belong together."""
+    """Returns the column by which events are grouped: "session" or "user"; raises ConfigError if it is not unique."""
     if ("session" in columns) == ("user" in columns):
         raise ConfigError(
             "Sessions need either the column of session ids (data.source.session) or, where there is none, that of "
@@ -238,7 +241,7 @@ def group_of(columns: set[str], gap_minutes: float | None) -> str:
 
 
 def together(logs: Sequence[Log], role: str) -> tuple[Vocabulary, np.ndarray]:
-    """One column of raw ids of all tables, as a sorted vocabulary and int32 indices into it.
+    """Returns a column of raw ids, concatenated over all tables, as a sorted vocabulary and int32 indices into it.
 
     Raises:
         DataError: an empty id.
@@ -254,7 +257,7 @@ def together(logs: Sequence[Log], role: str) -> tuple[Vocabulary, np.ndarray]:
 
 
 def _apart(ids: Vocabulary, session: np.ndarray, part: np.ndarray) -> tuple[Vocabulary, np.ndarray]:
-    """Sessions of the test file as other ones than those of the same id in the training file."""
+    """Renumbers sessions so that equal ids in training and test file are different sessions."""
     key = session + part.astype(np.int64) * len(ids)
     present = np.bincount(key, minlength=2 * len(ids)) > 0
     train, test = np.split(present, 2)
@@ -272,7 +275,7 @@ def _times(logs: Sequence[Log], unit: str) -> np.ndarray:
 
 
 def _kinds(logs: Sequence[Log], columns: set[str]) -> tuple[tuple[str, ...], np.ndarray | None]:
-    """The names of the kinds of events, and that of each event; kinds that hold for a table keep the tables' order."""
+    """Returns the names of the kinds of events and the code of each event; kinds of tables keep the tables' order."""
     if "event" in columns:
         kinds, codes = together(logs, "event")
         if len(kinds) > np.iinfo(np.int16).max:
@@ -288,7 +291,7 @@ def _kinds(logs: Sequence[Log], columns: set[str]) -> tuple[tuple[str, ...], np.
 def chosen_kinds(
     names: tuple[str, ...], event: np.ndarray | None, wanted: list[str]
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """The wanted kinds, the events as codes into them, and which events are of them."""
+    """Returns the wanted kinds, the events as codes into them (-1 = another kind), and a mask of events to keep."""
     if event is None:
         raise ConfigError("data.source.events needs the column that names the kinds of events: set data.source.event.")
     if not wanted or len(set(wanted)) < len(wanted):
@@ -304,7 +307,7 @@ def chosen_kinds(
 
 
 def _counts_up(session: np.ndarray, time: np.ndarray) -> bool:
-    """Whether every session's times are 0, 1, 2 ...: an order, not a moment."""
+    """Returns whether every session's times are 0, 1, 2 ...: an order, not timestamps."""
     if time.min() != 0 or time.max() >= len(time):
         return False
     starts = np.concatenate([[0], np.cumsum(np.bincount(session))])
@@ -313,7 +316,7 @@ def _counts_up(session: np.ndarray, time: np.ndarray) -> bool:
 
 
 def _cut(users: Vocabulary, user: np.ndarray, time: np.ndarray, gap: float) -> tuple[Vocabulary, np.ndarray]:
-    """Sessions, named <user id>-<number from 1>: a user's events without a pause of more than `gap` seconds."""
+    """Divides each user's events into sessions at pauses of more than `gap` seconds; ids are <user id>-<number>."""
     order = in_time(user, time)
     whose = user[order]
     starts = np.append(True, (np.diff(whose) != 0) | (np.diff(time[order]) > gap))

@@ -1,4 +1,4 @@
-"""A process that clicks come from, whose next click can be predicted as well as anybody could."""
+"""A generative model of clicks for which the best possible predictor of the next click is known."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ FIGURES = (*(f"recall@{k}" for k in CUTOFFS), f"mrr@{CUTOFFS[-1]}")
 
 @dataclass(frozen=True, eq=False)
 class ClickModel:
-    """The process that clicks come from: Z intents, C categories, N items, S likely successors of each item.
+    """A generative model of clicks with Z hidden intents, C categories, N items, S likely successors of each item.
 
         P(next = n | last = i, intent = z) = share * w_i(n) + (1 - share) * b(n) / (1 - b(i))
 
-    for n != i (nobody clicks the same item twice running), with b = browse[z, category[i]], and w_i(n) = weights[r]
-    where n is the r-th successor of i, else 0. Intents are equally likely, and a session's never changes: all its
-    clicks tell about it, so that the last item alone does not predict the next one as well as can be.
+    for n != i (an item never follows itself), with b = browse[z, category[i]], and w_i(n) = weights[r] where n is the
+    r-th successor of i, else 0. Intents are equally likely, and the intent of a session never changes: all its clicks
+    are evidence of it, so that the last item alone is not the best possible predictor of the next one.
 
     Attributes:
         start: (Z, N) P(first = n | z).
-        browse: (Z, C, N) where people go next from a category, when they do not follow a successor; rows add up to 1.
+        browse: (Z, C, N) probabilities of the next item after an item of a category, if it is not a successor; rows
+            sum to 1.
         category: (N,) the category of each item.
         successors: (N, S) distinct items, never the item itself.
-        weights: (S,) adding up to 1.
-        share: how often people follow one of the successors, 0 to 1.
+        weights: (S,) probabilities of the successors, summing to 1.
+        share: probability that the next click follows a successor, 0 to 1.
     """
 
     start: np.ndarray
@@ -37,9 +38,9 @@ class ClickModel:
     share: float
 
     def draw(self, lengths: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Sessions of the given lengths, one after the other: the items (sum of lengths,), and (num_sessions,) intents.
+        """Draws sessions of the given lengths: the concatenated items (sum of lengths,), and (num_sessions,) intents.
 
-        All sessions take a step at a time.
+        The loop runs over steps; each step draws the next click of all sessions.
         """
         num_intents, num_categories, num_items = self.browse.shape
         intent = rng.integers(num_intents, size=len(lengths))
@@ -55,7 +56,7 @@ class ClickModel:
             row = intent[running] * num_categories + self.category[last]
             above = cumulated[row, last]
             here = self.browse.reshape(-1, num_items)[row, last]
-            # A uniform number over everything but the place that the last item takes up.
+            # A uniform number outside the interval of the last item in the cumulative distribution.
             place = rng.random(len(running)) * (1 - here)
             browsed = _draw_from(cumulated, row, np.where(place < above - here, place, place + here))
             rank = np.minimum(np.searchsorted(np.cumsum(self.weights), rng.random(len(running))), len(self.weights) - 1)
@@ -65,12 +66,12 @@ class ClickModel:
         return item, intent
 
     def begin(self, first: np.ndarray) -> np.ndarray:
-        """(m, Z) P(intent | first item) for m sessions."""
+        """Returns (m, Z) P(intent | first item) for m sessions."""
         belief = self.start[:, first].T
         return belief / belief.sum(axis=1, keepdims=True)
 
     def following(self, belief: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """(m, N) P(next = n | everything clicked so far), given (m, Z) beliefs and (m,) last items."""
+        """Returns (m, N) P(next = n | all clicks so far), given (m, Z) P(intent | clicks) and (m,) last items."""
         category, rows = self.category[last], np.arange(len(last))
         scaled = (1 - self.share) * belief / (1 - self.browse[:, category, last].T)
         chance = np.empty((len(last), self.browse.shape[2]))
@@ -82,7 +83,7 @@ class ClickModel:
         return chance
 
     def update(self, belief: np.ndarray, last: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """(m, Z) P(intent | everything clicked so far and `item`), by Bayes' rule."""
+        """Returns (m, Z) P(intent | all clicks so far and `item`), by Bayes' rule."""
         category = self.category[last]
         followed = self.share * ((self.successors[last] == item[:, None]) @ self.weights)
         browsed = self.browse[:, category, item] / (1 - self.browse[:, category, last])
@@ -90,15 +91,15 @@ class ClickModel:
         return belief / belief.sum(axis=1, keepdims=True)
 
     def expect(self, item: np.ndarray, lengths: np.ndarray, rows: int = 2_000) -> np.ndarray:
-        """What the best predictor, which knows this model and the clicks before, expects of each event.
+        """Returns the expected metrics, at each event, of the best predictor: this model given all clicks before.
 
         With p_1 >= p_2 >= ... the probabilities of the next item given the session so far, recall@k is p_1 + ... + p_k
         and mrr@20 is p_1 / 1 + ... + p_20 / 20.
 
         Args:
-            item: events of sessions, one session after the other.
+            item: items of the events, concatenated session by session.
             lengths: events of each session.
-            rows: how many sessions to look at together; bounds the memory.
+            rows: number of sessions processed together; bounds the memory.
 
         Returns:
             (len(item), 5) float32: recall@1, @5, @10, @20, mrr@20; NaN for the first event of a session.
@@ -117,7 +118,7 @@ class ClickModel:
 
 
 def best_figures(chance: np.ndarray) -> np.ndarray:
-    """(m, 5): what ranking by the true probabilities (m, N) gives on average, figures as in `FIGURES`."""
+    """Returns (m, 5) the expected metrics of ranking by the true probabilities (m, N), in the order of `FIGURES`."""
     depth = min(CUTOFFS[-1], chance.shape[1])
     top = -np.sort(np.partition(-chance, depth - 1, axis=1)[:, :depth], axis=1)
     recall = np.cumsum(top, axis=1)[:, [min(k, depth) - 1 for k in CUTOFFS]]
@@ -125,7 +126,7 @@ def best_figures(chance: np.ndarray) -> np.ndarray:
 
 
 def _draw_from(cumulated: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-    """(m,) for each number the first column whose cumulated probability in the given row exceeds it."""
+    """Returns (m,) for each number the first column whose cumulative probability in the given row exceeds it."""
     num_rows, width = cumulated.shape
     flat = (cumulated / cumulated[:, -1:] + np.arange(num_rows)[:, None]).ravel()
     found = np.searchsorted(flat, np.minimum(uniform, 1 - 1e-9) + row, side="right")

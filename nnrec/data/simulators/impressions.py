@@ -1,4 +1,4 @@
-"""Simulated impressions with a known truth, so that the best reachable AUC and log loss are known too."""
+"""Simulated impressions with known click probabilities, so that the best reachable AUC and log loss are known."""
 
 from __future__ import annotations
 
@@ -44,18 +44,20 @@ MEANING = Meaning(SCHEMA, label="click", time="time", time_features=("hour",))
 
 @dataclass(frozen=True, eq=False)
 class AppStore:
-    """The people, the apps and the truth of `simulate_impressions`, which explains them.
+    """Users, apps and true parameters of `simulate_impressions`; see there.
 
     Attributes:
         gender, age, interests: (num_users,), (num_users,) codes and (num_users, categories) boolean.
         named: (num_users,) the interests as text, "Games|Music".
-        category, price, title: (num_items,) codes, in dollars, and names.
-        activity, popularity: (num_users,), (num_items,) cumulative probabilities of being in a row.
-        of_user, of_item: (num_users,), (num_items,) first-order parts of the logit; likewise those below.
-        of_hour, of_device, of_country: (24,), (devices,), (countries,).
-        by_hour: (categories, 24), the second-order part of category and hour.
-        of_interest: what an interest in the app's category adds, divided by the person's number of interests.
-        by_person: (categories, 2, ages), the third-order part.
+        category, price, title: (num_items,) codes, prices in dollars, and names.
+        activity, popularity: (num_users,), (num_items,) cumulative probabilities of the user and the app of a row.
+        of_user, of_item: (num_users,), (num_items,) first-order terms of the logit.
+        of_hour, of_device, of_country: (24,), (devices,), (countries,) further first-order terms.
+        by_hour: (categories, 24), the second-order term of category and hour.
+        of_interest: the second-order term of an interest in the app's category, before the division by the user's
+            number of interests.
+        by_person: (categories, 2, ages), the third-order term of category, gender and age group.
+        bias: the constant of the logit.
     """
 
     gender: np.ndarray
@@ -78,7 +80,7 @@ class AppStore:
     bias: float
 
     def draw(self, number: int, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
-        """Rows, a column each for what is seen, and (n,) the true probability of a click."""
+        """Draws n rows: a frame of the observed columns, and (n,) the true probabilities of a click."""
         user = np.searchsorted(self.activity, rng.random(number))
         item = np.searchsorted(self.popularity, rng.random(number))
         hour = rng.choice(24, number, p=HOURS / HOURS.sum())
@@ -123,33 +125,35 @@ def simulate_impressions(
     third: float = 0.9,
     popularity_exponent: float = 0.7,
 ) -> Impressions:
-    """Draws people, apps and what they click on from a documented model.
+    """Simulates users, apps and clicks from a documented model.
 
-    An app store shows apps: who (user, with gender, age group and up to three interests), what (app, with category and
-    price), when and how (hour, device, country, hours since the last visit). The click is a Bernoulli draw from
+    An app store shows apps. A row has the user (with gender, age group and up to three interests), the app (with
+    category and price), and the context (hour, device, country, hours since the last visit). The click is a Bernoulli
+    draw with probability
 
         sigmoid(bias + first order + second order + third order)
 
-        first order   a number for each gender and each age group, each app, hour, device and country; - 0.3 ln(1 +
-                      price), - 0.3 ln(1 + hours since the last visit)
-        second order  category x hour: each category has an hour of the day at which it is liked most, a cosine with the
-                      period of a day; category x interests: more where it is among the person's interests, shared
-                      by their number (which masked mean pooling of the interests can tell)
-        third order   category x gender x age group: what men of an age like of a category, women of this age dislike as
-                      much, and over ages and over categories it adds up to zero. No two of the three tell anything
-                      about it, so that a factorisation machine of these columns cannot learn it, whatever its size.
+        first order   a term for each gender, age group, app, hour, device and country; - 0.3 ln(1 + price);
+                      - 0.3 ln(1 + hours since the last visit)
+        second order  category x hour: a cosine with the period of a day, which peaks at an hour of each category's
+                      own; category x interests: positive if the category is among the user's interests, divided by
+                      their number (masked mean pooling of the interests can represent this)
+        third order   category x gender x age group: for each category and age group the terms of men and women have
+                      opposite signs, and the terms sum to zero over ages and over categories. No two of the three
+                      columns carry any information about it, so a factorisation machine of these columns cannot
+                      learn it, whatever its size.
 
-    What people do beyond that is chance. `data.preprocessing.ignore` keeps the user's id from the model: it would tell
-    gender and age, so that the third order would be one of second order between user and category.
+    Everything else is noise. `data.preprocessing.ignore` hides the user id from the model: the id determines gender and
+    age, which would turn the third-order term into a second-order term of user and category.
 
-    Who and what come independently: users with log-normal activity, apps with probabilities that fall with
+    User and app are drawn independently: users with log-normal activity, apps with probabilities proportional to
     rank^-popularity_exponent. Rows are in order of time, over 28 days from 2015-04-01. `Impressions.expected` is the
-    true probability: its AUC and log loss on some rows are the best that can be expected there.
+    true probability: its AUC and log loss on a set of rows are the best that any model can be expected to reach there.
 
     Args:
-        num_rows, num_users, num_items: the exact size; apps without a row are unknown.
-        seed: of this generator alone; the seed of a run does not change the data.
-        first, second, third: standard deviations of the parts of the logit (of the first but for price and visit).
+        num_rows, num_users, num_items: the exact size; apps without a row are not in the data.
+        seed: seed of this generator only; the seed of a run does not change the data.
+        first, second, third: standard deviations of the terms of the logit (of the first without price and visit).
         popularity_exponent: 0 = apps equally popular; larger = a longer tail.
 
     Raises:
@@ -173,7 +177,7 @@ def simulate_impressions(
 
 
 def write_impressions(path: str | Path, num_rows: int, num_users: int, num_items: int, seed: int = 0) -> None:
-    """Writes such rows to a CSV file, part by part, in no order of time; `data=impressions` reads it."""
+    """Writes simulated rows to a CSV file, chunk by chunk, not ordered by time; `data=impressions` reads it."""
     store, writer = draw_store(num_users, num_items, seed), None
     options = pyarrow.csv.WriteOptions(quoting_style="needed")
     for frame in _parts(store, num_rows, seed):
@@ -200,7 +204,7 @@ def draw_store(
     third: float = 0.9,
     popularity_exponent: float = 0.7,
 ) -> AppStore:
-    """The people and apps of `simulate_impressions`, which explains the arguments.
+    """Draws users, apps and parameters for `simulate_impressions`; see there for the arguments.
 
     Raises:
         ConfigError: a size or parameter is out of range.
@@ -233,7 +237,7 @@ def draw_store(
     of_user, of_item, of_hour, of_device, of_country = (part * first / spread for part in parts)
     peak = 24 * (rng.permutation(least) + rng.random()) / least
     by_hour = np.cos(2 * np.pi * (np.arange(24) - peak[:, None]) / 24)
-    by_hour -= by_hour @ (HOURS / HOURS.sum())[:, None]  # no category is liked more at all hours of a day together
+    by_hour -= by_hour @ (HOURS / HOURS.sum())[:, None]  # zero mean over a day for each category
     shares = np.bincount(category, popularity) / popularity.sum(), np.bincount(age, activity) / activity.sum()
     by_person = _centred(rng.normal(size=(least, len(AGE_GROUPS))), *shares)
     by_person = by_person[:, None] * np.array([-1.0, 1.0])[:, None]
@@ -252,7 +256,7 @@ def draw_store(
         of_hour=of_hour,
         of_device=of_device,
         of_country=of_country,
-        # The parts of hours and of interests have a variance of second^2 together: 0.85 and 0.15 of it.
+        # The terms of hours and of interests have the variance second^2 together: shares 0.85 and 0.15.
         by_hour=by_hour * second * np.sqrt(0.85) / by_hour.std(),
         of_interest=second * np.sqrt(0.15) / max(_spread_of_interests(interests), 1e-9),
         by_person=by_person * third / max(float(by_person.std()), 1e-9),
@@ -261,18 +265,18 @@ def draw_store(
 
 
 def _centred(table: np.ndarray, by_row: np.ndarray, by_column: np.ndarray) -> np.ndarray:
-    """A table whose rows and columns add up to zero, weighted by the shares of columns and of rows."""
+    """Centres a table so that its weighted row and column sums are zero."""
     rows, columns = by_row @ table, table @ by_column
     return table - rows - columns[:, None] + by_row @ columns
 
 
 def _spread_of_interests(interests: np.ndarray) -> float:
-    """The standard deviation over people and categories of: interested or not, by the number of interests."""
+    """Returns the standard deviation, over users and categories, of interested (0 or 1) / number of interests."""
     return float((interests / np.maximum(interests.sum(axis=1, keepdims=True), 1)).std())
 
 
 def _interests(interests: np.ndarray) -> np.ndarray:
-    """(num_users,) "Games|Music", "" where there is none."""
+    """Returns (num_users,) texts such as "Games|Music", "" without interests."""
     kinds, which = np.unique(interests @ (1 << np.arange(len(CATEGORIES))), return_inverse=True)
     texts = ["|".join(name for bit, name in enumerate(CATEGORIES) if kind >> bit & 1) for kind in kinds.tolist()]
     return np.array(texts, dtype=object)[which]
@@ -285,7 +289,7 @@ def _title(number: int) -> str:
 
 
 def _reached(chance: np.ndarray, click: np.ndarray) -> tuple[float, float]:
-    """AUC (0.5 where all rows are alike) and log loss of the true probability."""
+    """Returns AUC (0.5 if all labels are equal) and log loss of the true probability."""
     from sklearn.metrics import log_loss, roc_auc_score
 
     both = 0 < click.sum() < len(click)

@@ -1,4 +1,4 @@
-"""Simulated ratings with a known truth, so that the best reachable error is known too."""
+"""Simulated ratings with known expected values, so that the best reachable error is known."""
 
 from __future__ import annotations
 
@@ -50,31 +50,32 @@ def simulate_ratings(
     selectivity: float = 0.5,
     half_stars: bool = False,
 ) -> Ratings:
-    """Draws users, items and ratings from a documented model.
+    """Simulates users, items and ratings from a documented model.
 
         value = round(mean + b_u + b_i + taste_spread / sqrt(F) * t_u . a_i + noise * e), clipped to the scale
 
     with b_u ~ N(0, user_spread^2), b_i ~ N(0, item_spread^2), tastes t_u ~ N(0, I_F), e ~ N(0, 1), and attributes
-    a_i of variance 1 in each of the F factors, `genre_share` of it due to the item's genres. Users meet items in
-    proportion to rank^-popularity_exponent (drawn without repeats) and rate one with probability
-    sigmoid(selectivity * personal part of the value). How many items a user rates is log-normal. `Ratings.expected`
-    is E[value | truth], so the best reachable RMSE on any subset is sqrt(mean((value - expected)^2)).
+    a_i of variance 1 in each of the F factors, `genre_share` of it due to the item's genres. Items are offered to users
+    with probabilities proportional to rank^-popularity_exponent (without repeats), and a user rates an offered item
+    with probability sigmoid(selectivity * taste_spread / sqrt(F) * t_u . a_i). The number of ratings per user is
+    log-normal. `Ratings.expected` is E[value | truth], so the best reachable RMSE on any subset is
+    sqrt(mean((value - expected)^2)).
 
-    People join over four years from 2015 and rate in spells of up to two hours; one item in five comes out during
-    those years, and nobody rates it before. The item table has title, genres ("Comedy|Drama") and year, the user table
-    an age_group, which has no influence on anything.
+    Users join over four years from 2015 and rate in visits of up to two hours; one item in five is released during
+    those years, and has no rating before its release. The item table has title, genres ("Comedy|Drama") and year, the
+    user table an age_group that has no influence on the ratings.
 
     Args:
         num_users, num_items, num_ratings: the exact size of the result.
-        num_factors: F, the number of things that tastes differ in.
-        noise: standard deviation of what nobody can predict, in stars; above 0.
-        seed: of this generator alone; the seed of a run does not change the data.
+        num_factors: F, the number of factors of tastes and attributes.
+        noise: standard deviation of the unpredictable part, in stars; above 0.
+        seed: seed of this generator only; the seed of a run does not change the data.
         mean, user_spread, item_spread, taste_spread: in stars.
         genre_share: share of the attributes' variance that the genres explain, 0 to 1.
         popularity_exponent: 0 = every item equally popular; larger = a longer tail.
         activity_spread: standard deviation of the logarithm of a user's activity.
-        min_ratings_per_user: least number of ratings of a user (the most is 80% of the items).
-        selectivity: 0 = people rate what they meet, whatever they think of it; larger = rather what they like.
+        min_ratings_per_user: minimum number of ratings of a user (the maximum is 80% of the items).
+        selectivity: 0 = users rate offered items regardless of taste; larger = they prefer to rate items they like.
         half_stars: values 0.5, 1, ... 5 instead of 1, 2, ... 5.
 
     Raises:
@@ -136,14 +137,14 @@ def simulate_ratings(
 
 
 def star_values(half_stars: bool = False) -> np.ndarray:
-    """The values a rating can take, in ascending order."""
+    """Returns the possible values of a rating, in ascending order."""
     return np.arange(0.5, 5.5, 0.5) if half_stars else np.arange(1.0, 6.0)
 
 
 def expected_value(truth: np.ndarray, noise: float, half_stars: bool = False) -> np.ndarray:
     """E[round(truth + noise * e), clipped to the scale] for e ~ N(0, 1), same shape as `truth`.
 
-    A value reaches star s_m or more where truth + noise * e exceeds the midpoint c_m = (s_m-1 + s_m) / 2, so the sum
+    A value is at least star s_m if truth + noise * e exceeds the midpoint c_m = (s_m-1 + s_m) / 2, so the sum
     of s_m P(s_m) over the stars is s_0 + step * sum_m Phi((truth - c_m) / noise).
     """
     stars = star_values(half_stars)
@@ -153,7 +154,7 @@ def expected_value(truth: np.ndarray, noise: float, half_stars: bool = False) ->
 
 
 def _check(num_users: int, num_items: int, num_ratings: int, num_factors: int, least: int, most: int) -> None:
-    """Raises ConfigError where no data set of this shape exists."""
+    """Raises ConfigError if no data set of this shape exists."""
     if min(num_users, num_items, num_factors, least) < 1:
         raise ConfigError(
             "Simulated ratings need at least one user, item, factor and rating per user. Received: "
@@ -167,7 +168,7 @@ def _check(num_users: int, num_items: int, num_ratings: int, num_factors: int, l
 
 
 def _draw_genres(num_items: int, rng: np.random.Generator) -> np.ndarray:
-    """One main genre per item, and for two items in five a second one; (num_items, num_genres) bool."""
+    """Draws one main genre per item, and for two items in five a second one; (num_items, num_genres) bool."""
     common = 1 / np.arange(2, len(GENRES) + 2)
     main, second = rng.choice(len(GENRES), (2, num_items), p=rng.permutation(common / common.sum()))
     genres = np.zeros((num_items, len(GENRES)), bool)
@@ -178,14 +179,14 @@ def _draw_genres(num_items: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _genre_text(genres: np.ndarray) -> list[str]:
-    """Genres as MovieLens writes them: "Comedy|Drama"."""
+    """Formats genres as in MovieLens: "Comedy|Drama"."""
     kinds, kind = np.unique(genres, axis=0, return_inverse=True)
     texts = np.array(["|".join(np.array(GENRES)[row]) for row in kinds], dtype=object)
     return texts[kind].tolist()
 
 
 def _attributes(genres: np.ndarray, num_factors: int, genre_share: float, rng: np.random.Generator) -> np.ndarray:
-    """(num_items, num_factors): a place per genre, averaged over the item's genres, plus what is the item's own."""
+    """Draws (num_items, num_factors): a vector per genre, averaged over the item's genres, plus a vector per item."""
     places = rng.standard_normal((genres.shape[1], num_factors))
     shared = genres @ places / genres.sum(axis=1, keepdims=True)
     shared = (shared - shared.mean(axis=0)) / np.maximum(shared.std(axis=0), 1e-9)
@@ -193,7 +194,7 @@ def _attributes(genres: np.ndarray, num_factors: int, genre_share: float, rng: n
 
 
 def _draw_titles(num_items: int, rng: np.random.Generator) -> list[str]:
-    """Distinct titles; when the words run out, the sequels begin."""
+    """Draws distinct titles; numbered sequels if there are more items than titles."""
     order = rng.permutation(num_items)
     parts, pairs = np.divmod(order, len(ADJECTIVES) * len(NOUNS))
     shuffle = rng.permutation(len(ADJECTIVES) * len(NOUNS))
@@ -207,7 +208,7 @@ def _draw_titles(num_items: int, rng: np.random.Generator) -> list[str]:
 def _draw_activity(
     num_users: int, total: int, least: int, most: int, spread: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """(num_users,) int64 between least and most, log-normal above least, adding up to total."""
+    """Draws (num_users,) int64 between `least` and `most`, log-normal above `least`, with sum `total`."""
     weights = rng.lognormal(0, spread, num_users)
 
     def share(scale: float) -> np.ndarray:
@@ -228,9 +229,9 @@ def _draw_pairs(
     selectivity: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """activity[u] distinct items for each user: met by popularity, taken by taste; two int64 arrays by user.
+    """Draws activity[u] distinct items per user, offered by popularity, rated by taste; two int64 arrays by user.
 
-    Draws for everybody at once, drops repeats and what is too much, and draws again, ever more, for those still short.
+    Draws for all users at once, drops repeats and surplus items, and draws again, ever more, for users with too few.
     """
     num_users, num_items = len(activity), len(popularity)
     reach = np.cumsum(popularity) / popularity.sum()
@@ -255,9 +256,9 @@ def _draw_pairs(
 
 
 def _draw_times(user: np.ndarray, released: np.ndarray, activity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(n,) int64 seconds: a moment in one of the user's spells, or soon after the item came out if that is later.
+    """Draws (n,) int64 seconds: a time in one of the user's visits, or soon after the item's release if that is later.
 
-    A user has about sqrt(activity) / 2 spells, the first at joining, each some weeks after the one before.
+    A user has about sqrt(activity) / 2 visits, the first at joining, each some weeks after the last.
     """
     num_spells = 1 + (np.sqrt(activity) / 2).astype(np.int64)
     first = np.cumsum(num_spells) - num_spells

@@ -1,4 +1,4 @@
-"""Simulated clickstreams with a known truth, so that the best reachable next-item figures are known too."""
+"""Simulated clickstreams from a known model, so that the best reachable next-item metrics are known."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nnrec.data.vocabulary import Vocabulary
 
 DAY = 86_400
 OPENING = 1_427_846_400  # 2015-04-01, a Wednesday, seconds since 1970
-# How busy the hours of a day and the days of a week, Monday first, are beside each other.
+# Relative activity by hour of the day and by day of the week (Monday first).
 HOURS = np.array([3, 2, 1, 1, 1, 2, 4, 6, 8, 10, 11, 11, 12, 11, 11, 11, 11, 12, 13, 15, 16, 14, 10, 6])
 WEEKDAYS = np.array([1.15, 1.05, 1.0, 1.0, 0.95, 0.9, 1.1])
 THINK_TIME = 45  # seconds, the median between two clicks
-LONGEST_PAUSE = 29 * 60  # below the half hour at which sessions are usually cut
+LONGEST_PAUSE = 29 * 60  # below the usual session gap of half an hour
 
 DEPARTMENTS = {
     "Furniture": ("Chair", "Table", "Stool", "Sofa"),
@@ -50,37 +50,38 @@ def simulate_clicks(
     num_days: int = 28,
     shuffle_content: bool = False,
 ) -> Sessions:
-    """Draws items and sessions from a documented model, `ClickModel`.
+    """Simulates items and sessions from a documented model, `ClickModel`.
 
-    A shop has items in categories, and each item has a style. Whoever begins a session has one style in mind (the
-    hidden intent, which never changes) and enters a category, drawn by its popularity. From then on a click follows one
-    of the last item's likely successors with probability `succession`, whatever their style; they lie nearby in the
-    same category, and the r-th is followed in proportion to 1/r. Otherwise one browses: stays in the category with
-    probability `stickiness` or goes to another one (of the same department four times as likely as its popularity
-    says), and takes there, with probability `focus`, an item of the style in mind, else any item, by popularity either
-    way: rank^-popularity_exponent in a random order of the category's items. Nobody clicks an item twice running.
+    A shop has items in categories, and each item has a style. Each session has one style as its hidden intent, which
+    never changes, and starts in a category drawn by its popularity. With probability `succession` the next click goes
+    to one of the last item's likely successors, regardless of style; they are near it in the same category, and the
+    r-th has a probability proportional to 1/r. Otherwise the next click is browsing: it stays in the category with
+    probability `stickiness` or moves to another one (for categories of the same department with four times the
+    probability by popularity). There it goes, with probability `focus`, to an item of the intended style, else to any
+    item, in both cases by popularity: rank^-popularity_exponent in a random order of the category's items. An item
+    never follows itself.
 
-    The clicks so far tell about the intent: a model that carries a state on can do better than one that looks at the
-    last item alone. `Sessions.expected` is what the best predictor, which filters the intent from all clicks of the
-    session so far by Bayes' rule, expects of each event (see `ClickModel.expect`); its mean over events is the best
-    figure that can be expected on them. It holds while every event stays: where items are filtered out, what is left is
-    likelier than it says.
+    The clicks so far are evidence of the intent: a model with a state can predict better than one that uses only the
+    last item. `Sessions.expected` holds the expected metrics of the best predictor, which infers the intent from all
+    clicks of the session so far by Bayes' rule (see `ClickModel.expect`); their mean over events is the best result to
+    be expected there. It is valid only while all events are kept: after filtering out items, the remaining clicks are
+    more predictable than it states.
 
-    Sessions have two events or more, as many as chance gives them (about geometric), and begin within `num_days` days
-    from 2015-04-01, by day rather than by night; the time between clicks is log-normal. The item table has title
-    ("Nordic Compact Desk Lamp 17": style, place in the category, category) and category ("Lighting > Desk Lamps").
+    Sessions have two events or more, about geometrically distributed, and start within `num_days` days from
+    2015-04-01, more often by day than by night; the time between clicks is log-normal. The item table has title
+    ("Nordic Compact Desk Lamp 17": style, position in the category, category) and category ("Lighting > Desk Lamps").
 
     Args:
         num_sessions, num_events, num_items: the exact size of the result.
-        num_categories: about equally large; in departments of four.
-        num_intents: as many as there are styles; the items of a category share them evenly.
-        num_successors: likely successors of an item.
-        seed: of this generator alone; the seed of a run does not change the data.
+        num_categories: number of categories, about equally large; a department has four.
+        num_intents: number of intents and styles; the items of a category are divided evenly among the styles.
+        num_successors: number of likely successors of an item.
+        seed: seed of this generator only; the seed of a run does not change the data.
         succession, stickiness, focus: probabilities, see above.
         popularity_exponent: 0 = items of a category equally popular; larger = a longer tail.
         num_days: length of the log.
-        shuffle_content: whether each item has the title and category of another: they tell nothing. Sessions are the
-            same.
+        shuffle_content: whether to permute titles and categories among the items, so that they carry no information;
+            the sessions stay the same.
 
     Raises:
         ConfigError: a size or parameter is out of range.
@@ -132,8 +133,8 @@ def draw_shop(
     popularity_exponent: float,
     rng: np.random.Generator,
 ) -> tuple[ClickModel, pd.DataFrame]:
-    """The process and the item table of `simulate_clicks`, which explains the arguments."""
-    slot = rng.permutation(num_items)  # so that an index tells nothing
+    """Draws the click model and the item table for `simulate_clicks`; see there for the arguments."""
+    slot = rng.permutation(num_items)  # so that item indices carry no information
     category, place = slot % num_categories, slot // num_categories
     style = place % num_intents
     popularity = _popularity(category, num_categories, popularity_exponent, rng)
@@ -166,7 +167,7 @@ def _check_sizes(
     num_successors: int,
     num_days: int,
 ) -> None:
-    """Raises ConfigError where no data set of this shape exists."""
+    """Raises ConfigError if no data set of this shape exists."""
     if min(num_sessions, num_categories, num_intents, num_successors, num_days) < 1:
         raise ConfigError(
             "Simulated clicks need at least one session, category, intent, successor and day. Received: "
@@ -187,7 +188,7 @@ def _check_sizes(
 
 
 def _popularity(category: np.ndarray, num_categories: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
-    """(num_items,) how popular an item is in its category: rank^-exponent, in a random order."""
+    """Returns (num_items,) the popularity of each item in its category: rank^-exponent, in a random order."""
     popularity = np.empty(len(category))
     for number in range(num_categories):
         members = np.flatnonzero(category == number)
@@ -198,7 +199,7 @@ def _popularity(category: np.ndarray, num_categories: int, exponent: float, rng:
 def _taken(
     popularity: np.ndarray, category: np.ndarray, style: np.ndarray, num_categories: int, num_intents: int, focus: float
 ) -> np.ndarray:
-    """(num_intents, num_categories, num_items): what somebody with an intent takes in a category; rows add up to 1."""
+    """Returns (num_intents, num_categories, num_items) P(item | intent, category); rows sum to 1."""
     taken = np.zeros((num_intents, num_categories, len(popularity)))
     for number in range(num_categories):
         members = np.where(category == number, popularity, 0)
@@ -210,7 +211,7 @@ def _taken(
 
 
 def _moves(entry: np.ndarray, stickiness: float) -> np.ndarray:
-    """(num_categories, num_categories): to which category somebody browses on; rows add up to 1."""
+    """Returns (num_categories, num_categories) P(next category | category) when browsing; rows sum to 1."""
     num_categories = len(entry)
     department = np.arange(num_categories) // 4
     moves = entry * np.where(department[:, None] == department, 4.0, 1.0)
@@ -223,7 +224,7 @@ def _moves(entry: np.ndarray, stickiness: float) -> np.ndarray:
 def _draw_successors(
     category: np.ndarray, place: np.ndarray, number: int, num_intents: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """(num_items, number): other items of the category, the likelier the closer their places are."""
+    """Draws (num_items, number) other items of the same category, more likely the closer their positions are."""
     successors = np.empty((len(category), number), np.int64)
     for kind in np.unique(category):
         members = np.flatnonzero(category == kind)
@@ -235,14 +236,14 @@ def _draw_successors(
 
 
 def _shares(num_sessions: int, rng: np.random.Generator) -> np.ndarray:
-    """(num_sessions,) adding up to 1, exponentially distributed: a Poisson number of such a mean is geometric."""
+    """Draws (num_sessions,) exponential shares, summing to 1: Poisson counts with exponential means are geometric."""
     shares = rng.exponential(size=num_sessions)
     return shares / shares.sum()
 
 
 def _draw_times(lengths: np.ndarray, num_days: int, rng: np.random.Generator) -> np.ndarray:
-    """(n,) float64 seconds, in thousandths: a start by weekday and hour, then the time between clicks."""
-    weekday = (2 + np.arange(num_days)) % 7  # the first is a Wednesday
+    """Draws (n,) float64 seconds, rounded to milliseconds: starts by weekday and hour, then times between clicks."""
+    weekday = (2 + np.arange(num_days)) % 7  # the first day is a Wednesday
     day = rng.choice(num_days, len(lengths), p=WEEKDAYS[weekday] / WEEKDAYS[weekday].sum())
     hour = rng.choice(24, len(lengths), p=HOURS / HOURS.sum())
     starts = OPENING + day * DAY + (hour + rng.random(len(lengths))) * 3_600
@@ -253,7 +254,7 @@ def _draw_times(lengths: np.ndarray, num_days: int, rng: np.random.Generator) ->
 
 
 def _category_paths(num_categories: int) -> list[str]:
-    """Department and category, "Lighting > Desk Lamps"; when the words run out, they are numbered."""
+    """Returns paths of department and category, "Lighting > Desk Lamps"; repeated names are numbered."""
     known = [f"{department} > {noun}s" for department, nouns in DEPARTMENTS.items() for noun in nouns]
     parts = [divmod(number, len(known)) for number in range(num_categories)]
     return [known[kind] + (f" {part + 1}" if part else "") for part, kind in parts]
@@ -262,7 +263,7 @@ def _category_paths(num_categories: int) -> list[str]:
 def _titles(
     category: np.ndarray, style: np.ndarray, place: np.ndarray, per_category: int, rng: np.random.Generator
 ) -> list[str]:
-    """Distinct titles: one of the style's words, a word for the place in the category, the category, a number."""
+    """Draws distinct titles: a word for the style, a word for the position in the category, the category, a number."""
     nouns = [noun for nouns in DEPARTMENTS.values() for noun in nouns]
     word = rng.integers(3, size=len(category))
     grade = place * len(GRADES) // per_category

@@ -1,4 +1,4 @@
-"""Criteo's and Avazu's logs of display advertising, in their publishers' layouts."""
+"""Readers of Criteo's and Avazu's display advertising logs in their publishers' formats."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ AVAZU_CATEGORIES = (
 
 
 def read_criteo(path: str | Path, cache: Cache = "auto") -> Impressions:
-    """Criteo's display advertising challenge (2014): train.txt, or files like it.
+    """Reads Criteo's display advertising challenge (2014): train.txt, or files in its format.
 
-    Tab-separated, without header: the label, 13 whole numbers (I1 ... I13: counts, for the most part), 26 hashed
-    categories (C1 ... C26); an empty field is a missing value. Rows are in order of time. Nothing is known of users or
-    items, and test.txt has no labels.
+    Tab-separated, without header: the label, 13 integers (I1 ... I13: mostly counts), 26 hashed categories
+    (C1 ... C26); an empty field is a missing value. Rows are in order of time. There are no columns of users or items,
+    and test.txt has no labels.
 
     Args:
         path: a file, a folder of files, or a glob.
@@ -43,10 +43,10 @@ def read_criteo(path: str | Path, cache: Cache = "auto") -> Impressions:
 
 
 def read_avazu(path: str | Path, cache: Cache = "auto") -> Impressions:
-    """Avazu's click-through challenge (2014): train.csv (also as .gz), or files like it.
+    """Reads Avazu's click-through challenge (2014): train.csv (also as .gz), or files in its format.
 
-    Comma-separated, with a header: id, click, hour (YYMMDDHH), then 21 categories. Of the hour become hour of the day
-    and weekday; the id, one per row, is left out. What was shown is not told, and test.csv has no labels.
+    Comma-separated, with a header: id, click, hour (YYMMDDHH), then 21 categories. The hour becomes hour of the day and
+    weekday; the id, unique per row, is dropped. There is no column of items, and test.csv has no labels.
 
     Args:
         path: a file, a folder of files, or a glob.

@@ -1,4 +1,4 @@
-"""Clickstreams in their publishers' own layouts, and ratings read as clickstreams."""
+"""Readers of clickstreams in their publishers' formats, and of ratings as clickstreams."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nnrec.data.readers.sessions import Log, assemble, together
 from nnrec.data.sessions import Sessions
 from nnrec.data.sources.movielens import read_movielens
 
-# Of the DIGINETICA files; columns are named in one of two ways.
+# Columns of the DIGINETICA files, which exist with two sets of names.
 NAMES = {"session": "sessionId", "item": "itemId"}
 OTHER_NAMES = {"session": "session_id", "item": "item_id"}
 TIMES = {"timeframe": "timeframe", "date": "eventdate"}
 
 
 def read_yoochoose(clicks: str | Path, buys: str | Path | None = None) -> Sessions:
-    """RecSys Challenge 2015 (Ben-Shimon et al. 2015, doi:10.1145/2792838.2798723), the publisher's own files.
+    """Reads the publisher's files of RecSys Challenge 2015 (Ben-Shimon et al. 2015, doi:10.1145/2792838.2798723).
 
     Args:
         clicks: yoochoose-clicks.dat: session, ISO time, item, category; no header.
@@ -31,7 +31,7 @@ def read_yoochoose(clicks: str | Path, buys: str | Path | None = None) -> Sessio
             stronger kind "buy" in the sessions of the clicks. None: clicks only.
 
     Raises:
-        DataError: a file, a line or a value cannot be used; the message says where.
+        DataError: an invalid file, line or value; the message states where.
     """
     columns = {"session": 0, "time": 1, "item": 2}
     tables = {"click": read_columns(clicks, columns, ",", header=False, key="data.source.clicks")}
@@ -43,19 +43,19 @@ def read_yoochoose(clicks: str | Path, buys: str | Path | None = None) -> Sessio
 def read_diginetica(
     views: str | Path, purchases: str | Path | None = None, categories: str | Path | None = None
 ) -> Sessions:
-    """DIGINETICA (CIKM Cup 2016), the publisher's own files.
+    """Reads the publisher's files of DIGINETICA (CIKM Cup 2016).
 
-    Within a session times are known to the millisecond since it began; when that was, only to the day. A session is
-    taken to begin at midnight of its first day, so sessions of one day are in no particular order.
+    Times within a session are given in milliseconds since its start, but the start only as a date. Sessions are assumed
+    to start at midnight of their first day, so sessions of one day are in no particular order.
 
     Args:
         views: train-item-views.csv: sessionId;userId;itemId;timeframe;eventdate.
         purchases: train-purchases.csv. Its rows become events of the stronger kind "buy" in the sessions that have
-            views, the others are left out. None: views only.
-        categories: product-categories.csv, which gives each item its category; None = no item table.
+            views; others are dropped. None: views only.
+        categories: product-categories.csv, with the category of each item; None = no item table.
 
     Raises:
-        DataError: a file, a line or a value cannot be used; the message says where.
+        DataError: an invalid file, line or value; the message states where.
     """
     tables = {"view": _diginetica(views, NAMES | TIMES, "views")}
     if purchases is not None:
@@ -82,19 +82,20 @@ def read_movielens_clicks(
     min_rating: float | None = None,
     gap_minutes: float | None = None,
 ) -> Sessions:
-    """A MovieLens release as clickstreams; see `nnrec.data.read_movielens` and `as_clicks`."""
+    """Reads a MovieLens release as clickstreams; see `nnrec.data.read_movielens` and `as_clicks`."""
     return as_clicks(read_movielens(release, folder, download), min_rating, gap_minutes)
 
 
 def as_clicks(ratings: Ratings, min_rating: float | None = None, gap_minutes: float | None = None) -> Sessions:
-    """Ratings as clickstreams: the items that a user rated one after the other.
+    """Converts ratings to clickstreams: the items that a user rated, in order of time.
 
     Args:
-        min_rating: lower ratings are left out; None = all count.
-        gap_minutes: a pause of more than so many minutes ends a session; None: a session per user.
+        ratings: the ratings.
+        min_rating: lower ratings are dropped; None = none.
+        gap_minutes: a pause of more than this many minutes starts a new session; None: one session per user.
 
     Raises:
-        DataError: the ratings have no times, or only an order where pauses are asked for; none is high enough.
+        DataError: the ratings have no times, or only an order although `gap_minutes` is given; none is high enough.
     """
     if ratings.time is None:
         raise DataError("Ratings without times cannot be read as clickstreams: who saw what first is not known.")
@@ -122,7 +123,7 @@ def as_clicks(ratings: Ratings, min_rating: float | None = None, gap_minutes: fl
 
 
 def _of_kinds(tables: dict[str, Table], items: pd.DataFrame | None = None) -> Sessions:
-    """Sessions from a table for each kind of events; those without an event of the first kind are left out."""
+    """Builds sessions from one table per kind of event; sessions without an event of the first kind are dropped."""
     if len(tables) == 1:
         return assemble([Log(table) for table in tables.values()], items=items)
     sessions = assemble([Log(table, event=kind) for kind, table in tables.items()], items=items)

@@ -1,4 +1,4 @@
-"""Fetching the public MovieLens releases: checked, unpacked safely, all or nothing."""
+"""Download of the public MovieLens releases: checked, safely unpacked, atomic."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from nnrec.core.errors import DataError
 from nnrec.data.sources.movielens_releases import advice, find, release_of
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
-MAX_UNPACKED = 4 * 2**30  # the largest release unpacks to little more than 1 GiB
+MAX_UNPACKED = 4 * 2**30  # bytes; the largest release unpacks to little more than 1 GiB
 
 
 def ensure(release: str, folder: str | Path, base_url: str = BASE_URL, md5: str | None = None) -> Path:
-    """The folder that holds a release, fetched from its publisher where it is absent.
+    """Returns the folder of a release, after downloading it from its publisher if it is absent.
 
     Args:
+        release: name of the release.
         folder: where the release is, or where to put it.
-        base_url: holds `<release>.zip`, and `<release>.zip.md5` where no checksum is known.
+        base_url: address of `<release>.zip`, and of `<release>.zip.md5` if no checksum is known.
         md5: checksum of the zip; None = the published one.
 
     Raises:
-        DataError: no connection, a wrong checksum, an unsafe or damaged zip, a full disk, a folder
-            that is in the way. Nothing half-made is left behind.
+        DataError: no connection, a wrong checksum, an unsafe or damaged zip, a full disk, or a folder
+            with other content at the target. No incomplete files are left behind.
     """
     target = Path(folder).expanduser().absolute()
     present = find(release, target)
@@ -58,7 +59,7 @@ def ensure(release: str, folder: str | Path, base_url: str = BASE_URL, md5: str 
             try:
                 os.replace(found, target)
             except OSError:
-                if (present := find(release, target)) is None:  # else somebody else fetched it meanwhile
+                if (present := find(release, target)) is None:  # else another process has fetched it meanwhile
                     raise
                 return present
     except OSError as error:
@@ -98,8 +99,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a zip into a new folder, plain files only.
 
     Raises:
-        DataError: not a zip, damaged, unpacks to more than `MAX_UNPACKED`, or a member is a link or
-            would land outside the folder. Nothing is written before every member is checked.
+        DataError: not a zip, damaged, larger than `MAX_UNPACKED` when unpacked, or a member is a link
+            or would be written outside the folder. All members are checked before anything is written.
         OSError: the disk is full.
     """
     try:

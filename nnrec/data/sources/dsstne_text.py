@@ -1,4 +1,4 @@
-"""DSSTNE's text format: one line per sample, `sample<TAB>feature[,value]:feature[,value]:...`."""
+"""Reader of DSSTNE's text format: one line per sample, `sample<TAB>feature[,value]:feature[,value]:...`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ def read_dsstne(
     encoding: str = "utf-8",
     scale: Sequence[float] | None = None,
 ) -> Ratings:
-    """Ratings from DSSTNE's text format: samples become users, features become items.
+    """Reads ratings from DSSTNE's text format: samples become users, features become items.
 
     Args:
         path: a file (also .gz), a folder of files, or a glob.
-        number: what the number after a comma is: the value (1 where there is none), the time in
-            seconds, or None = to be ignored.
-        scale: (lowest, highest) value allowed; None = whatever is found.
+        number: meaning of the number after a comma: the value (1 if there is none), the time in
+            seconds, or None = ignored.
+        encoding: encoding of the files.
+        scale: (lowest, highest) allowed value; None = no limits.
 
     Raises:
-        DataError: the file or a line cannot be used; the message says where.
+        DataError: an invalid file or line; the message states where.
+        ConfigError: an unknown `number`.
     """
     if number not in ("value", "time", None):
         raise ConfigError(f"number must be value, time or null. Received: {number}")

@@ -1,4 +1,4 @@
-"""Impressions in the text format of libFM and SVMlight: "label index:value index:value ..." a row."""
+"""Readers of impressions in the text format of libFM and SVMlight: one "label index:value index:value ..." per line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nnrec.data.readers.impression_columns import Meaning
 from nnrec.data.readers.impressions import Cache, cached, with_items
 from nnrec.data.schema import Schema
 
-# Stands in no line: a line is one field.
+# Occurs in no line, so that a line is read as one field.
 NO_SEPARATOR = "\x1f"
 FRAPPE = ("user", "item", "daytime", "weekday", "isweekend", "homework", "cost", "weather", "country", "city")
 
@@ -42,26 +42,26 @@ def read_libfm(
     threshold: float | None = 0.5,
     cache: Cache = "auto",
 ) -> Impressions:
-    """Impressions from files in the format of libFM (Rendle 2012).
+    """Reads impressions from files in the format of libFM (Rendle 2012).
 
-    Which field an index belongs to is not in the file. Without `groups_path` it is the place in the row: every row has
-    as many entries, the first of the first field, and so on. With it, rows may be of any length.
+    The files do not contain the field of an index. Without `groups_path` the field is the position in the row: every
+    row has one entry per field, in order. With it, rows may have any length.
 
     Args:
         path: a file, a folder of files, or a glob.
         validation_path, test_path: the publisher's other files.
         fields: names of the fields; None = field0, field1 ...
-        groups_path: libFM's own file of groups (its option -meta): line i is the number of the field, from 0, that
-            index i belongs to.
-        numeric: fields whose values are numbers; of all others values are 1, and the index tells the category.
-        multi: fields with any number of indices in a row (these need `groups_path`).
-        user, item: fields that tell who it was and what was shown.
-        user_columns, item_columns: fields that go with the user or the item.
-        threshold: the label is 1 from this value on, else 0 (so -1 is 0); None = as it is.
+        groups_path: libFM's file of groups (its option -meta): line i is the number, from 0, of the field that index i
+            belongs to.
+        numeric: fields whose values are numbers; in all others the value is 1, and the index is the category.
+        multi: fields with any number of indices per row (these need `groups_path`).
+        user, item: fields with the ids of users and shown items.
+        user_columns, item_columns: fields that describe the user or the item.
+        threshold: the label is 1 from this value on, else 0 (so -1 is 0); None = the value itself.
         cache: see `nnrec.data.readers.impressions.cached`.
 
     Raises:
-        DataError: a line that cannot be read, or does not fit the fields; the message says where.
+        DataError: an invalid line, or one that does not match the fields; the message states where.
         ConfigError: settings that contradict each other.
     """
     paths = {TRAIN: (path, "path"), VALIDATION: (validation_path, "validation_path"), TEST: (test_path, "test_path")}
@@ -101,14 +101,14 @@ def read_libfm(
 
 
 def read_frappe(folder: str | Path) -> Impressions:
-    """Frappe (Baltrunas et al. 2015): which app who used in which situation; three parts, two rows of three drawn.
+    """Reads Frappe (Baltrunas et al. 2015): users, apps and contexts; two rows of three are randomly drawn negatives.
 
-    Files frappe.train.libfm, frappe.validation.libfm and frappe.test.libfm, as published with Neural Factorization
-    Machines (He, Chua 2017). Where the log itself, frappe.csv, lies beside them, fields have its values (their indices
-    count the values in the order in which they appear in it), and with meta.csv apps have names and categories.
+    Reads frappe.train.libfm, frappe.validation.libfm and frappe.test.libfm, as published with Neural Factorization
+    Machines (He, Chua 2017). If the original log, frappe.csv, is in the same folder, fields have its values (indices
+    number the values in their order of appearance in it); with meta.csv apps also have names and categories.
 
     Args:
-        folder: holds the files.
+        folder: folder of the files.
 
     Raises:
         DataError: a file is absent, or a line cannot be read.
@@ -213,7 +213,7 @@ class _Parser:
 
 
 def _groups(path: Path) -> np.ndarray:
-    """(indices,) the number of each index's field, from libFM's file."""
+    """Reads (indices,) the field number of each index from libFM's file of groups."""
     text = find_files(path, "data.source.groups_path")[0].read_text(encoding="utf-8").split()
     if wrong := [number for number, word in enumerate(text) if not word.isdigit()]:
         raise DataError(f"{path}, line {wrong[0] + 1}: {text[wrong[0]]!r} is no number of a group.")
@@ -221,7 +221,7 @@ def _groups(path: Path) -> np.ndarray:
 
 
 def _count(table: TableFiles, groups: np.ndarray | None) -> int:
-    """How many fields there are."""
+    """Returns the number of fields."""
     if groups is not None:
         return int(groups.max(initial=-1)) + 1
     first = next(table.chunks({"line": "line"}))

@@ -1,4 +1,4 @@
-"""MovieLens in its publisher's own layouts (Harper & Konstan 2015, doi:10.1145/2827872)."""
+"""Reader of MovieLens in its publisher's formats (Harper & Konstan 2015, doi:10.1145/2827872)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nnrec.data.sources.movielens_releases import advice, find, release_of
 
 NO_GENRES = "(no genres listed)"
 GENDERS = {"F": "female", "M": "male"}
-# Lowest age -> the group's name, as ml-1m gives ages.
+# Lowest age of a group, the code in ml-1m -> its name.
 AGE_GROUPS = {1: "under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56 and over"}
-# By the number that ml-1m gives.
+# In the order of ml-1m's codes, from 0.
 OCCUPATIONS = (
     "other or not specified", "academic/educator", "artist", "clerical/admin", "college/grad student",
     "customer service", "doctor/health care", "executive/managerial", "farmer", "homemaker", "K-12 student", "lawyer",
@@ -26,14 +26,14 @@ OCCUPATIONS = (
 
 
 def read_movielens(release: str, folder: str | Path, download: bool = False) -> Ratings:
-    """Ratings of a MovieLens release, with title, genres (joined by "|") and year of each rated item.
+    """Reads the ratings of a MovieLens release, with title, genres (joined by "|") and year of each rated item.
 
-    ml-100k and ml-1m come with a user table too: gender, age (in years, ml-100k only), age_group and occupation.
+    ml-100k and ml-1m also have a user table: gender, age (in years, ml-100k only), age_group and occupation.
 
     Args:
         release: ml-100k, ml-1m, ml-10m, ml-20m, ml-25m, ml-32m or ml-latest-small.
-        folder: holds the publisher's files.
-        download: fetch the release into `folder` where it is absent.
+        folder: folder of the publisher's files.
+        download: whether to download the release into `folder` if it is absent.
 
     Raises:
         DataError: the files are absent or damaged.
@@ -62,12 +62,12 @@ def read_movielens(release: str, folder: str | Path, download: bool = False) -> 
 
 
 def read_items(release: str, folder: Path) -> pd.DataFrame | None:
-    """Columns item, title, genres and year (missing where unknown) of all items of a release.
+    """Reads item, title, genres and year (missing if unknown) of all items of a release.
 
-    Returns None where the file is absent: ratings can be used without it.
+    Returns None if the file is absent, since ratings are usable without it.
 
     Raises:
-        DataError: a line that cannot be read.
+        DataError: an invalid line.
     """
     layout = release_of(release)
     path = folder / layout.items
@@ -93,13 +93,13 @@ def read_items(release: str, folder: Path) -> pd.DataFrame | None:
 
 
 def read_users(release: str, folder: Path) -> pd.DataFrame | None:
-    """Columns user, gender, age (years, ml-100k only), age_group and occupation of all users of a release.
+    """Reads user, gender, age (years, ml-100k only), age_group and occupation of all users of a release.
 
-    A code that the publisher does not explain stays as it is. Returns None where nothing is published, or the file is
-    absent: ratings can be used without it.
+    Unknown codes are kept unchanged. Returns None if the release has no user table or the file is absent, since ratings
+    are usable without it.
 
     Raises:
-        DataError: a line that cannot be read.
+        DataError: an invalid line.
     """
     layout = release_of(release)
     path = folder / (layout.users or "")
@@ -121,7 +121,7 @@ def read_users(release: str, folder: Path) -> pd.DataFrame | None:
 
 
 def _fields(path: Path, separator: str, width: int) -> list[list[str]]:
-    """The lines of a small file (UTF-8, or Latin-1 as in the early releases) without quoting, as fields."""
+    """Reads a small unquoted file (UTF-8, or Latin-1 as in the early releases) as lists of fields."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")

@@ -1,4 +1,4 @@
-"""MovieLens as impressions: who rated what, what is known of both, and when."""
+"""Reader of MovieLens as impressions: ratings with attributes of users and items, and the time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ OF_USER = ("gender", "age_group", "occupation")
 def read_movielens_impressions(
     release: str, folder: str | Path, download: bool = False, threshold: float | None = 4
 ) -> Impressions:
-    """Ratings of a MovieLens release as rows with user, item, genres (multi-valued), year and, where published, gender,
-    age group and occupation; where there are real times, with the hour of the day (UTC) and the weekday.
+    """Reads the ratings of a MovieLens release as impressions.
+
+    Rows have user, item, genres (multi-valued), year and, where published, gender, age group and occupation; if there
+    are timestamps, also the hour of the day (UTC) and the weekday.
 
     Args:
         release, folder, download: see `nnrec.data.read_movielens`.
@@ -35,7 +37,7 @@ def read_movielens_impressions(
 
 
 def with_attributes(ratings: Ratings, threshold: float | None) -> Impressions:
-    """Ratings as impressions, with what their tables tell about users and items; see above."""
+    """Converts ratings to impressions, with attributes from their user and item tables; see above."""
     people = pd.DataFrame() if ratings.user_table is None else ratings.user_table
     items = pd.DataFrame() if ratings.item_table is None else ratings.item_table
     columns: dict[str, pd.Series] = {

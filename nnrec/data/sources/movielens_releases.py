@@ -1,4 +1,4 @@
-"""The MovieLens releases: what their publisher's files look like and where they are found."""
+"""The MovieLens releases: file names, formats and location of their files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nnrec.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Release:
-    """One MovieLens release, as GroupLens publishes it.
+    """One MovieLens release, as published by GroupLens.
 
     Attributes:
-        ratings, items: file names; `ratings` tells whether a folder holds the release.
-        separator: between the fields of all files, for u.item and u.user "|".
+        ratings, items: file names; a folder holds the release if it holds the file `ratings`.
+        separator: field separator of all files, except "|" in u.item and u.user.
         scale: lowest and highest rating.
         inner: the folder inside the publisher's zip.
-        md5: of the zip; None where the release changes over time.
-        readme: the publisher's terms, next to the zip.
-        users: file name; None where nothing is published about users.
+        md5: checksum of the zip; None if the release changes over time.
+        readme: file with the publisher's terms, next to the zip.
+        users: file name of the user table; None if there is none.
     """
 
     ratings: str
@@ -55,7 +55,7 @@ RELEASES = {
 
 
 def release_of(name: str) -> Release:
-    """The release of this name.
+    """Returns the release with this name.
 
     Raises:
         ConfigError: there is none.
@@ -68,7 +68,7 @@ def release_of(name: str) -> Release:
 
 
 def find(name: str, folder: Path) -> Path | None:
-    """The folder that holds a release: the one given, or the publisher's own folder in or beside it."""
+    """Returns the folder of a release: the given one, or the publisher's folder inside or beside it; else None."""
     release = release_of(name)
     for place in (folder, folder / release.inner, folder.parent / release.inner):
         if (place / release.ratings).is_file():
@@ -77,5 +77,5 @@ def find(name: str, folder: Path) -> Path | None:
 
 
 def advice(name: str) -> str:
-    """How to point nnrec at a copy of a release that is already there."""
+    """Returns the advice for messages on how to use an existing copy of a release."""
     return f"Set data_root=<the folder that holds {name}> or the environment variable NNREC_DATA"

@@ -1,4 +1,4 @@
-"""Click logs whose items are described in files of their own, in their publishers' layouts."""
+"""Readers of shops' click logs with item descriptions, in their publishers' formats."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from nnrec.data.sessions import Sessions
 
 
 def read_bundlerec(folder: str | Path, described: bool = True) -> Sessions:
-    """A domain of the bundle recommendation data (Sun et al., SIGIR 2022): shopping sessions at Amazon.
+    """Reads a domain of the bundle recommendation data (Sun et al., SIGIR 2022): shopping sessions at Amazon.
 
-    Sessions are dated to the day by user_session.csv; those that it does not hold are left out. A session's events are
-    in the order of session_item.csv. Items have a title and a category, which is the first of their category paths.
+    user_session.csv has the dates of sessions, to the day; sessions without a date are dropped. The events of a session
+    are in the order of session_item.csv. Items have a title and a category, the first of their category paths.
 
     Args:
-        folder: holds session_item.csv, user_session.csv, item_titles.csv and item_categories.csv.
-        described: whether to leave out events of items that have no title.
+        folder: folder of session_item.csv, user_session.csv, item_titles.csv and item_categories.csv.
+        described: whether to drop events of items without a title.
 
     Raises:
-        DataError: a file, a line or a value cannot be used; the message says where.
+        DataError: an invalid file, line or value; the message states where.
     """
     folder = Path(folder)
 
@@ -58,7 +58,7 @@ def read_bundlerec(folder: str | Path, described: bool = True) -> Sessions:
 
 
 def _first_path(text: str) -> str:
-    """Of "[[A,B, C],[A,D]]" "A > B, C": commas without a blank stand between the parts of a path."""
+    """Returns the first path: "A > B, C" of "[[A,B, C],[A,D]]"; a comma without a space separates parts of a path."""
     path = html.unescape(text).strip("[]").split("],[")[0]
     return PATH.join(path.replace(", ", "\0").split(",")).replace("\0", ", ")
 
@@ -71,23 +71,23 @@ def read_retailrocket(
     gap_minutes: float | None = 30,
     events: Sequence[str] | None = ("view",),
 ) -> Sessions:
-    """RetailRocket, the publisher's own files.
+    """Reads the publisher's files of RetailRocket.
 
-    A property changes in time. An item is described by the earliest value that the log has of it: a later one could
-    tell what is to be predicted.
+    Properties change over time. An item gets the earliest value in the log: later values could reveal what is to be
+    predicted.
 
     Args:
         path: events.csv.
         properties: item_properties_part1.csv and part2, as a glob: timestamp,itemid,property,value. None = no item
             table.
-        category_tree: category_tree.csv, categoryid,parentid: then column category is a path of category numbers, from
-            the widest on.
-        columns: name in nnrec -> property. Default: category = "categoryid". Values that begin with an n are numbers.
-        gap_minutes: a pause of more than so many minutes ends a session; None: a session per visitor.
-        events: which kinds of events to keep, from the weakest to the strongest; None = all.
+        category_tree: category_tree.csv, categoryid,parentid: the column category then holds a path of category
+            numbers, from general to specific.
+        columns: name in nnrec -> property. Default: category = "categoryid". Values that start with an n are numbers.
+        gap_minutes: a pause of more than this many minutes starts a new session; None: one session per visitor.
+        events: kinds of events to keep, from the weakest to the strongest; None = all.
 
     Raises:
-        DataError: a file, a line or a value cannot be used, or no item has the property; the message says where.
+        DataError: an invalid file, line or value (the message states where), or no item has the property.
         ConfigError: a category tree without properties.
     """
     sessions = read_clicks(
@@ -119,16 +119,16 @@ def read_retailrocket(
 
 
 def _numbers(values: pd.Series) -> pd.Series:
-    """Values such as "n12.000" as numbers, where all are; else as they are."""
+    """Converts values such as "n12.000" to numbers if all have this form; else returns them unchanged."""
     if not values.str.match(r"n-?[\d.]+$").all():
         return values
     return values.str.removeprefix("n").astype(float)
 
 
 def _path(category: str, parents: Mapping[float, float]) -> str:
-    """The category's number after those of what it is part of, widest first."""
+    """Returns the path of a category: the numbers of its ancestors, from general to specific, then its own."""
     path, here = [], float(category)
-    while here == here and int(here) not in path:  # a circle would have no end
+    while here == here and int(here) not in path:  # stop at a cycle
         path.append(int(here))
         here = float(parents.get(here, np.nan))
     return PATH.join(map(str, reversed(path)))

@@ -1,4 +1,4 @@
-"""Ratings that lie in files."""
+"""Ratings stored in files."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ DTYPES = {
     "event": np.int16,
     "expected": np.float32,
 }
-# More distinct values than this are no levels.
+# `levels` stops collecting distinct values beyond this number.
 MOST_LEVELS = 2**16
-# Entries that are sorted by item at a time, 16 bytes each.
+# Entries sorted by item at a time, 16 bytes each.
 SORTED_ENTRIES = 2**23
 
 
 class StoredRatings(Ratings):
-    """Ratings whose arrays are `StoredArray`s, which take as NumPy's do and no more.
+    """Ratings whose arrays are `StoredArray`s, of which `take` is the only NumPy-like method.
 
-    What is made of them lies in other files beside theirs, made once, in passing; what is taken of them is in memory.
+    `at_least`, `joined` and `rows` write their results to files beside these arrays, once, chunk by chunk; `take`,
+    `in_memory` and `sample` return ratings in memory.
     """
 
     stored = True
 
     @classmethod
     def open(cls, folder: Path, like: Ratings) -> StoredRatings:
-        """Those whose arrays lie in a folder, a file for each that `like` has; all else is as there.
+        """Opens the ratings in a folder, one file per array that `like` has; all other attributes are those of `like`.
 
         Raises:
             DataError: a file is missing or damaged.
@@ -50,7 +51,7 @@ class StoredRatings(Ratings):
 
     @property
     def folder_of_arrays(self) -> Path:
-        """Where the arrays lie."""
+        """The folder of the arrays."""
         assert isinstance(self.item, StoredArray)
         return self.item.path.parent
 
@@ -61,7 +62,7 @@ class StoredRatings(Ratings):
 
     @cached_property
     def mean(self) -> float:
-        """The mean value, weights counted."""
+        """The weighted mean value."""
         total = count = 0.0
         for arrays in self.chunks(*(["value"] if self.weight is None else ["value", "weight"])):
             weight = np.ones(len(arrays[0])) if self.weight is None else arrays[1].astype(np.float64)
@@ -70,7 +71,7 @@ class StoredRatings(Ratings):
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """The distinct values, ascending, no more than a few beyond `MOST_LEVELS`."""
+        """The distinct values, ascending; incomplete if there are more than `MOST_LEVELS`."""
         found = np.zeros(0, np.float32)
         for (value,) in self.chunks("value"):
             found = np.union1d(found, value)
@@ -95,7 +96,7 @@ class StoredRatings(Ratings):
         return self.take(np.repeat(starts - offsets, lengths) + np.arange(lengths.sum()))
 
     def at_least(self, value: float | None) -> Ratings:
-        """As of `Ratings`, in the folder `at_least_<value>`."""
+        """As in `Ratings`; the result is stored in the folder `at_least_<value>`."""
         if value is None or self.scale[0] >= value:
             return self
 
@@ -110,7 +111,7 @@ class StoredRatings(Ratings):
         return self.open(made_once(self.folder_of_arrays / f"at_least_{value:g}", make), self)
 
     def joined(self, *others: Ratings) -> Ratings:
-        """As of `Ratings`, in the folder `joined`; the others are in memory."""
+        """As in `Ratings`; the result is stored in the folder `joined`; `others` are in memory."""
 
         def make(place: Path) -> None:
             with ArrayFiles(place, {name: DTYPES[name] for name in self.names}) as files:
@@ -126,8 +127,9 @@ class StoredRatings(Ratings):
         return self.open(made_once(self.folder_of_arrays / "joined", make), self)
 
     def rows(self, by: Literal["user", "item"] = "user") -> Rows:
-        """As of `Ratings`; those by item are in the folder `by_item`, for which every `SORTED_ENTRIES` ratings all of
-        them are read once.
+        """As in `Ratings`; rows by item are stored in the folder `by_item`.
+
+        Writing it reads all ratings once per `SORTED_ENTRIES` ratings.
         """
         if by == "user":
             return super().rows("user")
@@ -157,7 +159,7 @@ class StoredRatings(Ratings):
         return Rows(offsets, arrays["user"], arrays["value"], arrays.get("weight"), self.num_users)
 
     def _user_ranges(self) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Users from ... to (exclusive), and the places of their entries, about `CHUNK_ENTRIES` of them."""
+        """Yields ranges of users (start, exclusive stop) and the positions of their about `CHUNK_ENTRIES` entries."""
         ends, start, read = np.cumsum(self.activity), 0, 0
         while start < self.num_users:
             stop = min(max(int(np.searchsorted(ends, read + CHUNK_ENTRIES, side="right")), start + 1), self.num_users)

@@ -1,4 +1,4 @@
-"""Sessions whose events lie in files."""
+"""Sessions stored in files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ DTYPES = {"item": np.int32, "time": np.float64, "event": np.int16, "offsets": np
 
 
 class StoredIds:
-    """The ids of sessions in a file: what a `Vocabulary` of them offers, without holding them.
+    """Session ids stored in a file, with the methods of a `Vocabulary` that sessions need.
 
     Args:
-        array: (n,) numbers, or text in UTF-8.
+        array: (n,) integers, or UTF-8 text.
     """
 
     def __init__(self, array: StoredArray) -> None:
@@ -38,16 +38,16 @@ class StoredIds:
         return ids if self.numeric else np.char.decode(ids, "utf-8").astype(object)
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """All ids in their order, some at a time."""
+        """Yields all ids in order, chunk by chunk."""
         for start in range(0, len(self), CHUNK_ENTRIES):
             yield self._decoded(self.array.slice(start, start + CHUNK_ENTRIES))
 
     def take(self, which: np.ndarray) -> Vocabulary:
-        """A vocabulary of the ids at these indices, in memory."""
+        """Returns a vocabulary of the ids at these indices, in memory."""
         return Vocabulary(self._decoded(self.array.take(which)))
 
     def indices(self, raw: Iterable) -> np.ndarray:
-        """As `Vocabulary.indices`; all ids are read once."""
+        """As `Vocabulary.indices`; reads all ids once."""
         wanted, distinct = pd.factorize(pd.Index(raw))
         sought, done = Vocabulary(distinct), 0
         found = np.full(len(sought), -1, np.int32)
@@ -60,22 +60,22 @@ class StoredIds:
 
 
 def encoded(ids: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Ids as they lie in files: numbers, or UTF-8 of one length."""
+    """Returns ids in their form in files: integers, or UTF-8 of a fixed length."""
     return ids if dtype.kind == "i" else np.array([name.encode() for name in ids], dtype)
 
 
 class StoredSessions(Sessions):
-    """Sessions whose arrays are `StoredArray`s, and whose ids `StoredIds`: they take as NumPy's arrays and a
-    `Vocabulary` do and no more.
+    """Sessions whose arrays are `StoredArray`s and whose ids are `StoredIds`: subsets are read with `take`.
 
-    What is made of them lies in other files beside theirs, made once, in passing; what is taken of them is in memory.
+    `chosen` and `joined` write their results to files beside these arrays, once, chunk by chunk; `take` and
+    `in_memory` return sessions in memory.
     """
 
     stored = True
 
     @classmethod
     def open(cls, folder: Path, like: Sessions, id_dtype: np.dtype) -> StoredSessions:
-        """Those whose arrays lie in a folder, a file for each that `like` has; all else is as there.
+        """Opens the sessions in a folder, one file per array that `like` has; other attributes are those of `like`.
 
         Raises:
             DataError: a file is missing or damaged.
@@ -110,7 +110,7 @@ class StoredSessions(Sessions):
         return self._made(name, parts)
 
     def joined(self, other: Sessions) -> Sessions:
-        """As of `Sessions`, in the folder `joined`; the others are in memory."""
+        """As in `Sessions`; the result is stored in the folder `joined`; `other` is in memory."""
         lengths = np.concatenate([self.lengths, other.lengths])
         order = np.arange(len(lengths))
         if self.time is not None and self.time_kind == "timestamp":
@@ -129,7 +129,7 @@ class StoredSessions(Sessions):
         return self._made("joined", parts)
 
     def _made(self, name: str, parts: Callable[[], Iterator[Sessions]]) -> StoredSessions:
-        """Sessions that come some at a time, in the folder `name` beside these."""
+        """Writes sessions that come in parts to the folder `name` beside these, and opens them."""
         item, ids = self.item, self.ids
         assert isinstance(item, StoredArray) and isinstance(ids, StoredIds)
         dtype = ids.array.dtype
@@ -150,7 +150,7 @@ class StoredSessions(Sessions):
 
 
 def in_chunks(order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """Sessions in some order, cut so that those of a piece have about `CHUNK_ENTRIES` events."""
+    """Splits an order of sessions into chunks of about `CHUNK_ENTRIES` events."""
     number = np.cumsum(lengths[order]) // CHUNK_ENTRIES
     return np.split(order, np.flatnonzero(np.diff(number)) + 1)
 

@@ -1,8 +1,9 @@
-"""Figures of merit, as plain functions on NumPy arrays.
+"""Evaluation metrics, as plain functions on NumPy arrays.
 
-`accuracy` takes values and predictions, `rankings` what is relevant in ranked lists, `lists` the lists as a whole,
-`change` two lists per user, `statistics` any of their per-user values. A metric that is per user comes as (num_users,)
-float64, NaN for a user for whom it is undefined, so that nobody is averaged in as a failure by accident.
+`accuracy` compares predictions with values, `ctr` evaluates click probabilities, `rankings` evaluates relevant items in
+ranked lists, `lists` evaluates lists as a whole, `change` compares two lists per user, and `statistics` gives
+confidence intervals and tests of per-user values. Per-user metrics are (num_users,) float64, NaN for users for whom the
+metric is undefined, so that these users are never averaged in as failures.
 """
 
 from nnrec.evaluation.metrics.accuracy import SMALLEST_PROBABILITY, auc, log_loss, mae, rmse

@@ -1,4 +1,4 @@
-"""How near predictions are to the truth: rating values, and labels of 0 or 1."""
+"""Accuracy of predictions: of ratings, and of labels of 0 or 1."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-# Probabilities are taken to be at least this and at most 1 minus this: a sure and wrong one costs 16.1, not infinity.
+# Probabilities are clipped to [this, 1 - this], so that a wrong prediction of 0 or 1 costs 16.1 instead of infinity.
 SMALLEST_PROBABILITY = 1e-7
 
 
@@ -18,7 +18,7 @@ def rmse(value: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = 
         weight: (n,) w, or None for 1 everywhere.
 
     Raises:
-        ValueError: shapes differ, or there is nothing to average.
+        ValueError: shapes differ, or there are no values of positive weight.
     """
     return math.sqrt(_mean(_difference(value, prediction) ** 2, weight))
 
@@ -29,14 +29,15 @@ def mae(value: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = N
 
 
 def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Area under the ROC curve: how often a positive is scored above a negative, a tie counting half.
+    """Area under the ROC curve: the share of (positive, negative) pairs with the positive scored higher.
 
-    Sum over pairs (p, q), p positive and q negative, of w_p w_q ([s_p > s_q] + [s_p = s_q] / 2), over the same sum of
-    w_p w_q; computed from ranks as in Hanley and McNeil, The Meaning and Use of the Area under a ROC Curve (1982).
+    Sum over pairs (p, q), p positive and q negative, of w_p w_q ([s_p > s_q] + [s_p = s_q] / 2), divided by the same
+    sum of w_p w_q: a tie counts half. Computed from ranks as in Hanley and McNeil, The Meaning and Use of the Area
+    under a ROC Curve (1982).
 
     Args:
         label: (n,), 1 or 0.
-        score: (n,), any scale.
+        score: (n,), on any scale.
         weight: (n,) w, or None for 1 everywhere.
 
     Raises:
@@ -62,12 +63,13 @@ def log_loss(label: np.ndarray, probability: np.ndarray, weight: np.ndarray | No
     """Binary cross-entropy in nats, -sum w (y ln p + (1 - y) ln(1 - p)) / sum w, p clipped to [1e-7, 1 - 1e-7].
 
     Args:
-        label: (n,) y, 0 to 1.
-        probability: (n,) p, that y is 1.
+        label: (n,) y, between 0 and 1.
+        probability: (n,) p, the predicted probability that y is 1.
         weight: (n,) w, or None for 1 everywhere.
 
     Raises:
-        ValueError: shapes differ, something is not between 0 and 1, or there is nothing to average.
+        ValueError: shapes differ, a label or probability is not between 0 and 1, or there are no values of positive
+            weight.
     """
     _same_shape(label, probability)
     for name, given in (("Labels", label), ("Probabilities", probability)):

@@ -1,7 +1,7 @@
-"""How much lists change: between two models, two times (churn), or with one more event (responsiveness).
+"""How much lists change: between two models, between two points in time (churn), or with one more event.
 
-`before` and `after` are (num_users, k) int: item indices, best first, no item twice, negative where a list has ended;
-row by row the same users. Each function returns (num_users,) float64, NaN where both lists are empty.
+`before` and `after` are (num_users, k) int: item indices, best first, without repeats, negative behind the end of a
+list; row i of both belongs to the same user. Each function returns (num_users,) float64, NaN if both lists are empty.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from nnrec.evaluation.metrics.rankings import hits
 
 
 def churn(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """1 - |before and after| / k: 0 = the same items in whatever order, 1 = none in common.
+    """1 - |before and after| / k: 0 = the same items in any order, 1 = no item in common.
 
     k is the length of the longer list.
 
@@ -25,7 +25,7 @@ def churn(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """1 if any place holds another item than before, else 0; the mean is the share of lists that changed at all.
+    """1 if any place of the list holds a different item, else 0; the mean is the share of lists that changed.
 
     Raises:
         ValueError: lists of different shapes.
@@ -36,11 +36,11 @@ def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def rank_biased_overlap(before: np.ndarray, after: np.ndarray, p: float = 0.9) -> np.ndarray:
-    """Extrapolated rank-biased overlap: 1 = the same lists, 0 = nothing in common; what stands first weighs most.
+    """Extrapolated rank-biased overlap: 1 = identical lists, 0 = no item in common; the first places weigh most.
 
     A_k p^k + (1 - p) / p * sum over depths d = 1 ... k of A_d p^d, A_d = |first d of before and first d of after| / d.
-    Webber et al., A Similarity Measure for Indefinite Rankings (2010), RBO_EXT, k being the length of the longer
-    list: places where the shorter one has ended agree with nothing.
+    Webber et al., A Similarity Measure for Indefinite Rankings (2010), RBO_EXT, where k is the length of the longer
+    list; places behind the end of the shorter list match nothing.
 
     Args:
         before, after: as above.
@@ -61,7 +61,7 @@ def rank_biased_overlap(before: np.ndarray, after: np.ndarray, p: float = 0.9) -
 
 
 def _shared_by_depth(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """(num_users, k) items that the first d of both lists share: each counts from the deeper of its two places."""
+    """(num_users, k) number of items that the first d = 1 ... k places of both lists share."""
     num_users, width = before.shape
     num_items = 1 + max(before.max(initial=0), after.max(initial=0))
     user, place = np.nonzero(after >= 0)
@@ -81,5 +81,5 @@ def _longer(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _flat(lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets and items, as `hits` takes what is relevant."""
+    """Returns lists as offsets and concatenated items, the form in which `hits` takes relevant items."""
     return np.concatenate([[0], np.cumsum((lists >= 0).sum(axis=1))]), lists[lists >= 0]

@@ -1,4 +1,4 @@
-"""How well labels of 0 and 1 are told apart within each user, and how far probabilities can be taken at their word."""
+"""Metrics of click-through prediction: AUC within groups such as users, and calibration of probabilities."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import numpy as np
 
 
 def auc_by_group(group: np.ndarray, label: np.ndarray, score: np.ndarray, num_groups: int) -> np.ndarray:
-    """The AUC within each group (a user's rows, say), a tie counting half; see `nnrec.evaluation.metrics.auc`.
+    """The AUC within each group (such as a user's rows); a tie counts half, see `nnrec.evaluation.metrics.auc`.
 
-    Weighted by its number of rows, its mean over the groups that have one is GAUC (Zhu et al.: Optimized Cost per Click
-    in Taobao Display Advertising, KDD 2017, equation 11).
+    The mean of the defined values, weighted by the groups' numbers of rows, is GAUC (Zhu et al.: Optimized Cost per
+    Click in Taobao Display Advertising, KDD 2017, equation 11).
 
     Args:
         group: (n,) integers from 0 to num_groups - 1.
         label: (n,), 1 or 0.
-        score: (n,), any scale.
+        score: (n,), on any scale.
+        num_groups: number of groups.
 
     Returns:
-        (num_groups,) float64, NaN where a group lacks one of the labels.
+        (num_groups,) float64, NaN for groups without rows of both labels.
     """
     levels = np.unique(score, return_inverse=True)[1]
     order = np.lexsort((levels, group))
     group, levels, positive = group[order], levels[order], label[order] == 1
-    # A row's place in its group, from 1 on; of rows that tie, the mean of their places.
+    # Each row's rank in its group, starting from 1; tied rows share the mean of their ranks.
     starts = np.searchsorted(group, np.arange(num_groups))
     place = np.arange(1, len(group) + 1) - starts[group]
     tie = np.flatnonzero(np.r_[[True] * bool(len(group)), (np.diff(group) > 0) | (np.diff(levels) > 0)])
@@ -38,12 +39,12 @@ def auc_by_group(group: np.ndarray, label: np.ndarray, score: np.ndarray, num_gr
 
 
 class Calibration(NamedTuple):
-    """Of rows in the order of their probabilities, in bins of equally many: (bins,) each.
+    """Predicted and observed probabilities in bins of about equally many rows, by ascending probability: (bins,) each.
 
     Attributes:
-        predicted: mean probability.
-        observed: share of the label 1.
-        rows: how many.
+        predicted: mean predicted probability.
+        observed: mean label, the share of positives.
+        rows: number of rows.
     """
 
     predicted: np.ndarray
@@ -52,19 +53,20 @@ class Calibration(NamedTuple):
 
     @property
     def error(self) -> float:
-        """The expected calibration error: the mean over the rows of |predicted - observed| of their bin."""
+        """The expected calibration error: the mean of |predicted - observed|, weighted by the bins' numbers of rows."""
         return float(np.average(np.abs(self.predicted - self.observed), weights=self.rows))
 
 
 def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 20) -> Calibration:
-    """Predicted against observed, bin by bin (Naeini et al.: Obtaining Well Calibrated Probabilities, AAAI 2015).
+    """Compares predicted with observed probabilities by bin.
 
-    Rows of the same probability share a bin, so that there may be fewer.
+    Source: Naeini et al.: Obtaining Well Calibrated Probabilities, AAAI 2015. Rows of equal probability share a bin, so
+    that there may be fewer bins than asked for.
 
     Args:
-        label: (n,) 0 to 1.
-        probability: (n,) that it is 1.
-        bins: how many.
+        label: (n,), between 0 and 1.
+        probability: (n,) predicted probability of the label 1.
+        bins: number of bins.
     """
     edges = np.unique(np.quantile(probability, np.arange(1, bins) / bins))
     place = np.searchsorted(edges, probability, side="right")

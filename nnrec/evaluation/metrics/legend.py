@@ -1,4 +1,4 @@
-"""What each figure means, in one line for people, and which way is better."""
+"""A one-line explanation of each metric, and whether higher or lower values are better."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 
 class Meaning(NamedTuple):
-    """Of a metric: which way is better ("" = neither as such), and a line that says what it is."""
+    """Whether higher or lower values of a metric are better ("" = neither), and a one-line explanation."""
 
     better: Literal["higher", "lower", ""]
     text: str
@@ -59,18 +59,18 @@ MEANINGS = {
 
 
 def stem(name: str) -> str:
-    """The metric without its cutoff: `ndcg` of `ndcg@20`."""
+    """Returns the metric's name without its cutoff: `ndcg` for `ndcg@20`."""
     return name.partition("@")[0]
 
 
 def better(name: str) -> Literal["higher", "lower", ""]:
-    """Which way is better, "" where neither is or the metric is not known here."""
+    """Returns whether higher or lower is better; "" if neither is, or if the metric is not in `MEANINGS`."""
     meaning = MEANINGS.get(stem(name))
     return meaning.better if meaning else ""
 
 
 def legend(names: Iterable[str]) -> dict[str, Meaning]:
-    """The meanings of these metrics in this order, cutoffs left out: `ndcg@k` once for `ndcg@10` and `ndcg@20`."""
+    """Returns the meanings of the metrics in this order; `ndcg@10` and `ndcg@20` share one entry `ndcg@k`."""
     found = {}
     for name in names:
         key = stem(name)
@@ -80,7 +80,7 @@ def legend(names: Iterable[str]) -> dict[str, Meaning]:
 
 
 def formatted(value: float) -> str:
-    """A figure in as many digits as it deserves."""
+    """Returns a metric value with four decimals, or with one from 10 on; a dash for NaN."""
     if value != value:
         return "–"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"

@@ -1,8 +1,8 @@
-"""Lists as a whole: what is recommended, whether or not it is relevant.
+"""Metrics of recommendation lists as a whole, whether or not their items are relevant.
 
-`lists` is (num_users, k) int: item indices, best first, negative where a list has ended; for a figure at a smaller k
-pass `lists[:, :k]`. `counts` is (num_items,) int: how many training interactions each item of the catalogue has, 0 for
-those without. Per-user figures are NaN where the list is empty.
+`lists` is (num_users, k) int: item indices, best first, negative behind the end of a list; for a smaller k pass
+`lists[:, :k]`. `counts` is (num_items,) int: the number of training interactions of each item of the catalogue.
+Per-user metrics are NaN for empty lists.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from typing import Any
 
 import numpy as np
 
-# Up to this many different items in all lists, their similarities are a matrix: 256 MiB, twice that while it is made.
+# Up to this many distinct items in all lists, their similarities are held as a matrix: 256 MiB, 512 MiB at its peak.
 MATRIX_ITEMS = 8192
-# Entries that are worked on at a time: look-ups, which are faster within the cache, and parts of products.
+# Entries processed at a time: of look-ups, which are faster if they fit in the CPU cache, and of matrix products.
 LOOKUP_ENTRIES = 2**18
 PRODUCT_ENTRIES = 2**24
 
 
 def user_coverage(value: np.ndarray, threshold: float) -> np.ndarray:
-    """Whether a user has a recommendation predicted at or above the threshold, 1 or 0; the mean is user coverage.
+    """1 for users with a recommendation predicted at or above the threshold, else 0; the mean is user coverage.
 
-    Kane, Building Recommender Systems with Machine Learning and AI. The ratings must be predicted ones: other scores
-    have no scale that a threshold could refer to.
+    Kane, Building Recommender Systems with Machine Learning and AI. Scores must be predicted ratings: a threshold has
+    no meaning for scores on another scale.
 
     Args:
-        value: (num_users, k) predicted rating of each place, -inf or NaN where it has ended; or (num_users,), the best.
+        value: (num_users, k) predicted rating at each place, -inf or NaN behind the end of a list; or (num_users,) the
+            highest predicted rating.
         threshold: lowest rating that counts.
 
     Returns:
@@ -39,10 +40,10 @@ def user_coverage(value: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def times_listed(lists: np.ndarray, num_items: int) -> np.ndarray:
-    """(num_items,) int, in how many places each item of the catalogue stands.
+    """(num_items,) int, how often each item of the catalogue is in a list.
 
     Raises:
-        ValueError: the lists hold items beyond the catalogue.
+        ValueError: the lists contain items beyond the catalogue.
     """
     _within(lists, num_items)
     return np.bincount(lists[lists >= 0], minlength=num_items)
@@ -58,10 +59,11 @@ def catalogue_coverage(lists: np.ndarray, num_items: int) -> float:
 
 
 def gini(times: np.ndarray) -> float:
-    """How unequally the catalogue is recommended: 0 = all items alike, 1 = the same single item always.
+    """Gini index of the recommendations: 0 = all items equally often, 1 = always the same single item.
 
-    1 / (n - 1) * sum over i = 1 ... n of (2 i - n - 1) p_i, p ascending shares of n items. Shani and Gunawardana,
-    Evaluating Recommendation Systems (2011). NaN if nothing is listed or n is 1.
+    1 / (n - 1) * sum over i = 1 ... n of (2 i - n - 1) p_i, with p the items' shares of all recommendations in
+    ascending order. Shani and Gunawardana, Evaluating Recommendation Systems (2011). NaN if no item is listed, or if
+    n is 1.
 
     Args:
         times: (num_items,) int, from `times_listed`.
@@ -73,14 +75,14 @@ def gini(times: np.ndarray) -> float:
 
 
 def ranks_by_popularity(counts: np.ndarray) -> np.ndarray:
-    """(num_items,) int, 1 = most interactions; equal counts in order of index."""
+    """(num_items,) int popularity ranks, 1 = most interactions; equal counts by ascending item index."""
     ranks = np.empty(len(counts), np.int64)
     ranks[np.argsort(-np.asarray(counts, np.int64), kind="stable")] = np.arange(1, len(counts) + 1)
     return ranks
 
 
 def mean_popularity_rank(lists: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Novelty: mean popularity rank of the items of each list, 1 = nothing but the most popular item.
+    """Novelty: mean popularity rank of the items of each list, 1 = only the most popular item.
 
     Kane, Building Recommender Systems with Machine Learning and AI. Higher is more novel.
 
@@ -88,7 +90,7 @@ def mean_popularity_rank(lists: np.ndarray, counts: np.ndarray) -> np.ndarray:
         (num_users,) float64.
 
     Raises:
-        ValueError: the lists hold items beyond `counts`.
+        ValueError: the lists contain items beyond `counts`.
     """
     return _mean_over_list(ranks_by_popularity(counts), lists)
 
@@ -96,33 +98,37 @@ def mean_popularity_rank(lists: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def self_information(lists: np.ndarray, counts: np.ndarray, num_users: int) -> np.ndarray:
     """Novelty in bits: mean over the list of log2(num_users / count).
 
-    An item without interactions counts as one with one, log2(num_users), the most there can be. Zhou et al., Solving
-    the Apparent Diversity-Accuracy Dilemma of Recommender Systems (2010).
+    An item without interactions counts like an item with one: log2(num_users), the largest possible value. Zhou et al.,
+    Solving the Apparent Diversity-Accuracy Dilemma of Recommender Systems (2010).
 
     Args:
-        lists, counts: as above.
-        num_users: users that `counts` were taken from.
+        lists, counts: see the module's docstring.
+        num_users: number of users whose interactions `counts` counts.
 
     Returns:
         (num_users,) float64.
 
     Raises:
-        ValueError: the lists hold items beyond `counts`.
+        ValueError: the lists contain items beyond `counts`.
     """
     return _mean_over_list(np.log2(num_users / np.maximum(counts, 1)), lists)
 
 
 def popularity_share(lists: np.ndarray, counts: np.ndarray, head: float = 0.2) -> np.ndarray:
-    """Share of each list that goes to the short head, the `head` most popular part of the catalogue (rounded up).
+    """Share of each list's items that are in the short head, the most popular part of the catalogue.
 
     1 - APLT, the average percentage of long-tail items, of Abdollahpouri et al., Managing Popularity Bias in
     Recommender Systems with Personalized Re-Ranking (2019).
+
+    Args:
+        lists, counts: see the module's docstring.
+        head: size of the short head as a share of the catalogue; the number of items is rounded up.
 
     Returns:
         (num_users,) float64 in [0, 1].
 
     Raises:
-        ValueError: head is not a share; the lists hold items beyond `counts`.
+        ValueError: head is not in (0, 1]; the lists contain items beyond `counts`.
     """
     if not 0 < head <= 1:
         raise ValueError(f"head is a share of the catalogue, above 0 and up to 1. Received: {head}")
@@ -130,20 +136,20 @@ def popularity_share(lists: np.ndarray, counts: np.ndarray, head: float = 0.2) -
 
 
 def popularity_places(lists: np.ndarray, counts: np.ndarray, offsets: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Place that each listed item would take in the list of the popularity baseline, for `serendipity`.
+    """Place of each listed item in the user's list of the popularity baseline, for `serendipity`.
 
-    The popularity rank of the item less the number of items ranked before it that the user has seen.
+    It is the item's popularity rank minus the number of more popular items that the user has seen.
 
     Args:
-        lists, counts: as above.
+        lists, counts: see the module's docstring.
         offsets: (num_users + 1,) int, where each user's seen items start in `seen`.
-        seen: (n,) int, item indices, which the lists leave out; no item twice per user.
+        seen: (n,) int, indices of the items that are excluded from the user's list; no item twice per user.
 
     Returns:
-        (num_users, k) int64, 1 and up; 0 where a list has ended.
+        (num_users, k) int64, starting from 1; 0 behind the end of a list.
 
     Raises:
-        ValueError: lists and offsets are of different numbers of users; lists hold items beyond `counts`.
+        ValueError: lists and offsets have different numbers of users; lists contain items beyond `counts`.
     """
     if len(lists) != len(offsets) - 1:
         raise ValueError(f"One list per user expected. Received: {len(lists)} lists, {len(offsets) - 1} users")
@@ -156,7 +162,7 @@ def popularity_places(lists: np.ndarray, counts: np.ndarray, offsets: np.ndarray
 
 
 def serendipity(hit: np.ndarray, num_relevant: np.ndarray, k: int, places: np.ndarray) -> np.ndarray:
-    """Serendipity@k = hits among the first k that the popularity baseline does not list among its first k, over k.
+    """Serendipity@k = hits among the first k that are not among the popularity baseline's first k, divided by k.
 
     |(list without the baseline's list) and relevant| / k: Ge et al., Beyond Accuracy (2010), with popularity as the
     primitive model and relevance as usefulness, as in the survey of Kotkov et al. (2016). At most `precision`.
@@ -167,7 +173,7 @@ def serendipity(hit: np.ndarray, num_relevant: np.ndarray, k: int, places: np.nd
         places: (num_users, k_max) from `popularity_places`.
 
     Returns:
-        (num_users,) float64 in [0, 1], NaN without a relevant item.
+        (num_users,) float64 in [0, 1], NaN for users without a relevant item.
 
     Raises:
         ValueError: hit and places differ in shape.
@@ -181,13 +187,13 @@ def serendipity(hit: np.ndarray, num_relevant: np.ndarray, k: int, places: np.nd
 class Diversity:
     """1 - mean cosine similarity over the pairs of items of a list.
 
-    With unit vectors v and n of them non-zero the sum over ordered pairs is |sum v|^2 - n, hence the mean
-    (|sum v|^2 - n) / (k (k - 1)) over a list of k. An item whose vector is zero (nobody rated it) is similar to
-    nothing. Ziegler et al., Improving Recommendation Lists Through Topic Diversification (2005), whose intra-list
-    similarity this is the complement of. Models compare only under the same vectors.
+    With unit vectors v, n of them non-zero, the sum of similarities over ordered pairs is |sum v|^2 - n, and the mean
+    over a list of k items is (|sum v|^2 - n) / (k (k - 1)). An item with a zero vector (without ratings) has similarity
+    0 to all items. This is the complement of the intra-list similarity of Ziegler et al., Improving Recommendation
+    Lists Through Topic Diversification (2005). Values of two models are comparable only if their vectors are the same.
 
     Args:
-        vectors: (num_items, dim), an item's content or embedding, NumPy or SciPy sparse.
+        vectors: (num_items, dim), the items' content or embeddings, NumPy or SciPy sparse.
     """
 
     def __init__(self, vectors: Any) -> None:
@@ -201,7 +207,7 @@ class Diversity:
 
     @classmethod
     def from_training(cls, matrix: Any) -> Diversity:
-        """Items are similar as far as the same users gave them the same: cosine of the columns.
+        """Returns diversity by the cosine of the items' columns of training values.
 
         Args:
             matrix: (num_users, num_items) SciPy sparse, training values.
@@ -209,22 +215,22 @@ class Diversity:
         return cls(matrix.T)
 
     def __call__(self, lists: np.ndarray, cutoffs: Sequence[int]) -> dict[int, np.ndarray]:
-        """Diversity@k of the first k of each list, a shorter list being taken as it is.
+        """Returns diversity@k of the first k items of each list; a shorter list is used as a whole.
 
-        Time and memory: with up to `MATRIX_ITEMS` different items in all lists, one product for their similarities
-        and k^2 look-ups per list. With more, the vectors of each list are added up sparse, which takes as many steps as
-        they have entries and no matrix: minutes for thousands of users where items have many ratings. A sample of
-        the users serves as well there.
+        Time and memory: with up to `MATRIX_ITEMS` distinct items in all lists, one matrix product for all similarities
+        and k^2 look-ups per list. With more, each list's sparse vectors are added up. This needs no matrix, but as many
+        steps as the vectors have entries: minutes for thousands of users if items have many ratings. A sample of the
+        users is then sufficient.
 
         Args:
-            lists: (num_users, k_max) int, negative where a list has ended.
-            cutoffs: the k's.
+            lists: (num_users, k_max) int, negative behind the end of a list.
+            cutoffs: list lengths k.
 
         Returns:
-            k -> (num_users,) float64, in [0, 1] where vectors hold no negative values; NaN for lists of less than 2.
+            k -> (num_users,) float64, in [0, 1] if vectors have no negative values; NaN for lists of less than 2 items.
 
         Raises:
-            ValueError: a cutoff below 1; the lists hold items beyond the vectors.
+            ValueError: a cutoff below 1; the lists contain items beyond the vectors.
         """
         if min(cutoffs) < 1:
             raise ValueError(f"A list is 1 or more long. Received: cutoffs {list(cutoffs)}")
@@ -240,7 +246,7 @@ class Diversity:
         return {k: 1 - mean[:, np.searchsorted(ends, min(k, lists.shape[1]))] for k in cutoffs}
 
     def _from_similarities(self, items: np.ndarray, codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """(num_users, len(ends)) sums of similarity over ordered pairs; ended places have a row and a column of 0."""
+        """(num_users, len(ends)) sums of similarity over ordered pairs; places behind a list's end contribute 0."""
         size = len(items) + 1
         matrix = np.zeros((size, size), np.float32)
         _add_products(matrix[:-1, :-1], self.vectors[items])
@@ -257,7 +263,7 @@ class Diversity:
         return sums
 
     def _from_sums(self, items: np.ndarray, codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """The same as |sum v|^2 - n, for some users at a time."""
+        """Computes the same sums as |sum v|^2 - n, for a block of users at a time."""
         import scipy.sparse
 
         vectors, present = self.vectors[items], np.append(self.present[items], False)
@@ -277,7 +283,7 @@ class Diversity:
 
 
 def _add_products(out: np.ndarray, vectors: Any) -> None:
-    """Adds vectors @ vectors.T to `out`, dense or sparse, whichever is less work; some dimensions or rows at a time."""
+    """Adds vectors @ vectors.T to `out` in blocks, by dense or sparse products, whichever is faster."""
     rows, columns = vectors.shape
     transposed = vectors.T.tocsr()
     step = max(1, PRODUCT_ENTRIES // max(rows, 1))

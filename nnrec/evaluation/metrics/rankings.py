@@ -1,8 +1,8 @@
-"""Where the relevant items stand in ranked lists.
+"""Metrics of the positions of relevant items in ranked lists.
 
-Most functions take `hit`, a boolean matrix from `hits` that says which places of each user's list hold a relevant item,
-and `num_relevant`, how many relevant items each user has; each returns one number per user, NaN for a user without a
-relevant item. Places are counted from 1. A list that is shorter than k counts as ended there.
+Most functions take `hit`, a boolean matrix from `hits` that marks the places of each user's list with a relevant item,
+and `num_relevant`, the number of relevant items of each user. Each returns one number per user, NaN for a user without
+a relevant item. Places are counted from 1. Places behind the end of a list are not hits.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 
 def hits(lists: np.ndarray, offsets: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Which places of each list hold a relevant item.
+    """Marks the places of each list that hold a relevant item.
 
     Args:
-        lists: (num_users, k_max) int, item indices, best first; negative where a list has ended.
+        lists: (num_users, k_max) int, item indices, best first; negative behind the end of a list.
         offsets: (num_users + 1,) int, where each user's relevant items start in `relevant`.
         relevant: (n,) int, item indices.
 
@@ -25,7 +25,7 @@ def hits(lists: np.ndarray, offsets: np.ndarray, relevant: np.ndarray) -> np.nda
         (num_users, k_max) bool.
 
     Raises:
-        ValueError: lists and offsets are of different numbers of users.
+        ValueError: lists and offsets have different numbers of users.
     """
     if lists.ndim != 2 or len(lists) != len(offsets) - 1:
         raise ValueError(f"One list per user expected. Received: lists {lists.shape}, {len(offsets) - 1} users")
@@ -41,7 +41,7 @@ def recall(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
     Args:
         hit: (num_users, k_max) bool, from `hits`.
         num_relevant: (num_users,) int.
-        k: length of the list that is looked at, 1 or more.
+        k: length of the list, 1 or more.
 
     Returns:
         (num_users,) float64 in [0, 1].
@@ -50,7 +50,7 @@ def recall(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
 
 
 def truncated_recall(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
-    """Recall@k with the best reachable as 1 = hits among the first k / min(k, |relevant|).
+    """Recall@k scaled so that 1 can be reached = hits among the first k / min(k, |relevant|).
 
     Liang et al., Variational Autoencoders for Collaborative Filtering (2018), section 4.2. Arguments as in `recall`.
     """
@@ -63,10 +63,11 @@ def precision(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
 
 
 def ndcg(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
-    """NDCG@k with gain 1 = sum over hits at places r <= k of 1 / log2(r + 1), over its largest possible value.
+    """NDCG@k with gain 1 = sum over hits at places r <= k of 1 / log2(r + 1), divided by its largest possible value.
 
-    The largest is the sum over r = 1 ... min(k, |relevant|). Järvelin and Kekäläinen, Cumulated Gain-Based Evaluation
-    of IR Techniques (2002), with the discount 1 / log2(r + 1) of Liang et al. (2018). Arguments as in `recall`.
+    The largest value is the sum over r = 1 ... min(k, |relevant|). Järvelin and Kekäläinen, Cumulated Gain-Based
+    Evaluation of IR Techniques (2002), with the discount 1 / log2(r + 1) of Liang et al. (2018). Arguments as in
+    `recall`.
     """
     discount = 1 / np.log2(np.arange(2, k + 2))
     first = _first(hit, k)
@@ -75,10 +76,10 @@ def ndcg(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
 
 
 def average_precision(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
-    """AP@k = sum over hits at places r <= k of (hits among the first r) / r, over min(k, |relevant|).
+    """AP@k = sum over hits at places r <= k of (hits among the first r) / r, divided by min(k, |relevant|).
 
-    The denominator makes a list with all hits in front 1 whatever k is; its mean over users is MAP@k. Manning et al.,
-    Introduction to Information Retrieval (2008), section 8.4, cut off at k. Arguments as in `recall`.
+    With this denominator, a list with all hits at its top has the value 1 for every k. The mean over users is MAP@k.
+    Manning et al., Introduction to Information Retrieval (2008), section 8.4, cut off at k. Arguments as in `recall`.
     """
     first = _first(hit, k)
     precisions = np.cumsum(first, axis=1) / np.arange(1, first.shape[1] + 1)
@@ -86,7 +87,7 @@ def average_precision(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.n
 
 
 def mrr(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
-    """Reciprocal rank@k = 1 / place of the first hit, 0 without one among the first k. Arguments as in `recall`."""
+    """Reciprocal rank@k = 1 / place of the first hit, 0 without a hit among the first k. Arguments as in `recall`."""
     first = _first(hit, k)
     reciprocal = (first / np.arange(1, first.shape[1] + 1)).max(axis=1, initial=0)
     return np.where(num_relevant > 0, reciprocal, np.nan)
@@ -95,7 +96,7 @@ def mrr(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
 def reciprocal_hit_rank(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
     """Reciprocal hit rank@k = sum over hits at places r <= k of 1 / r; its mean over users is ARHR@k.
 
-    With one relevant item it is `mrr`; with several it can exceed 1. Deshpande and Karypis, Item-Based Top-N
+    With one relevant item it equals `mrr`; with several it can exceed 1. Deshpande and Karypis, Item-Based Top-N
     Recommendation Algorithms (2004); Kane, Building Recommender Systems with Machine Learning and AI.
     Arguments as in `recall`.
     """
@@ -111,15 +112,15 @@ def hit_rate(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
 def cumulative_hit_rate(
     hit: np.ndarray, num_relevant: np.ndarray, k: int, value: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Hit rate@k of what reaches a rating of `threshold`; Kane, Building Recommender Systems with ML and AI.
+    """Hit rate@k of items with a rating of at least `threshold`; Kane, Building Recommender Systems with ML and AI.
 
-    By the predicted rating of every place, value (num_users, k_max): a hit below the threshold is thrown away, its user
-    stays. By one rating per user, value (num_users,): a user below the threshold is left out (NaN). With the true
-    rating of the one item left out this is what the course computes.
+    With a predicted rating per place, value (num_users, k_max), hits below the threshold do not count, and their users
+    stay in the mean. With one rating per user, value (num_users,), users below the threshold are left out (NaN). The
+    course uses the latter with the true rating of the one held-out item.
 
     Args:
         hit, num_relevant, k: as in `recall`.
-        value: (num_users, k_max) predicted ratings of the places, or (num_users,) the rating of the left-out item.
+        value: (num_users, k_max) predicted ratings of the places, or (num_users,) the rating of the held-out item.
         threshold: lowest rating that counts.
 
     Raises:
@@ -134,16 +135,16 @@ def cumulative_hit_rate(
 def hit_rate_by_value(
     hit: np.ndarray, num_relevant: np.ndarray, k: int, value: np.ndarray, levels: np.ndarray | None = None
 ) -> dict[float, tuple[float, int]]:
-    """Hit rate@k apart for each rating value (rHR); Kane, Building Recommender Systems with ML and AI.
+    """Hit rate@k by rating value (rHR); Kane, Building Recommender Systems with ML and AI.
 
     Args:
         hit, num_relevant, k: as in `recall`.
-        value: (num_users,) rating of the user's left-out item, true or predicted.
-        levels: rating values, ascending; each user counts at the nearest one, the higher of two. Predicted ratings need
-            them. None: the values that occur.
+        value: (num_users,) rating of the user's held-out item, true or predicted.
+        levels: rating values, ascending, required for predicted ratings; each user counts at the nearest one, at the
+            higher one if two are equally near. None = the distinct values.
 
     Returns:
-        level -> (hit rate, number of users), levels without users left out.
+        level -> (hit rate, number of users), without levels that have no users.
 
     Raises:
         ValueError: value has another shape.
@@ -176,18 +177,18 @@ def ranking_per_user(
     cutoffs: Sequence[int],
     names: Sequence[str] = tuple(RANKING),
 ) -> dict[str, np.ndarray]:
-    """All ranking metrics at all cutoffs, by names such as `recall@10`.
+    """Computes ranking metrics at all cutoffs.
 
     Args:
         lists, offsets, relevant: as in `hits`.
-        cutoffs: the k's.
-        names: which of recall, recall_min (`truncated_recall`), precision, ndcg, map, mrr, hit_rate, arhr.
+        cutoffs: list lengths k.
+        names: metrics among recall, recall_min (`truncated_recall`), precision, ndcg, map, mrr, hit_rate, arhr.
 
     Returns:
-        name -> (num_users,) float64, NaN for users without a relevant item.
+        name such as `recall@10` -> (num_users,) float64, NaN for users without a relevant item.
 
     Raises:
-        ValueError: arguments that `hits` refuses; an unknown name.
+        ValueError: as in `hits`; an unknown name.
     """
     if unknown := set(names) - set(RANKING):
         raise ValueError(f"Ranking metrics are {', '.join(RANKING)}. Received: {', '.join(sorted(unknown))}")
@@ -198,16 +199,16 @@ def ranking_per_user(
 def target_ranks(
     scores: np.ndarray, target: np.ndarray, ties: Literal["standard", "conservative", "median"] = "standard"
 ) -> np.ndarray:
-    """Rank of one target per row among all items, 1 = best.
+    """Ranks one target item per row among all items; rank 1 is the best.
 
-    standard: 1 + items scored strictly higher; conservative: items scored at least as high, the target among them;
-    median: the mean of the two. A model that scores everything alike has rank 1, num_items and the middle. As in
-    the code of GRU4Rec's authors, Hidasi and Karatzoglou.
+    standard: 1 + the number of items scored strictly higher; conservative: the number of items scored at least as high,
+    the target included; median: the mean of the two. If all scores are equal, the ranks are 1, num_items and the mean
+    of both. These are the tie rules of the code of GRU4Rec's authors, Hidasi and Karatzoglou.
 
     Args:
-        scores: (B, num_items); items that are left out at -inf.
+        scores: (B, num_items); -inf for excluded items.
         target: (B,) int, item indices.
-        ties: how equal scores count.
+        ties: tie rule.
 
     Returns:
         (B,) float64.
@@ -227,7 +228,7 @@ def target_ranks(
 
 
 def hit_rate_at(rank: np.ndarray, k: int) -> np.ndarray:
-    """Hit rate@k = recall@k of single targets: 1 where rank <= k, else 0; NaN ranks stay.
+    """Hit rate@k = recall@k of single targets: 1 if rank <= k, else 0; NaN for NaN ranks.
 
     Args:
         rank: (n,) from `target_ranks`, NaN for a target that could not be ranked.
@@ -237,12 +238,12 @@ def hit_rate_at(rank: np.ndarray, k: int) -> np.ndarray:
 
 
 def reciprocal_rank_at(rank: np.ndarray, k: int) -> np.ndarray:
-    """Reciprocal rank@k of single targets: 1 / rank where rank <= k, else 0; NaN ranks stay. As in `hit_rate_at`."""
+    """Reciprocal rank@k of single targets: 1 / rank if rank <= k, else 0. Arguments and NaN as in `hit_rate_at`."""
     return hit_rate_at(rank, k) / rank
 
 
 def discounted_gain_at(rank: np.ndarray, k: int) -> np.ndarray:
-    """NDCG@k of single targets: 1 / log2(1 + rank) where rank <= k, else 0; NaN ranks stay. As in `hit_rate_at`."""
+    """NDCG@k of single targets: 1 / log2(1 + rank) if rank <= k, else 0. Arguments and NaN as in `hit_rate_at`."""
     return hit_rate_at(rank, k) / np.log2(1 + rank)
 
 

@@ -1,4 +1,4 @@
-"""How sure a figure is: users are the sample, their values are what varies."""
+"""Confidence intervals and significance tests of metrics; the users are the sample."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Entries of the random matrices that are held at a time; what is fastest for the product with a matrix, with a vector.
+# Entries of the random matrices held at a time, chosen for speed: in products with a matrix, and with a vector.
 RESAMPLED_ENTRIES = 2**20
 SWAPPED_ENTRIES = 2**18
 
@@ -19,15 +19,15 @@ def bootstrap_interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> np.ndarray:
-    """Percentile bootstrap over users, of the mean or of a ratio of sums.
+    """Percentile bootstrap interval over users, of a mean or of a ratio of sums.
 
-    Users are drawn with replacement as often as there are users, all columns alike. Efron and Tibshirani, An
+    Each resample draws num_users users with replacement and is used for all columns. Efron and Tibshirani, An
     Introduction to the Bootstrap (1993), chapter 13. For RMSE pass each user's sum of squared errors and number of
     ratings, and take the root of both bounds.
 
     Args:
-        values: (num_users,) or (num_users, m); a user whose value is NaN counts nothing in that column.
-        weights: the ratio's denominators, shaped like values; None = 1, which is the mean.
+        values: (num_users,) or (num_users, m); users with the value NaN are left out of that column.
+        weights: the ratio's denominators, shaped like values; None = 1, which gives the mean.
         confidence: share of the draws between the bounds.
         draws: number of resamples.
         seed: the same seed gives the same bounds.
@@ -51,7 +51,7 @@ def bootstrap_interval(
     sums = np.concatenate([counts @ columns for counts in _resamples(len(values), draws, seed)])
     above, below = np.split(sums, 2, axis=1)
     empty = ~below.any(axis=0)
-    # Few users: a draw may hold none that has a value. It is passed over.
+    # With few users, a resample may contain none that has a value. It is ignored.
     ratio = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
     ratio[:, empty] = 0
     bounds = np.nanquantile(ratio, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
@@ -62,10 +62,10 @@ def bootstrap_interval(
 def bootstrap_intervals(
     values: Mapping[str, np.ndarray], confidence: float = 0.95, draws: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """`bootstrap_interval` of the mean for many metrics at once, under the same resamples.
+    """`bootstrap_interval` of the mean for many metrics at once, with the same resamples.
 
     Args:
-        values: name -> (num_users,), NaN where undefined; every array of the same users.
+        values: name -> (num_users,), NaN where undefined; all arrays have the same users.
         confidence, draws, seed: as in `bootstrap_interval`.
 
     Returns:
@@ -78,13 +78,13 @@ def bootstrap_intervals(
 
 
 class PairedTest(NamedTuple):
-    """How two models differ on the same users.
+    """The difference of two models on the same users, and its significance.
 
     Attributes:
-        difference: mean of a - b over users who have both.
+        difference: mean of a - b over the users with both values.
         low, high: bootstrap interval of the difference.
-        p_value: two-sided.
-        num_users: users who have both.
+        p_value: two-sided p value.
+        num_users: number of users with both values.
     """
 
     difference: float
@@ -97,7 +97,7 @@ class PairedTest(NamedTuple):
 def paired_test(
     a: np.ndarray, b: np.ndarray, seed: int = 0, draws: int = 10_000, confidence: float = 0.95
 ) -> PairedTest:
-    """Paired randomisation test: would the difference be as large if each user's two values were swapped at random?
+    """Paired randomisation test: how often is the difference as large if each user's values are swapped at random?
 
     p = (1 + draws with |sum of +-d| >= |sum of d|) / (1 + draws), d the differences by user. Smucker et al., A
     Comparison of Statistical Significance Tests for Information Retrieval Evaluation (2007).
@@ -119,7 +119,7 @@ def paired_test(
         raise ValueError(f"No user has both values. Received: {len(a)} users")
     low, high = bootstrap_interval(difference, None, confidence, seed=seed)
     swapped = difference[difference != 0]
-    # Sums that differ by rounding alone are equal.
+    # Sums that differ only by rounding count as equal.
     observed = abs(swapped.sum()) - 1e-12 * np.abs(swapped).sum()
     rng, extreme = np.random.default_rng(seed), 0
     for size in _block_sizes(len(swapped), draws, SWAPPED_ENTRIES):
@@ -131,10 +131,10 @@ def paired_test(
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Adjusts the p values of m comparisons so that the chance of any false finding stays at the level.
+    """Holm's correction: adjusts the p values of m comparisons to control the family-wise error rate.
 
-    In ascending order the i-th of m becomes max over j <= i of (m - j + 1) p_j, at most 1. Holm, A Simple Sequentially
-    Rejective Multiple Test Procedure (1979).
+    In ascending order, the i-th of m p values becomes max over j <= i of (m - j + 1) p_j, at most 1. Holm, A Simple
+    Sequentially Rejective Multiple Test Procedure (1979).
 
     Args:
         p_values: (m,).
@@ -150,7 +150,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def _resamples(num_users: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """(some draws, num_users) int, how often each user was drawn."""
+    """Yields blocks of resamples: (draws in the block, num_users) int, how often each user was drawn."""
     rng = np.random.default_rng(seed)
     for size in _block_sizes(num_users, draws, RESAMPLED_ENTRIES):
         drawn = rng.integers(num_users, size=(size, num_users)) + num_users * np.arange(size)[:, None]

@@ -1,4 +1,4 @@
-"""The outcome of an evaluation of impressions."""
+"""The evaluation outcome of an impression model."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from nnrec.evaluation.outcomes.ratings import Outcome, Tables
 if TYPE_CHECKING:
     from nnrec.splits.impressions import Examples, ImpressionSplit
 
-# Resamples of a bootstrap, and rows of all of them together beyond which there are fewer.
+# Number of bootstrap resamples: DRAWS, or fewer (at least LEAST_DRAWS) if together they had more than DRAWN_ROWS rows.
 DRAWS, LEAST_DRAWS, DRAWN_ROWS = 1000, 100, 2**28
 
 
 @dataclass
 class ImpressionOutcome(Outcome):
-    """`Outcome`, where `predictions` are of rows (probabilities, or ratings) and `users_per_second` rows.
+    """`Outcome` in which `predictions` are per row (probabilities or ratings) and `users_per_second` counts rows.
 
-    `per_user` has `gauc`, the AUC within each user's rows, and each user's part of the means over rows, such that its
-    mean over the users is the figure.
+    `per_user` holds `gauc`, the AUC within each user's rows, and each user's contribution to the metrics that are means
+    over rows, scaled so that its mean over the users is the metric.
 
     Attributes:
-        examples: what was predicted.
-        by_row: the figures that are means over rows: name -> (n,); of `rmse` the squared errors.
-        calibration: of probabilities.
+        examples: the predicted rows.
+        by_row: metrics that are means over rows: name -> (n,) values; for `rmse` the squared errors.
+        calibration: predicted against observed probabilities; None for ratings.
     """
 
     examples: Examples = None  # type: ignore[assignment]
@@ -36,7 +36,7 @@ class ImpressionOutcome(Outcome):
     calibration: Calibration | None = None
 
     def add_rows(self, by_row: dict[str, np.ndarray]) -> None:
-        """Takes up values of rows, and their means as figures (of `rmse` the root)."""
+        """Adds metric values per row, and their means as metrics (for `rmse` the root of the mean)."""
         self.by_row |= by_row
         for name, values in by_row.items():
             mean = float(values.mean(dtype=np.float64))
@@ -46,23 +46,23 @@ class ImpressionOutcome(Outcome):
                 self.per_user[{"rmse": "squared_error", "mae": "absolute_error"}.get(name, name)] = sums
 
     def _by_user(self, values: np.ndarray) -> np.ndarray:
-        """(m,) sums over the rows of each of `users`; rows of nobody are left out."""
+        """(m,) sums of (n,) values over the rows of each of `users`; rows without a user are left out."""
         row = self.rows_of_users
         return np.bincount(row[row >= 0], values[row >= 0], len(self.users))
 
     @property
     def rows_of_users(self) -> np.ndarray:
-        """(n,) the place of each row's user in `users`, -1 where it has none."""
+        """(n,) the position of each row's user in `users`; -1 for rows without a user."""
         user = self.examples.user
         if user is None:
             return np.full(len(self.examples), -1, np.int64)
         return np.where(user < 0, -1, np.searchsorted(self.users, user))
 
     def intervals(self, seed: int) -> dict[str, list[float]]:
-        """95% confidence intervals by bootstrap over the users, or over the rows where the data tell no users.
+        """Returns 95% bootstrap confidence intervals by metric: over users, or over rows if the data have no users.
 
-        Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13: percentiles. All figures are of the
-        same resamples; rows without a user stay as they are.
+        Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13: percentile intervals. All metrics use
+        the same resamples; rows without a user are part of every resample once.
         """
         number, rng = len(self.examples), np.random.default_rng(seed)
         groups = self.rows_of_users if len(self.users) else np.arange(number)
@@ -90,7 +90,7 @@ class ImpressionOutcome(Outcome):
         }
 
     def tables(self, split: ImpressionSplit | Any) -> Tables:
-        """What a run folder keeps of it: test_impressions.parquet and test_users.parquet."""
+        """Returns the tables that a run folder stores: test_impressions.parquet and test_users.parquet."""
         examples = self.examples
         number = len(examples)
         missing = np.full(number, -1, np.int32)
@@ -107,12 +107,12 @@ class ImpressionOutcome(Outcome):
 
 
 class _Area:
-    """The area under the ROC curve for many weightings of the same rows."""
+    """Computes the area under the ROC curve for many weightings of the same rows."""
 
     def __init__(self, label: np.ndarray, score: np.ndarray) -> None:
         self.order = np.argsort(score, kind="stable")
         ordered = score[self.order]
-        self.ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])  # the last row of each that tie
+        self.ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])  # the last row of each tie
         self.positive = label[self.order] == 1
 
     def __call__(self, weight: np.ndarray) -> float:

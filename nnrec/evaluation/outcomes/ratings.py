@@ -1,4 +1,4 @@
-"""The outcome of an evaluation: figures, the values behind them, and how sure they are."""
+"""The evaluation outcome: metrics, the values behind them, and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import pandas as pd
 import nnrec.evaluation.metrics as metrics
 from nnrec.splits.split import Split
 
-# Data frames and arrays by the names of their files.
+# Data frames and arrays by file name.
 Tables: TypeAlias = dict[str, pd.DataFrame | Mapping[str, np.ndarray]]
 
 
 @dataclass
 class Outcome:
-    """What was measured, and what it was measured on.
+    """Metrics of an evaluation, and the lists and predictions that they were computed from.
 
     Attributes:
-        users: (m,) who was measured.
-        figures: by name.
-        per_user: the figures that are means over users: name -> (m,), NaN where undefined. For rating
-            accuracy the sums: `squared_error`, `absolute_error` and `weight`.
-        lists, scores: (m, max k) the recommended items, -1 where a list ended, and their scores.
-        predictions: (n,) predicted ratings of the held-out entries; None where scores are no ratings.
-        by_rating: hit rate at the first cutoff by "true" and "predicted" rating of the one item that
-            was held out of each user: value -> (hit rate, users).
-        users_per_second: scored and ranked.
-        notes: what was left out or looks wrong, a line each.
+        users: (m,) indices of the evaluated users.
+        figures: metric values by name.
+        per_user: values of the metrics that are means over users: name -> (m,), NaN where undefined. For rating
+            accuracy, per-user sums: `squared_error`, `absolute_error` and `weight`.
+        lists, scores: (m, max k) recommended items, -1 behind the end of a list, and their scores.
+        predictions: (n,) predicted ratings of the held-out entries; None if scores are not ratings.
+        by_rating: with one held-out item per user, the hit rate at the first cutoff by the item's "true" and
+            "predicted" rating: rating -> (hit rate, number of users).
+        users_per_second: users scored and ranked per second.
+        notes: one line for each thing that was left out or looks wrong.
     """
 
     users: np.ndarray
@@ -44,13 +44,13 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
     def add(self, per_user: dict[str, np.ndarray]) -> None:
-        """Takes up per-user values, and their means as figures; a figure that nobody has is left out."""
+        """Adds metric values per user, and their means as metrics; a metric undefined for all users is left out."""
         self.per_user |= per_user
         known = {name: values[~np.isnan(values)] for name, values in per_user.items()}
         self.figures |= {name: float(values.mean()) for name, values in known.items() if len(values)}
 
     def intervals(self, seed: int) -> dict[str, list[float]]:
-        """95% confidence intervals of the figures that users contribute to, by bootstrap over the users."""
+        """Returns 95% confidence intervals by metric, for metrics with per-user values, by bootstrap over the users."""
         sums = ("squared_error", "absolute_error", "weight")
         means = {name: values for name, values in self.per_user.items() if name not in sums}
         bounds = {name: list(pair) for name, pair in metrics.bootstrap_intervals(means, seed=seed).items()}
@@ -62,9 +62,9 @@ class Outcome:
         return {name: bounds[name] for name in self.figures if name in bounds}
 
     def tables(self, split: Split) -> Tables:
-        """What a run folder keeps of it: test_lists.npz, test_users.parquet and test_ratings.parquet.
+        """Returns the tables that a run folder stores: test_lists.npz, test_users.parquet and test_ratings.parquet.
 
-        Where held-out users are absent from the training part, test_histories.parquet tells what was shown of them.
+        If held-out users are absent from the training part, test_histories.parquet holds the histories of these users.
         """
         target = split.test.target
         ratings = pd.DataFrame({"user": target.user, "item": target.item, "value": target.value})
@@ -73,7 +73,7 @@ class Outcome:
         users = pd.DataFrame({"user": self.users, **self.per_user})
         lists = {"users": self.users, "items": self.lists, "scores": self.scores}
         tables: Tables = {"test_lists.npz": lists, "test_ratings.parquet": ratings, "test_users.parquet": users}
-        if split.new_users:  # what is shown of them is no part of the training's histories
+        if split.new_users:  # their histories are not part of the training histories
             shown = split.test.history
             tables["test_histories.parquet"] = pd.DataFrame(
                 {"user": shown.user, "item": shown.item, "value": shown.value}

@@ -1,4 +1,4 @@
-"""The outcome of an evaluation of next items."""
+"""The evaluation outcome of a session model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class SessionOutcome(Outcome):
-    """`Outcome`, where `users` are sessions and `users_per_second` sessions.
+    """`Outcome` in which `users` are sessions and `users_per_second` counts sessions.
 
-    Figures of next items are means over events. `per_user` has each session's sum of them, divided by the mean number
-    of events to a session, so that its mean over the sessions is the figure; `lists` and `scores` are those before the
-    last event of each session that was to be predicted.
+    Next-item metrics are means over events. `per_user` holds each session's sum over its events, divided by the mean
+    number of events per session, so that its mean over the sessions is the metric. `lists` and `scores` are those
+    before the last predicted event of each session.
 
     Attributes:
-        sessions: what was predicted.
-        predicted: (n,) boolean, which events were to be predicted.
-        places: (2, n) int64, the place of each event's item, ties in its favour (first row) and against it (second),
-            0 where it was not to be predicted.
-        over_events: the figures that are means over events -> (m,), over how many of each session.
+        sessions: the evaluated sessions.
+        predicted: (n,) boolean, which events were predicted.
+        places: (2, n) int64, the rank of each event's item, with ties in its favour (first row) and against it (second
+            row); 0 for events that were not predicted.
+        over_events: metrics that are means over events: name -> (m,) number of these events in each session.
     """
 
     sessions: Sessions = None  # type: ignore[assignment]
@@ -39,16 +39,16 @@ class SessionOutcome(Outcome):
 
     @classmethod
     def of(cls, sessions: Sessions, predicted: np.ndarray) -> SessionOutcome:
-        """Nothing measured yet."""
+        """Returns an outcome without metrics for these sessions; `predicted` is as in the class."""
         places = np.zeros((2, len(sessions)), np.int64)
         return cls(np.arange(sessions.num_sessions), sessions=sessions, places=places, predicted=predicted)
 
     def add_events(self, by_event: dict[str, np.ndarray], events: np.ndarray | None = None) -> None:
-        """Takes up values of events, and their means as figures.
+        """Adds metric values per event, and their means as metrics.
 
         Args:
-            by_event: name -> a value for each of these events.
-            events: (n,) boolean, which they are; None = all that were predicted.
+            by_event: name -> a value for each of the events.
+            events: (n,) boolean, the events that have a value; None = all predicted events.
         """
         session = self.sessions.session[self.predicted if events is None else events]
         counts = np.bincount(session, minlength=self.sessions.num_sessions)
@@ -59,7 +59,7 @@ class SessionOutcome(Outcome):
             self.over_events[name] = counts.astype(np.float64)
 
     def intervals(self, seed: int) -> dict[str, list[float]]:
-        """95% confidence intervals by bootstrap over the sessions; of means over events as ratios of sums."""
+        """Returns 95% confidence intervals by bootstrap over the sessions; means over events are ratios of sums."""
         rest = {name: values for name, values in self.per_user.items() if name not in self.over_events}
         bounds = {name: list(pair) for name, pair in metrics.bootstrap_intervals(rest, seed=seed).items()}
         events = np.stack(list(self.over_events.values()), axis=1)
@@ -69,7 +69,7 @@ class SessionOutcome(Outcome):
         return {name: bounds[name] for name in self.figures if name in bounds}
 
     def tables(self, split: SessionSplit | Any) -> Tables:
-        """What a run folder keeps of it: test_lists.npz, test_users.parquet and test_sessions.parquet."""
+        """Returns the tables that a run folder stores: test_lists.npz, test_users.parquet and test_sessions.parquet."""
         sessions = self.sessions
         events = {"user": sessions.session, "session_id": sessions.ids.ids[sessions.session], "item": sessions.item}
         return {

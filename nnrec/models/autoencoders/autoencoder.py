@@ -1,4 +1,4 @@
-"""Autoencoders over what users liked: a network from a user's items to a number for every item."""
+"""Base class of autoencoders over liked items: a network from a user's items to a number for every item."""
 
 from __future__ import annotations
 
@@ -26,30 +26,33 @@ Input = Literal["indicator", "rated", "analog", "levels"]
 
 
 class Autoencoder(Recommender):
-    """What the models of this family share; `DSSTNE`, `MultDAE` and `MultVAE` say what they follow.
+    """Base class of `DSSTNE`, `MultDAE` and `MultVAE`, which name their sources.
 
-    Rows are users, columns items. The loss is the mean over the rows of the row's error over the catalogue
-    (`nnrec.models.layers.catalogue_losses`), divided by (n / mean n)^length_discount where the row has n likes, plus
-    the layers' penalties, plus l2 / (2 * num_rows) times the squared weights. An entry's weight multiplies its error; a
-    missing item weighs as much as the row's entries do on average.
+    In: batches of sparse rows (`RowBatches`); a row is a user over the items. Out: (E,) float32 pre-activations of the
+    output layer for the batch's entries. Scoring: (B, num_items) pre-activations, which order items like the outputs,
+    also where these saturate.
 
-    A score is the output layer's pre-activation: it orders items as the output does, also where that saturates.
+    Loss: the mean over the rows of the row's error summed over the catalogue (`nnrec.models.layers.catalogue_losses`),
+    divided by (n / mean n)^length_discount for a row with n liked items, plus the layers' penalties, plus
+    l2 / (2 * num_rows) times the sum of the squared weights. The error of a liked item is multiplied by its weight, the
+    error of all other items by the mean weight of the row's liked items.
 
     Args:
         num_users, num_items: sizes of the data.
         network: the layers and the error function.
-        input: what of a rating enters: "indicator", 1 for what was liked; "rated", an indicator of its own for
-            what was liked and for what was not; "analog", the value of any rating; "levels", an indicator of its
-            own for every value.
+        input: how ratings enter the network: "indicator" = 1 for liked items; "rated" = two indicators per item, one
+            for liked, one for rated but not liked; "analog" = the rating value; "levels" = one indicator per item and
+            rating value.
         levels: the rating values, for input "levels".
         normalize_input: whether a user's inputs are divided by their Euclidean length (before denoising).
-        length_discount: 0 = all likes count alike; 1 = all users do, however much they liked.
-        l2: the penalty on all weights but biases.
-        relevant: ratings of at least this value were liked; None = all.
-        sampled: how many items a batch draws to stand for those that its users did not like; None = the error is
-            computed over the whole catalogue. With it, only the rows of the large tables that a batch touches are
-            updated, and Adam is lazy (`nnrec.training.optimizers.Adam`).
-        sampling_power: an item is drawn with a probability proportional to its number of users to this power.
+        length_discount: 0 = every liked item has the same influence; 1 = every user has the same influence, whatever
+            the number of liked items.
+        l2: the penalty on all weights except biases.
+        relevant: ratings of at least this value are liked; None = all.
+        sampled: number of items sampled per batch to represent the items that its users did not like; None = the error
+            is computed over the whole catalogue. With sampling, only those rows of the large tables that occur in a
+            batch are updated, and Adam is lazy (`nnrec.training.optimizers.Adam`).
+        sampling_power: an item's sampling probability is proportional to its number of users to this power.
     """
 
     family = "implicit"
@@ -117,7 +120,7 @@ class Autoencoder(Recommender):
             self.row_tables = (*tables, self.decoder, self.decoder_bias)
 
     def _input_tables(self) -> int:
-        """How many weights each item has for each unit that sees the input."""
+        """Number of weights of each item for each unit that is connected to the input."""
         return {"rated": 2, "levels": len(self.levels)}.get(self.input_kind, 1)
 
     def _table(self, name: str, units: int, start: Any, constraint: Any = None) -> keras.Variable:
@@ -133,7 +136,7 @@ class Autoencoder(Recommender):
             raise ConfigError(f"model.levels={list(self.levels)} must list all ratings that there are: {found}.")
 
     def training_rows(self, train: Ratings) -> Rows:
-        """Users over the items they liked; over all they rated, where other ratings enter too."""
+        """Returns users over their liked items; over all rated items if `input` uses other ratings as well."""
         if self.input_kind == "indicator" and self.relevant is not None:
             train = train.at_least(self.relevant)
         return train.rows("user")
@@ -147,7 +150,7 @@ class Autoencoder(Recommender):
         return self.relevant if self.input_kind == "indicator" else None
 
     def kl_weight(self) -> Any:
-        """Weight of the divergence of variational layers, now."""
+        """Returns the current weight of the KL divergence of variational layers."""
         return 0.0
 
     def call(self, batch: Batch, training: bool = False) -> Any:
@@ -164,7 +167,7 @@ class Autoencoder(Recommender):
         return scored.ones
 
     def encode(self, batch: Batch) -> Any:
-        """(B, d) units of the layers that the output layer sees."""
+        """(B, d) units of the layers that are sources of the output layer."""
         return ops.cast(self._forward(batch, training=False)[0], "float32")
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
@@ -172,7 +175,7 @@ class Autoencoder(Recommender):
         decoder, bias = ops.convert_to_tensor(self.decoder), ops.convert_to_tensor(self.decoder_bias)
         if items is not None:
             decoder, bias = ops.take(decoder, items, axis=0), ops.take(bias, items)
-        # The small matrices are transposed: a copy of the decoder is slow to make, and large.
+        # The small matrices are transposed, because a transposed copy of the decoder is large and slow to make.
         return ops.transpose(ops.matmul(decoder, ops.transpose(queries))) + bias
 
     def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -180,7 +183,7 @@ class Autoencoder(Recommender):
         return ops.convert_to_numpy(ops.sum(products, axis=1) + ops.take(self.decoder_bias, items))
 
     def _forward(self, batch: Batch, training: bool) -> tuple[Any, Any]:
-        """(B, d) units of the layers that the output layer sees, in the compute dtype, and the layers' penalties."""
+        """(B, d) units of the output layer's sources, in the compute dtype, and the sum of the layers' penalties."""
         real = ops.cast(batch["index"] >= 0, "float32")
         values = self._inputs(batch, training)
         if not self.row_sparse:
@@ -198,7 +201,7 @@ class Autoencoder(Recommender):
         return (seen[0] if len(seen) == 1 else ops.concatenate(seen, axis=1)), penalty
 
     def _inputs(self, batch: Batch, training: bool) -> list[Any]:
-        """(E,) values for each of the input's tables: of what is there, normalised and denoised."""
+        """(E,) input values of the entries for each of the input's tables, normalised and, in training, denoised."""
         present, value = batch["weight"] > 0, batch["value"]
         if self.input_kind in ("indicator", "rated"):
             liked = present if self.relevant is None else present & (value >= self.relevant)
@@ -226,7 +229,7 @@ class Autoencoder(Recommender):
     def _scored(self, hidden: Any, batch: Batch) -> Scored:
         decoder, bias = self.rows_of(self.decoder, batch), self.rows_of(self.decoder_bias, batch)
         row, column = batch["row"], batch["column"]
-        liked = batch["weight"] != 0  # a weight that is no number shows in the loss
+        liked = batch["weight"] != 0  # NaN weights are kept, so that the loss becomes NaN
         if self.relevant is not None:
             liked = liked & (batch["value"] >= self.relevant)
         liked = ops.cast(liked, "float32")
@@ -265,7 +268,7 @@ class Autoencoder(Recommender):
 
 
 def len_of(batch: Batch) -> Any:
-    """How many rows a batch has, padding included."""
+    """Returns the number of rows of a batch, padding included."""
     return ops.shape(batch["index"])[0]
 
 

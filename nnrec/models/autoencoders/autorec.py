@@ -1,4 +1,4 @@
-"""AutoRec: an autoencoder over the ratings of an item, or of a user (Sedhain et al., WWW 2015)."""
+"""AutoRec: an autoencoder of an item's or a user's ratings (Sedhain et al., WWW 2015)."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ class AutoRec(Recommender):
         min sum_rows sum_observed (r - b - W g(V r + mu))^2 + lambda/2 (|W|^2 + |V|^2)
 
     In: batches of sparse rows (`RowBatches`); a row is an item over its users (`by="item"`) or a
-    user over their items (`by="user"`). Out: (E,) float32, a prediction for each entry.
-    Loss: the mean over the rows of the row's summed squared error (times the entry's weight), plus
-    lambda / (2 * num_rows) * (|W|^2 + |V|^2), which is the paper's objective / num_rows.
+    user over their items (`by="user"`). Out: (E,) float32, a predicted rating for each entry.
+    Loss: the mean over the rows of the row's sum of squared errors (each times the entry's weight), plus
+    lambda / (2 * num_rows) * (|W|^2 + |V|^2). This is the paper's objective divided by num_rows.
 
-    Scoring: `by="user"` encodes the user's history. `by="item"` keeps the encodings of all items;
-    a user known from training is their decoder column, anybody else is fitted to these encodings
-    by ridge regression with the decoder's lambda.
+    Scoring: (B, num_items) predicted ratings, not clipped. `by="user"` encodes the user's history.
+    `by="item"` stores the encodings of all items; a user known from training is represented by their
+    decoder column, any other user is fitted to these encodings by ridge regression with the decoder's
+    lambda (fold-in).
 
-    Differs: any number of hidden layers; dropout of hidden units and of input ratings (those hidden
-    from the encoder are still to be predicted); beside its ratings a row may enter as a pattern of
-    which ratings it has (`indicator`, as in the conditional RBM of Salakhutdinov et al. 2007, with a
-    matrix U penalised like V), and rows may be rescaled by their length; Adam instead of RProp. With
-    sparse arithmetic Adam is lazy (`nnrec.training.optimizers.Adam`), and the penalty is taken over the rows
-    of the matrices that a batch touches, divided by the probability of being touched: the same in
-    expectation.
+    Differs: any number of hidden layers; dropout of hidden units and of input ratings (ratings hidden
+    from the encoder are still predicted). A row can also enter as the pattern of which ratings it has
+    (`indicator`, as in the conditional RBM of Salakhutdinov et al. 2007, with a matrix U penalised like
+    V), and rows can be rescaled by their length. Adam instead of RProp. With sparse arithmetic, Adam is
+    lazy (`nnrec.training.optimizers.Adam`), and the penalty is computed on those rows of the matrices
+    that occur in a batch, divided by the probability that they occur: the same in expectation.
 
     Args:
         num_users, num_items: sizes of the data.
-        by: which rows to encode.
+        by: whether rows are "item" or "user".
         hidden_units: sizes of the hidden layers, the first one next to the ratings.
-        activation: of every hidden layer, a name that Keras knows.
+        activation: Keras name of the activation of all hidden layers.
         l2: lambda of the paper.
-        input_dropout: share of the observed ratings hidden from the encoder, in training.
-        dropout: share of the hidden units dropped, in training.
-        center: what is subtracted from ratings and added back to predictions: "middle" of the
+        input_dropout: probability of hiding an observed rating from the encoder, in training.
+        dropout: probability of dropping a hidden unit, in training.
+        center: value that is subtracted from ratings and added to predictions: "middle" of the
             rating scale, "mean" of the training ratings, or "none".
-        indicator: whether the encoder also sees which ratings there are, apart from their values.
-        input_power: a row of n visible ratings enters divided by (n / mean n)^input_power, the mean
-            over the training rows; 0 = as it is.
-        masked: whether the loss leaves missing ratings out. False shows what treating them as
-            ratings of 0 does; it ignores `center`.
-        arithmetic: "dense" makes the batch dense on the device, "sparse" gathers the rows of V and
-            W that the batch touches and updates only those, "auto" takes the faster one.
+        indicator: whether the encoder also gets which ratings a row has, apart from their values.
+        input_power: inputs of a row with n visible ratings are divided by (n / mean n)^input_power, with
+            the mean over the training rows; 0 = no rescaling.
+        masked: whether the loss ignores missing ratings. False treats them as ratings of 0, for
+            comparison, and ignores `center`.
+        arithmetic: "dense" makes batches dense on the device; "sparse" gathers the rows of V and W that
+            occur in the batch and updates only those; "auto" takes the faster one.
     """
 
     family = "ratings"
@@ -124,7 +124,7 @@ class AutoRec(Recommender):
         self.built = True
 
     def _table(self, name: str, units: int) -> keras.Variable:
-        """A (columns, units) matrix; Glorot's uniform distribution, whichever way round it lies."""
+        """Adds a (columns, units) matrix, initialised by Glorot's uniform distribution."""
         limit = (6 / (self.num_columns + units)) ** 0.5
         initializer = keras.initializers.RandomUniform(-limit, limit)
         shape, trainable = (self.num_columns, units), not self.row_sparse
@@ -153,7 +153,7 @@ class AutoRec(Recommender):
         self.rating_scale.assign(train.scale)
         known = (rows.counts() > 0).astype(np.float32)
         self.known.assign(known)
-        # What was never seen has nothing to say: its prediction is the middle.
+        # Columns without training ratings get weights of 0: their prediction is the middle.
         self.decoder.assign(self.decoder * known[:, None])
 
     def call(self, batch: Batch, training: bool = False) -> Any:
@@ -180,7 +180,7 @@ class AutoRec(Recommender):
         return prediction
 
     def encode(self, batch: Batch) -> Any:
-        """Hidden units of the users (B, d), or their decoder columns and biases (B, d + 1)."""
+        """(B, d) hidden units of the users (by="user"), or (B, d + 1) their decoder columns and biases (by="item")."""
         if self.by == "user":
             return ops.cast(self._hidden(batch, training=False), "float32")
         users = np.asarray(batch["index"])
@@ -213,7 +213,7 @@ class AutoRec(Recommender):
         return self.score(queries)
 
     def _or_fitted(self, batch: Any, own: Any, trained: Any) -> Any:
-        """(B, d + 1) what users have of their own or, where they are not trained, what fits their history."""
+        """(B, d + 1) decoder columns and biases: of trained users their own, of others fitted to their histories."""
         shape = (ops.shape(own)[0], -1)
         column, value, weight = (ops.reshape(batch[name], shape) for name in ("column", "value", "weight"))
         vectors = ops.take(ops.convert_to_tensor(self.encodings), column, axis=0)
@@ -222,7 +222,7 @@ class AutoRec(Recommender):
         return ops.where(trained[:, None], own, fitted)
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
-        """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would tie the best."""
+        """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would make the best items tie."""
         if self.by == "item":
             vectors, own, bias = self.encodings, queries[:, -1:], 0.0
             queries = queries[:, :-1]
@@ -239,7 +239,7 @@ class AutoRec(Recommender):
         return ops.convert_to_numpy(ops.sum(products, axis=1) + bias + self.middle)
 
     def prepare(self, history: Ratings) -> None:
-        """Encodes all items from the ratings that may be seen (item-based only)."""
+        """Encodes all items from the ratings in `history` (by="item" only)."""
         if self.by != "item":
             return
         batches = RowBatches(history.rows("item"), 256)
@@ -304,7 +304,7 @@ def _visible(batch: Batch) -> Any:
 
 
 def _some(table: Any, items: np.ndarray | None) -> Any:
-    """The rows of a table for these items; None = all."""
+    """Returns the rows of a table for these items; None = all."""
     return ops.convert_to_tensor(table) if items is None else ops.take(table, items, axis=0)
 
 

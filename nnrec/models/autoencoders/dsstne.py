@@ -1,4 +1,4 @@
-"""DSSTNE: feed-forward networks as Amazon's DSSTNE describes and trains them."""
+"""DSSTNE: feed-forward networks that Amazon's DSSTNE can describe and train."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ from nnrec.models.layers.network import Layer, Network, Weights
 
 
 class DSSTNE(Autoencoder):
-    """A sparse, denoising autoencoder over what users liked, described by options or by DSSTNE's own JSON.
+    """A sparse denoising autoencoder over liked items, described by options or by DSSTNE's own JSON format.
 
     Paper: none; DSSTNE's layer definition language and kernels (amzn/amazon-dsstne). Sparse denoising
     autoencoders: Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders, 2008.
 
     In: batches of sparse rows, users over items. Out: (E,) float32, the output layer's pre-activation for
-    each entry. Scoring: (B, num_items) pre-activations; their sigmoid, or whatever the output layer's
-    activation is, gives DSSTNE's scores.
-    Loss: as in `Autoencoder`; the error functions are `nnrec.models.layers.catalogue_losses`. Where DSSTNE adds up the
-    gradients of a batch and divides by its size, so does this.
+    each entry. Scoring: (B, num_items) pre-activations; the activation of the output layer, such as the sigmoid,
+    turns them into DSSTNE's scores.
+    Loss: as in `Autoencoder`; the error functions are in `nnrec.models.layers.catalogue_losses`. As in DSSTNE, the
+    gradients of a batch are summed and divided by its size.
 
-    Differs: Adam, or any of Keras's optimizers, whatever learning rate; rows are shuffled anew every epoch
-    whatever ShuffleIndices says; dropped units become 0 and the others are divided by what is left, for all
-    activations alike; penalties look at the units before dropout; the fan-in behind a layer's first weights
-    counts all its sources together; a missing rating's weight is that of the row (`Autoencoder`).
+    Differs: Adam or any other Keras optimizer, with any learning rate; rows are shuffled in every epoch,
+    whatever ShuffleIndices is; with dropout, the remaining units are divided by the share that is kept, for all
+    activations; penalties are computed on the units before dropout; the fan-in that scales a layer's initial
+    weights is that of all its sources together; a missing item's weight is the row's mean weight (`Autoencoder`).
 
     Args:
         num_users, num_items: sizes of the data.
-        config: a file in DSSTNE's JSON, or its content. It takes the place of all settings from here down
-            to `output_bias`. A network file in a run folder's config.yaml is replaced by its content.
+        config: a file in DSSTNE's JSON format, or its content. It replaces all settings from `hidden_units` to
+            `output_bias`. In a run folder's config.yaml, the file name is replaced by the file's content.
         hidden_units: sizes of the hidden layers.
-        activation, output_activation: of the hidden layers, of the output; see `nnrec.models.layers.activations`.
+        activation, output_activation: activations of the hidden layers and of the output layer, see
+            `nnrec.models.layers.activations`.
         error: one of `nnrec.models.layers.network.ERRORS`.
-        one_target, zero_target, one_scale, zero_scale: of the scaled marginal cross-entropy.
-        dropout: share of the hidden units dropped in training.
-        denoising: share of the inputs hidden in training.
-        sparseness_p, sparseness_beta: sparseness penalty on the hidden layers.
-        batch_normalization: of the hidden layers.
-        weight_init, weight_scale: how weights begin; see `nnrec.models.layers.network.Weights`.
-        output_bias: what the output's biases begin with.
+        one_target, zero_target, one_scale, zero_scale: settings of the scaled marginal cross-entropy.
+        dropout: probability of dropping a hidden unit in training.
+        denoising: probability of hiding an input in training.
+        sparseness_p, sparseness_beta: settings of the sparseness penalty on the hidden layers.
+        batch_normalization: whether the hidden layers are batch-normalised.
+        weight_init, weight_scale: initialisation of the weights, see `nnrec.models.layers.network.Weights`.
+        output_bias: initial value of the output biases.
         input, levels, normalize_input, length_discount, l2, relevant, sampled, sampling_power: see
             `Autoencoder`.
     """
@@ -118,10 +119,10 @@ def describe(
     output_bias: float,
     **marginal: float,
 ) -> Network:
-    """The network of a stack of equal hidden layers; the arguments are those of `DSSTNE`.
+    """Returns the description of a network whose hidden layers share their settings; arguments as in `DSSTNE`.
 
     Raises:
-        ConfigError: a setting does not fit.
+        ConfigError: a setting is not valid.
     """
     names = [f"hidden_{number}" for number in range(1, len(hidden_units) + 1)]
     weights = Weights(weight_init, weight_scale)

@@ -12,7 +12,7 @@ from typing import Any
 from nnrec.core.errors import ConfigError
 from nnrec.models.layers.network import Layer, Network, Weights
 
-# How names are spelt, in small letters without spaces -> what they mean here.
+# DSSTNE's names, in lower case without spaces -> nnrec's names.
 ACTIVATIONS = {
     "sigmoid": "sigmoid", "tanh": "tanh", "linear": "linear", "relu": "relu", "rectifiedlinear": "relu",
     "lrelu": "lrelu", "leakyrectifiedlinear": "lrelu", "elu": "elu", "exponentiallinear": "elu", "selu": "selu",
@@ -47,7 +47,7 @@ LAYER_KEYS = {
         *SLOPES,
     ),
 }  # fmt: skip
-# What DSSTNE knows and nnrec does not do, and what to do about it.
+# Settings of DSSTNE that nnrec does not support, and what to use instead.
 UNSUPPORTED = {
     "weightsdata": "weights in NetCDF files are not read: train the network anew",
     "decay": "set trainer.optimizer_options or model.l2 instead",
@@ -61,16 +61,16 @@ UNSUPPORTED = {
 
 
 def read_network(source: str | Path | Mapping[str, Any]) -> Network:
-    """The network that a configuration describes.
+    """Reads the network that a configuration describes.
 
-    Keys and names may be written in any case, with `//` and `/* */` comments between them, as DSSTNE's parser allows.
+    As in DSSTNE, keys and names are case-insensitive, and the file can contain `//` and `/* */` comments.
 
     Args:
         source: a JSON file, or its content.
 
     Raises:
-        ConfigError: the file cannot be read; a key is unknown or not supported; a value does not fit. The message says
-            where.
+        ConfigError: the file cannot be read; a key is unknown or not supported; a value is not valid. The message names
+            the place.
     """
     where = "model.config" if isinstance(source, Mapping) else str(source)
     settings = Section(read_json(source), where).keys(NETWORK_KEYS)
@@ -149,7 +149,7 @@ def _layer(section: Section, name: str, kind: str, before: str, network: Section
 
 
 class Section:
-    """One object of a configuration: its values by key in small letters, and where it stands."""
+    """One JSON object of a configuration: its values by lower-case key, and its place for error messages."""
 
     def __init__(self, written: Any, where: str) -> None:
         if not isinstance(written, Mapping):
@@ -158,7 +158,7 @@ class Section:
         self.values = {str(key).lower(): value for key, value in written.items()}
 
     def keys(self, known: tuple[str, ...]) -> Section:
-        """Refuses keys that are not among the known ones."""
+        """Returns the section; raises ConfigError if it has a key that is not among the known ones."""
         spelt = {key.lower(): key for key in known}
         for written in self.written:
             key = str(written).lower()
@@ -171,7 +171,7 @@ class Section:
         return self
 
     def section(self, key: str, known: tuple[str, ...]) -> Section:
-        """The object under a key; an empty one where there is none."""
+        """Returns the object under a key; an empty section if the key is missing."""
         return Section(self.values.get(key, {}), f"{self.where}, {self._spelt(key)}").keys(known)
 
     def number(self, key: str, default: float) -> float:
@@ -189,7 +189,7 @@ class Section:
         return tuple(listed)
 
     def name(self, key: str, known: Mapping[str, str], default: str) -> str:
-        """What the name under a key means."""
+        """Returns nnrec's name for the name under a key."""
         if key not in self.values:
             return default
         written = re.sub(r"[ _]", "", str(self.values[key]).lower())
@@ -202,7 +202,7 @@ class Section:
         return known[written]
 
     def units(self, kind: str) -> int | None:
-        """The size of a layer; None = that of the catalogue."""
+        """Returns the size of a layer; None = one unit for each item."""
         value = self.values.get("n", "auto")
         value = value[0] if isinstance(value, list) and len(value) == 1 else value
         if isinstance(value, str) and value.lower() == "auto" and kind != "hidden":
@@ -220,10 +220,10 @@ class Section:
 
 
 def read_json(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
-    """The content of a JSON file that may hold comments; a mapping is returned as it is.
+    """Reads a JSON file that may contain comments; a mapping is returned unchanged.
 
     Raises:
-        ConfigError: it cannot be read; the message names the line.
+        ConfigError: the file cannot be read, or is not JSON; the message names the line.
     """
     if isinstance(source, Mapping):
         return source
@@ -237,11 +237,11 @@ def read_json(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
         raise ConfigError(f"{source}, line {error.lineno}: not JSON ({error.msg}).") from error
 
 
-# A string, which is kept, or a comment.
+# Matches a string, which is kept, or a comment, which is removed.
 _COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 
 
 def _blank(found: re.Match[str]) -> str:
-    """Keeps strings, and of comments their line ends."""
+    """Returns strings unchanged, and comments as their line breaks."""
     text = found.group()
     return text if text.startswith('"') else "\n" * text.count("\n")

@@ -17,22 +17,23 @@ class MultDAE(Autoencoder):
     Paper: Liang, Krishnan, Hoffman, Jebara: Variational Autoencoders for Collaborative Filtering, 2018,
     equation 2 and section 2.3.
 
-    In: batches of sparse rows, users over items; what was liked enters as 1, divided by the row's length
-    (L2), half of it hidden. Out: (E,) float32, logits of the entries. Scoring: (B, num_items) logits.
+    In: batches of sparse rows, users over items; liked items enter as 1, divided by the Euclidean length of
+    the row; in training each is hidden with probability `denoising`. Out: (E,) float32, logits of the entries.
+    Scoring: (B, num_items) logits.
     Loss: the mean over the rows of -sum over the liked items of ln softmax(logits), plus
     l2 / (2 * num_rows) |weights|^2.
 
-    Differs: inputs hidden in training are chosen by hashes; the penalty is divided by the number of rows,
-    so that it keeps its weight whatever the batch.
+    Differs: the inputs to hide in training are chosen by hashes; the penalty is divided by the number of rows,
+    so that its weight does not depend on the batch size.
 
     Args:
         num_users, num_items: sizes of the data.
         hidden_units: sizes of the hidden layers; [200] is the paper's [I -> 200 -> I].
-        activation: of the hidden layers.
-        denoising: share of the inputs hidden in training.
-        dropout: of hidden units.
-        input, length_discount, l2, relevant, sampled, sampling_power: see `Autoencoder`. The paper's are
-            "indicator" and 0.
+        activation: activation of the hidden layers.
+        denoising: probability of hiding an input in training.
+        dropout: probability of dropping a hidden unit in training.
+        input, length_discount, l2, relevant, sampled, sampling_power: see `Autoencoder`. The paper has `input`
+            "indicator" and `length_discount` 0.
     """
 
     def __init__(

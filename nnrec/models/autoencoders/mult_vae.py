@@ -19,26 +19,27 @@ class MultVAE(Autoencoder):
     Paper: Liang, Krishnan, Hoffman, Jebara: Variational Autoencoders for Collaborative Filtering, 2018,
     equations 2, 4 and 5.
 
-    In: batches of sparse rows, users over items; what was liked enters as 1, divided by the row's length
-    (L2), half of it hidden. Out: (E,) float32, logits of the entries. Scoring: (B, num_items) logits from
-    the mean of the user's Gaussian.
+    In: batches of sparse rows, users over items; liked items enter as 1, divided by the Euclidean length of
+    the row; in training each is hidden with probability `denoising`. Out: (E,) float32, logits of the entries.
+    Scoring: (B, num_items) logits from the mean of the user's Gaussian.
     Loss: the mean over the rows of -sum over the liked items of ln softmax(logits) + beta KL(q(z | x) || N(0, I)),
     plus l2 / (2 * num_rows) |weights|^2. beta rises linearly from 0 to `kl_weight` over the first
-    `annealing_steps` steps, and stays there.
+    `annealing_steps` steps, and is constant from then on.
 
-    Differs: inputs hidden and Gaussians drawn by hashes; the penalty is divided by the number of rows.
+    Differs: hidden inputs and Gaussian draws are determined by hashes; the penalty is divided by the number of
+    rows.
 
     Args:
         num_users, num_items: sizes of the data.
-        hidden_units: sizes of the encoder's hidden layers, the first one next to the items; the decoder's are
-            the same, in reverse. [600] is the paper's [I -> 600 -> 200 -> 600 -> I].
+        hidden_units: sizes of the encoder's hidden layers, the first one next to the items; the decoder has
+            the same in reverse order. [600] is the paper's [I -> 600 -> 200 -> 600 -> I].
         latent_units: size of z.
-        activation: of the hidden layers.
-        denoising: share of the inputs hidden in training.
-        kl_weight: beta in the end.
-        annealing_steps: steps until then.
-        input, length_discount, l2, relevant, sampled, sampling_power: see `Autoencoder`. The paper's are
-            "indicator" and 0.
+        activation: activation of the hidden layers.
+        denoising: probability of hiding an input in training.
+        kl_weight: final value of beta.
+        annealing_steps: number of steps until beta reaches it.
+        input, length_discount, l2, relevant, sampled, sampling_power: see `Autoencoder`. The paper has `input`
+            "indicator" and `length_discount` 0.
     """
 
     def __init__(

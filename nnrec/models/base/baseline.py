@@ -15,14 +15,14 @@ from nnrec.models.base.scorer import Scorer
 
 
 class Baseline(Fitted, Scorer):
-    """A model that is fitted to the training ratings at once.
+    """A model that one call of `fit` trains on the training ratings.
 
     A subclass implements `fit`, `encode` and `score`; `encode` and `score` work on NumPy arrays.
 
     Args:
         num_users, num_items: sizes of the data.
-        memory_limit: GB that fitting and scoring may take; None = what is free.
-        name: as in the configuration.
+        memory_limit: memory in GB that fitting and scoring may use; None = the free memory.
+        name: the model's name in the configuration.
     """
 
     smaller = "Drop rare items (data.filters.min_ratings_per_item)"
@@ -40,22 +40,22 @@ class Baseline(Fitted, Scorer):
         raise NotImplementedError
 
     def linear(self) -> np.ndarray | sparse.csr_array | None:
-        """What scores are a linear function with, for `nnrec.serving`.
+        """Returns the weights of linear or constant scores, for `nnrec.serving`.
 
         Returns:
-            (num_items, num_items) M where scores are x M, with x 1 for every liked item of the history;
-            (num_items,) scores that everybody gets; None where scores are neither.
+            (num_items, num_items) matrix M if scores are x M, where x is 1 for the liked items of the history and else
+            0; (num_items,) scores if they are the same for all users; None otherwise.
         """
         return None
 
 
 def histories(batch: Batch, num_items: int, relevant: float | None = None) -> sparse.csr_array:
-    """The batch as a (B, num_items) float32 matrix of its values; padding left out.
+    """Returns a batch as a (B, num_items) float32 matrix of its values, without padding.
 
     Args:
         batch: rows of users, see `RowBatches`.
-        num_items: width.
-        relevant: only entries of at least this value; None = all.
+        num_items: number of columns.
+        relevant: keep only entries of at least this value; None = all.
     """
     kept = batch["weight"] > 0
     if relevant is not None:
@@ -65,17 +65,17 @@ def histories(batch: Batch, num_items: int, relevant: float | None = None) -> sp
 
 
 def liked(history: sparse.csr_array) -> sparse.csr_array:
-    """The same matrix with 1 for every entry, those of value 0 included."""
+    """Returns the matrix with the value 1 for every stored entry, including entries of value 0."""
     return sparse.csr_array((np.ones_like(history.data), history.indices, history.indptr), shape=history.shape)
 
 
 def matrix(train: Ratings, relevant: float | None = None, weighted: bool = False) -> sparse.csr_array:
-    """The ratings as a (num_users, num_items) float32 matrix of their values.
+    """Returns the ratings as a (num_users, num_items) float32 matrix of their values.
 
     Args:
         train: ratings.
-        relevant: only those of at least this value; None = all.
-        weighted: the ratings' weights (1 where they have none) in place of their values.
+        relevant: keep only ratings of at least this value; None = all.
+        weighted: use the ratings' weights (1 if the data have none) instead of their values.
 
     Raises:
         DataError: no rating is relevant.

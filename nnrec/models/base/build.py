@@ -1,4 +1,4 @@
-"""A model from its settings."""
+"""Building a model from its settings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from nnrec.core.devices import backend
 
 
 def build_model(settings: Mapping[str, Any], seed: int, sizes: Mapping[str, Any], **chosen: Any) -> Any:
-    """The model that `_target_` and the other settings describe, untrained; the seed decides its initial weights.
+    """Builds the untrained model that `_target_` and the other settings describe.
 
     Args:
         settings: as in a file of conf/model.
-        seed: of the run.
-        sizes: of the data, as its models take them: num_items and, of ratings, num_users.
-        chosen: settings that take the place of those.
+        seed: seed of the run; it determines the initial weights.
+        sizes: sizes of the data as keyword arguments of the model: num_items and, for ratings, num_users.
+        chosen: settings that override those of `settings`.
     """
     backend.seed(seed)
     return build(settings, "model", **sizes, **chosen)

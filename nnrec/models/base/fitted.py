@@ -1,4 +1,4 @@
-"""What classical models share, whatever they learn from: their arrays, and the memory that they ask for."""
+"""What classical models share, for ratings and sessions: saved arrays, and a check of the memory that they need."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ class Fitted:
     """A model that one call of `fit` trains; NumPy, SciPy and Numba, no Keras.
 
     A subclass lists in `learnt` the attributes that `fit` sets and scoring needs: arrays or CSR
-    matrices. To be inherited from before the `Scorer` of the family.
+    matrices. In a class's bases, it stands before the `Scorer` of the family.
 
     Args:
-        memory_limit: GB that fitting and scoring may take; None = what is free.
-        name: as in the configuration.
+        memory_limit: memory in GB that fitting and scoring may use; None = the free memory.
+        name: the model's name in the configuration.
 
     Attributes:
-        saw_validation: whether it knows the validation part before the refit, so that figures on it mean nothing.
-        smaller: what to do about data that are too large, for messages.
+        learnt: names of the attributes that are saved.
+        saw_validation: whether the model was trained on the validation part before the refit, so that validation
+            metrics would be meaningless.
+        smaller: for error messages: how to reduce data that are too large.
     """
 
     learnt: tuple[str, ...] = ()
@@ -36,7 +38,7 @@ class Fitted:
 
     @property
     def sizes(self) -> str:
-        """What the model is built for, for messages."""
+        """The sizes of the data that the model was built for, for error messages."""
         raise NotImplementedError
 
     def fit(self, train: Any) -> None:
@@ -44,14 +46,14 @@ class Fitted:
         raise NotImplementedError
 
     def memory_needed(self, train: Any) -> int:
-        """Bytes that `fit` will hold at its peak beyond the data; 0 where it is no concern."""
+        """Returns the peak memory of `fit` in bytes, without the data; 0 if it is negligible."""
         return 0
 
     def check_memory(self, train: Any) -> None:
-        """Makes sure that `fit` can finish.
+        """Checks that `fit` has enough memory.
 
         Raises:
-            ConfigError: it needs more memory than there is.
+            ConfigError: it needs more memory than is free or allowed.
         """
         import psutil
 
@@ -67,22 +69,27 @@ class Fitted:
             )
 
     def check_split(self, split: Any) -> None:
-        """Makes sure, before anything is written, that the model can learn from this split. By default it can.
+        """Checks, before anything is written, that the model can be trained on this split. By default it can.
 
         Raises:
             ConfigError: it cannot.
         """
 
     def calibrate(self, train: Any, held_out: Any, evaluation: Any) -> dict[str, Any]:
-        """Chooses what is to be chosen on validation data, after `fit`; the model goes by it at once.
+        """Chooses settings on validation data, after `fit`, and applies them to the model. By default there are none.
+
+        Args:
+            train: the training data.
+            held_out: the validation data.
+            evaluation: the evaluation of the run.
 
         Returns:
-            The settings that were chosen; the model of a refit is built with them.
+            The chosen settings; the model of a refit is built with them.
         """
         return {}
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that was learnt, as arrays by name."""
+        """Returns all learnt parameters as arrays by name."""
         arrays: dict[str, np.ndarray] = {}
         for name in self.learnt:
             value = getattr(self, name)
@@ -95,10 +102,10 @@ class Fitted:
         return arrays
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Takes up what `state` returned.
+        """Restores the arrays that `state` returned.
 
         Raises:
-            RunError: it belongs to a model of another shape.
+            RunError: the arrays are incomplete or belong to a model of another shape.
         """
         for name in self.learnt:
             try:

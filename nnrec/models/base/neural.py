@@ -25,20 +25,20 @@ from nnrec.splits.split import HeldOut
 class Recommender(Scorer, keras.Model):
     """A Keras model that scores items for histories.
 
-    A subclass states its family and capabilities, builds its weights in its constructor, adds its
-    loss in `call`, and offers `encode` and `score`. The life of a model:
+    A subclass declares its family and capabilities, creates its weights in its constructor, adds its
+    loss in `call`, and implements `encode` and `score`. A model is used like this:
 
         model = AutoRec(num_users, num_items, hidden_units=[500])
-        model.adapt(train)                        # once: what is read off the data, not learnt
+        model.adapt(train)                        # once: sets what is read from the data and not learnt
         model.compile(...); model.fit(...)        # on model.training_batches(train, batch_size, seed)
-        model.prepare(history)                    # before scoring: what the model may see
+        model.prepare(history)                    # before scoring: the ratings that the model may use
         scores = model.score(model.encode(batch)) # batch: rows of history.rows("user")
 
     Attributes:
-        rows_are: what its training examples are.
-        row_sparse: whether its steps change those rows of `row_tables` alone that a batch touches.
-        fuses_step: whether XLA compiles such a step on TensorFlow; on a CPU it is slower where a step multiplies large
-            matrices or convolves.
+        rows_are: whether a training example is a "user" or an "item".
+        row_sparse: whether a training step updates only those rows of `row_tables` that occur in the batch.
+        fuses_step: whether such a step is compiled by XLA on TensorFlow; on a CPU that is slower for models whose steps
+            contain large matrix products or convolutions.
         row_tables, row_lists: see `nnrec.training.step`.
     """
 
@@ -51,40 +51,40 @@ class Recommender(Scorer, keras.Model):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.make_step: Callable[..., Any]  # given by `nnrec.training.loop.loop.compile_model`
-        self._of_step = threading.local()  # devices run their steps in threads of their own
+        self.make_step: Callable[..., Any]  # set by `nnrec.training.loop.compile_model`
+        self._of_step = threading.local()  # each device runs its steps in its own thread
 
     def adapt(self, train: Any) -> None:
-        """Reads off the training data what is not learnt: means, the scale, which ids occur."""
+        """Sets what is read from the training data and not learnt: means, the rating scale, which ids occur."""
         raise NotImplementedError
 
     def begin_epoch(self, epoch: int) -> None:
-        """Takes notice that this epoch (0 is the first) of a training begins, for what changes with it."""
+        """Is called at the start of each epoch, counted from 0, to update what depends on the epoch."""
 
     def rate_factor(self, variable: keras.Variable) -> float:
-        """What the learning rate of this variable is multiplied by."""
+        """Returns the factor by which the learning rate of this variable is multiplied."""
         return 1.0
 
     def diagnostics(self, train: Ratings, validation: HeldOut | None) -> dict[str, float]:
-        """Figures to show after each epoch, beside the loss.
+        """Returns figures to report after each epoch, beside the loss.
 
         Args:
-            train: what the model is trained on.
-            validation: what it is watched on; None in the refit.
+            train: the training ratings.
+            validation: the validation ratings; None in the refit.
         """
         return {}
 
     def training_rows(self, train: Ratings) -> Rows:
-        """The matrix whose rows are the training examples."""
+        """Returns the matrix whose rows are the training examples."""
         return train.rows(self.rows_are)
 
     def training_batches(self, train: Any, batch_size: int | Literal["auto"], seed: int) -> TrainingBatches:
-        """What it is trained on: its training rows that hold anything.
+        """Returns the training batches: all training rows that are not empty.
 
         Args:
             train: the training part.
             batch_size: examples per batch, or "auto".
-            seed: of their order and of all draws.
+            seed: seed of their order and of all random draws.
         """
         rows = self.training_rows(train)
         which = np.flatnonzero(rows.lengths)
@@ -92,11 +92,11 @@ class Recommender(Scorer, keras.Model):
         return self.batches(rows, rows_per_batch(batch_size, len(which)), which=which, seed=seed, ids=ids)
 
     def batches(self, rows: Rows, batch_size: int, **options: Any) -> RowBatches:
-        """The batches that it learns from; `options` go to `RowBatches`."""
+        """Returns batches of rows; `options` are passed to `RowBatches`."""
         return RowBatches(rows, batch_size, unique_ids=self.row_sparse, **options)
 
     def learnt_weights(self) -> list[keras.Variable]:
-        """The weights that a run folder keeps."""
+        """Returns the weights that are saved in a run folder."""
         return self.weights
 
     def state(self) -> dict[str, np.ndarray]:
@@ -108,24 +108,24 @@ class Recommender(Scorer, keras.Model):
         if shapes != found:
             raise RunError(f"weights.npz does not fit {self.name}. Expected shapes {shapes}. Received: {found}")
         for number, weight in enumerate(self.learnt_weights()):
-            weight.assign(arrays.pop(str(number)))  # so that large weights are not in memory twice for long
+            weight.assign(arrays.pop(str(number)))  # frees memory: large weights are not held twice
 
     def export_scores(self, batch: Any) -> Any:
         return self.score(self.encode(batch))
 
     def keep_for_graph(self, keep: Callable[[Any], Any]) -> None:
-        """Computes what is the same in all calls of `export_scores`. By default there is nothing.
+        """Precomputes what is the same in all calls of `export_scores`. By default there is nothing.
 
         Args:
-            keep: makes a variable of a tensor.
+            keep: function that turns a tensor into a variable of the graph.
         """
 
     def lists_of_rows(self) -> tuple[RowList, ...]:
-        """Which arrays of a batch say what it touches of each of `row_tables`."""
+        """Returns, for each of `row_tables`, the names of the batch's arrays that list the rows it uses."""
         return self.row_lists or (RowList(),) * len(self.row_tables)
 
     def rows_of(self, table: keras.Variable, batch: Batch) -> Any:
-        """A table as the batch addresses it: whole, or the touched rows only."""
+        """Returns a table as the batch indexes it: the whole table, or only the rows that the batch uses."""
         if "unique_ids" not in batch:
             return ops.convert_to_tensor(table)
         gathered = getattr(self._of_step, "gathered", None)
@@ -138,8 +138,11 @@ class Recommender(Scorer, keras.Model):
     def in_step(self, rows: Sequence[Any]) -> Iterator[list[Any]]:
         """Makes `rows_of` return these tensors, so that a step can differentiate with respect to them.
 
+        Args:
+            rows: one tensor for each of `row_tables`.
+
         Yields:
-            A list, to which go the losses that the model adds.
+            A list that collects the losses that the model adds.
         """
         self._of_step.gathered = {id(table): row for table, row in zip(self.row_tables, rows, strict=True)}
         self._of_step.losses = []
@@ -149,34 +152,42 @@ class Recommender(Scorer, keras.Model):
             self._of_step.gathered = self._of_step.losses = None
 
     def add_loss(self, loss: Any) -> None:
-        """Adds to the losses of the step that is being made, or else of the model."""
+        """Adds a loss to the current step (see `in_step`), or to the model outside of a step."""
         losses = getattr(self._of_step, "losses", None)
         super().add_loss(loss) if losses is None else losses.append(loss)
 
     def train_step(self, *arguments):
-        """One call of `make_step`."""
+        """Runs `make_step`, which the training loop sets."""
         return self.make_step(self, *arguments)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Keras would run a batch to build the model, which is built."""
+        """Does nothing: Keras would run a batch to build the model, but the constructor has built it."""
 
 
 class SessionRecommender(SessionScorer, Recommender):
     """A Keras model that scores items as the next event of a session.
 
-    A subclass offers `training_batches` of sessions, `encode`, `score` and, where a step is cheaper than the whole
-    session anew, `advance`.
+    A subclass implements `training_batches` of sessions, `encode`, `score` and, if one more event is cheaper to process
+    than the whole session again, `advance`.
     """
 
     def adapt(self, train: Any) -> None:
-        """Reads off the training data what is not learnt. By default there is nothing."""
+        """Sets what is read from the training data and not learnt. By default there is nothing."""
 
 
 def last_events(items: Any, count: int) -> Any:
-    """(B, count) the last events of (B, T) items, which are -1 where there is none; in order, -1 before the first."""
+    """Returns the last events of sessions in a graph of tensors.
+
+    Args:
+        items: (B, T) item indices, -1 for no event, which may be anywhere.
+        count: number of events to return.
+
+    Returns:
+        (B, count) the last `count` events in order; if there are fewer, -1 before the first.
+    """
     items = ops.pad(items, [(0, 0), (count, 0)], constant_values=-1)
     place = ops.broadcast_to(ops.arange(ops.shape(items)[1], dtype="int32")[None, :], ops.shape(items))
-    # What is no event goes to the front; the others keep their order.
+    # Positions without an event are moved to the front; the events keep their order.
     latest, _ = ops.top_k(ops.where(items >= 0, place + count, place - ops.shape(items)[1]), count)
     width = ops.shape(items)[1]
     latest = ops.flip(latest, axis=1)

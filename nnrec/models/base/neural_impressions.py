@@ -1,4 +1,4 @@
-"""What all neural models of impressions share: labels, batches, estimates."""
+"""Base class of neural impression models: labels, batches, estimates."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Task = Literal["click", "rating"]
 
 
 class ImpressionRecommender(Recommender):
-    """A Keras model of rows of (user, item, context) features.
+    """A Keras model that scores rows of (user, item, context) features.
 
-    A subclass computes the scores z of rows in `_score`, adds its loss in `call`, and scores pairs of a user in a
-    situation and an item in `hold_items`, `encode` and `score`. The life of a model, after training:
+    A subclass computes the scores z of rows in `_score`, adds its loss in `call`, and implements `hold_items`, `encode`
+    and `score`, which score many items for each user and context. After training, a model is used like this:
 
-        model.estimate(batch)                         # of rows: probabilities, or ratings
-        model.hold_items(batch, names)                # what is to be ranked
-        scores = model.score(model.encode(requests))  # requests: encoded rows of users and situations
+        model.estimate(batch)                         # predictions for rows: probabilities or ratings
+        model.hold_items(batch, names)                # sets the items to rank
+        scores = model.score(model.encode(requests))  # requests: encoded rows of users and contexts
 
     Args:
-        fields: what an encoded row consists of.
-        task: "click", labels are 0 and 1, and z is a logit; "rating", any numbers.
-        name: as in the configuration.
+        fields: the fields of an encoded row.
+        task: "click" = labels are 0 and 1, and z is a logit; "rating" = labels are numbers.
+        name: the model's name in the configuration.
     """
 
     family: Family = "impressions"
@@ -52,28 +52,28 @@ class ImpressionRecommender(Recommender):
         self._functions: dict[str, Any] = {}
 
     def hold_items(self, batch: Batch, names: Collection[str]) -> None:
-        """Takes notice of the items that are to be scored.
+        """Sets the items that `score` ranks.
 
         Args:
-            batch: their encoded rows, in order; what stands in columns of other fields does not matter.
-            names: the fields that are about the item; all others belong to users and contexts.
+            batch: encoded rows of the items, in order; columns of other fields are ignored.
+            names: the fields that describe items; all others describe users and contexts.
         """
         raise NotImplementedError
 
     def _score(self, batch: Batch, training: bool = False) -> Any:
-        """(B,) z."""
+        """(B,) scores z."""
         raise NotImplementedError
 
     @property
     def rating_scale(self) -> Any:
-        """(lowest, highest) of the ratings it learnt from; None of clicks."""
+        """(lowest, highest) training rating; None for clicks."""
         return ops.convert_to_numpy(self.scale) if self.task == "rating" else None
 
     def adapt(self, train: Examples) -> None:
-        """Starts from the mean label.
+        """Initialises the bias with the mean label (its logit for clicks), and sets the rating scale.
 
         Raises:
-            DataError: labels of clicks that are neither 0 nor 1.
+            DataError: the task is "click", and a label is neither 0 nor 1.
         """
         label = train.label
         mean, low, high = float(label.mean(dtype=np.float64)), float(label.min()), float(label.max())
@@ -89,31 +89,31 @@ class ImpressionRecommender(Recommender):
         self.scale.assign([low, high])
 
     def training_batches(self, train: Examples, batch_size: int | Literal["auto"], seed: int) -> ImpressionBatches:
-        """Rows in a random order. "auto" gives about 200 steps per epoch, with 64 to 4,096 rows each."""
+        """Returns batches of rows in random order; "auto" gives about 200 steps per epoch of 64 to 4,096 rows each."""
         size = in_parts(int(np.clip(len(train) // 200, 64, 4096))) if batch_size == "auto" else batch_size
         return ImpressionBatches(train, size, seed=seed, unique_ids=self.row_sparse)
 
     def mean_error(self, score: Any, batch: Batch) -> Any:
-        """The sum over the real rows of softplus(z) - y z (clicks) or (z - y)^2 (ratings), divided by all of them."""
+        """Weighted sum over rows of softplus(z) - y z (clicks) or (z - y)^2 (ratings), divided by the batch size."""
         label = batch["label"]
         error = ops.softplus(score) - label * score if self.task == "click" else ops.square(score - label)
         return ops.sum(batch["weight"] * error) / ops.cast(ops.shape(label)[0], "float32")
 
     def export_scores(self, batch: Batch) -> Any:
-        """(B,) z of encoded rows; see `Scorer.export_scores`."""
+        """(B,) scores z of encoded rows; see `Scorer.export_scores`."""
         return self._score(columns_of(batch))
 
     def estimate(self, batch: Batch) -> np.ndarray:
-        """(B,) float32: probabilities that labels are 1, or ratings within the scale of those it learnt from."""
+        """(B,) float32: probabilities of the label 1, or ratings clipped to the scale of the training ratings."""
         if "estimate" not in self._functions:
             self._functions["estimate"] = device_function(self._score, self.weights)
         return self.as_estimates(ops.convert_to_numpy(self._functions["estimate"](columns_of(batch))))
 
     def as_estimates(self, scores: np.ndarray) -> np.ndarray:
-        """What scores z say: probabilities, or ratings."""
+        """Converts scores z to probabilities or clipped ratings."""
         return expit(scores) if self.task == "click" else np.clip(scores, *self.rating_scale)
 
 
 def columns_of(batch: Batch) -> Batch:
-    """What of a batch says what its rows are about."""
+    """Returns the arrays of a batch that hold its features, without labels, weights and keys."""
     return {name: batch[name] for name in ("categorical", "multi", "multi_share", "numeric")}

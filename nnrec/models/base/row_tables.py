@@ -1,4 +1,4 @@
-"""Tables of weights that a step updates row by row."""
+"""Weight tables of which a training step updates only some rows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class RowList(NamedTuple):
-    """Which arrays of a batch say what it touches of a table.
+    """Names of the arrays of a batch that list the rows it uses of a table.
 
     Attributes:
-        rows: name of (U,) int32 rows; what is not moved may repeat others.
-        moves: name of (U,) float32, 0 for rows that are not to move.
+        rows: name of the (U,) int32 row indices; rows that are not updated may be repeats of others.
+        moves: name of a (U,) float32 array that is 0 for rows that are not updated.
     """
 
     rows: str = "unique_ids"

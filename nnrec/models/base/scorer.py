@@ -1,4 +1,4 @@
-"""What every model offers, neural or not: a history goes in, a score per item comes out."""
+"""The interface of all models, neural and classical: from a history to a score for each item."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class Scorer:
 
     A model is trained (`Recommender` by gradient steps, `Baseline` by `fit`), then
 
-        model.prepare(history)                     # before scoring: what the model may see
+        model.prepare(history)                     # before scoring: the ratings that the model may use
         scores = model.score(model.encode(batch))  # batch: rows of history.rows("user")
 
     Attributes:
-        name: as in the configuration.
-        family: what it learns from: "ratings" (values), "implicit" (what was liked), "sessions" (what came after what),
-            "impressions" (rows of features with a label).
-        capabilities: "new_users": it can score for people who were not in the training data;
-            "new_items": ... items that were not;
-            "rating_scale": its scores are ratings, on the scale `rating_scale` = (lowest, highest).
-        personal: whether different histories get different lists.
-        relevant: an implicit model goes by ratings of at least this value; None = by all.
-        rating_scale: (lowest, highest) of the ratings it learnt from; None where it goes by no values.
-        inlined_config: settings that take the place of the configuration's in the run folder: the content of files
-            that they name, so that the folder is all that prediction needs.
-        notes: what people should know about its training or scoring so far, a line each.
-        reads_files: whether it learns from data that lie in files as they are; otherwise they are read into memory.
-        served_by: what scores come from in an export (`nnrec.serving`): "history", or "user", who they are in the
-            training, and a history only where they are in none.
-        serves_strangers: whether in an export it has lists for people from outside the training.
+        name: the model's name in the configuration.
+        family: the data it learns from: "ratings" (rating values), "implicit" (liked items), "sessions" (ordered
+            events), "impressions" (rows of features with a label).
+        capabilities: "new_users": it can score items for users who were not in the training data;
+            "new_items": it can score items that were not in the training data;
+            "rating_scale": its scores are ratings on the scale `rating_scale` = (lowest, highest).
+        personal: whether different histories can give different lists.
+        relevant: an implicit model uses only ratings of at least this value; None = all.
+        rating_scale: (lowest, highest) training rating; None if the model does not use rating values.
+        inlined_config: settings that replace those of the configuration in the run folder: the contents of files that
+            the configuration names, so that prediction needs only the run folder.
+        notes: one line for each thing that users should know about the training or scoring so far.
+        reads_files: whether it can be trained on data stored in files; otherwise they are read into memory.
+        export_input: the input of scores in an export (`nnrec.serving`): "history"; or "user", the user's index in the
+            training, and a history only for users who are not in the training.
+        serves_unseen_users: whether an exported model has lists for users who were not in the training.
     """
 
     name: str
@@ -57,14 +57,14 @@ class Scorer:
     serves_unseen_users = True
 
     def prepare(self, history: Ratings) -> None:
-        """Takes notice of the ratings that may be seen when scoring. By default nothing is needed."""
+        """Sets the ratings that may be used for scoring. By default nothing is needed."""
 
     def encode(self, batch: Batch) -> Any:
-        """Queries for a batch of users.
+        """Computes queries for a batch of users.
 
         Args:
             batch: rows of a (users x items) matrix, see `RowBatches`; `index` is the user's index,
-                or -1 for somebody not seen in training.
+                or -1 for a user not seen in training.
 
         Returns:
             (B, ...) array or tensor.
@@ -73,21 +73,21 @@ class Scorer:
 
     @property
     def min_value(self) -> float | None:
-        """The value from which on an entry of a history says something to the model; None = whatever its value."""
+        """The least value of the history entries that the model uses; None = all entries are used."""
         return self.relevant
 
     def has_history(self, batch: Batch) -> np.ndarray:
-        """(B,) bool, whose history in the batch holds something that the model goes by."""
+        """(B,) bool, True for users whose history in the batch has an entry that the model uses."""
         used = batch["weight"] > 0
         if self.min_value is not None:
             used &= batch["value"] >= self.min_value
         return np.bincount(batch["row"], weights=used, minlength=len(batch["index"])) > 0
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
-        """How much each item fits each query.
+        """Scores items for each query.
 
         Args:
-            queries: what `encode` returned for B users.
+            queries: from `encode`, for B users.
             items: (m,) item indices; None = all.
 
         Returns:
@@ -96,28 +96,28 @@ class Scorer:
         raise NotImplementedError
 
     def score_pairs(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """The scores of single (query, item) pairs, (m,) float32.
+        """(m,) float32 scores of single (query, item) pairs.
 
         Args:
-            queries: what `encode` returned.
+            queries: from `encode`.
             rows: (m,) positions in `queries`.
             items: (m,) item indices.
         """
         return np.asarray(self.score(queries))[rows, items]
 
     def export_scores(self, batch: Any) -> Any:
-        """The scores of all items, as part of a graph that is exported (`nnrec.serving`).
+        """Computes the scores of all items as part of an exported graph (`nnrec.serving`).
 
         Args:
-            batch: what `encode` takes, as tensors: the rows one after the other, all with as many entries, padding
-                included; no `key`. Of a model of sessions: (B, T) int32 items of the events in order, -1 where there is
-                none, which may be anywhere.
+            batch: the input of `encode` as tensors, without `key`: the rows one after the other, all padded to the same
+                number of entries. For session models: (B, T) int32 items of the events in order, with -1 for no event,
+                which may be anywhere.
 
         Returns:
             (B, num_items) float32 tensor.
 
         Raises:
-            ConfigError: the model has no such graph.
+            ConfigError: the model cannot be exported as a graph.
         """
         raise ConfigError(
             f"{self.name} cannot be exported: its scores are no graph of tensors but the outcome of a program. "
@@ -126,25 +126,25 @@ class Scorer:
 
     @classmethod
     def trainer_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of the trainer that settings of the model bring along, in place of those configured.
+        """Returns trainer settings that follow from the model's settings and override those configured.
 
         Args:
-            settings: of the model.
+            settings: settings of the model.
         """
         return {}
 
     def item_vectors(self) -> np.ndarray | None:
-        """(num_items, d) vectors for TensorBoard's projector; None where there are none to look at."""
+        """(num_items, d) item embeddings for TensorBoard's projector; None if the model has none."""
         return None
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that was learnt, as arrays by name."""
+        """Returns all learnt parameters as arrays by name."""
         raise NotImplementedError
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Takes up what `state` returned; may empty `arrays` on the way.
+        """Restores the arrays that `state` returned; may remove entries from `arrays`.
 
         Raises:
-            RunError: it belongs to a model of another shape.
+            RunError: the arrays belong to a model of another shape.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Classical models of sessions: NumPy, SciPy and Numba, no Keras, trained in one call."""
+"""Classical session models: NumPy, SciPy and Numba, no Keras, trained in one call."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Decay = Literal["same", "div", "linear", "log", "quadratic"]
 
 
 class SessionBaseline(Fitted, SessionScorer):
-    """A model that is fitted to the training sessions at once.
+    """A model that one call of `fit` trains on the training sessions.
 
     A subclass implements `fit`, which calls `fit_backoff`, and `add`. A query holds the session's latest items, see
-    `latest`. Scores are above 0 where the model has something to say; the other items follow in the order of their
-    popularity, with the scores of `backoff`, so that lists are complete.
+    `latest`. Items that the model scores have scores above 0. All other items follow by popularity, with the negative
+    scores of `backoff`, so that lists are complete.
 
     Args:
         num_items: size of the data.
-        memory_limit: GB that fitting and scoring may take; None = what is free.
-        name: as in the configuration.
+        memory_limit: memory in GB that fitting and scoring may use; None = the free memory.
+        name: the model's name in the configuration.
 
     Attributes:
-        window: how many of the session's latest items a query holds; None = all.
-        backoff: (num_items,) float32, -level / levels, with level 1 for the items with the most training events, 2
-            for those with the next smaller number, and so on: from -1 to below 0.
+        window: number of the session's latest items in a query; None = all.
+        backoff: (num_items,) float32, -level / number of levels, where level 1 has the items with the most training
+            events, level 2 those with the next smaller number, and so on; from -1 to below 0.
     """
 
     window: int | None = 1
@@ -47,16 +47,16 @@ class SessionBaseline(Fitted, SessionScorer):
         return f"{self.num_items:,} items"
 
     def fit_backoff(self, train: Sessions) -> None:
-        """Sets `backoff`."""
+        """Sets `backoff` from the items' numbers of training events."""
         counts, level = np.unique(-train.support, return_inverse=True)
         self.backoff = (-(level + 1) / len(counts)).astype(np.float32)
 
     def add(self, queries: np.ndarray, scores: np.ndarray) -> None:
-        """Writes the scores of what the model has something to say about.
+        """Writes the model's scores, in place, over those of `backoff`.
 
         Args:
             queries: (M, W) int32, see `latest`.
-            scores: (M, num_items) float32, `backoff` in each row.
+            scores: (M, num_items) float32, initially `backoff` in each row.
         """
         raise NotImplementedError
 
@@ -73,11 +73,11 @@ class SessionBaseline(Fitted, SessionScorer):
 
 
 def latest(items: np.ndarray, window: int | None) -> np.ndarray:
-    """The latest items at each event of some sessions.
+    """Returns the latest items at each event of a batch of sessions.
 
     Args:
         items: (B, T) integers, -1 behind the end of a session.
-        window: W, how many; None = T.
+        window: W, the number of latest items; None = T.
 
     Returns:
         (B, T, W) int32 view: at [b, t] the items t, t - 1, t - 2, ... of session b, then -1.
@@ -99,14 +99,14 @@ def sets_of(train: Sessions) -> sparse.csr_array:
 
 
 def put_rows(matrix: sparse.csr_array, rows: np.ndarray, scores: np.ndarray) -> None:
-    """Writes the entries of rows of a matrix over what is in `scores`, (len(rows), columns); row -1 has none."""
+    """Writes the entries of some rows of a matrix into `scores`, (len(rows), columns); row -1 has no entries."""
     known = np.flatnonzero(rows >= 0)
     found = matrix[rows[known]]
     scores[np.repeat(known, np.diff(found.indptr)), found.indices] = found.data
 
 
 def decays(kind: Decay, steps: int) -> np.ndarray:
-    """(steps,) float64 weights of what lies x = 1, 2, ... steps away.
+    """(steps,) float64 weights at the distances x = 1, 2, ... steps.
 
     same 1; div 1 / x; linear max(0, 1 - x / 10); log 1 / log10(x + 1.7); quadratic 1 / x^2.
     """
@@ -121,13 +121,13 @@ def decays(kind: Decay, steps: int) -> np.ndarray:
 
 
 def check_one_of(key: str, value: Any, options: Any) -> None:
-    """Raises ConfigError unless the value is one of a Literal's."""
+    """Raises ConfigError unless the value is one of the options of a Literal type."""
     if value not in get_args(options):
         raise ConfigError(f"model.{key} must be one of {', '.join(get_args(options))}. Received: {value}")
 
 
 def check_at_least(**settings: tuple[float, float]) -> None:
-    """Raises ConfigError for each setting, given as (value, the least that it may be), that is smaller."""
+    """Raises ConfigError at the first setting, given as (value, least allowed value), that is too small."""
     for key, (value, least) in settings.items():
         if not value >= least:
             raise ConfigError(f"model.{key} must be at least {least:g}. Received: {value}")

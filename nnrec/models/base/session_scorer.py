@@ -1,4 +1,4 @@
-"""What every model of sessions offers: events go in, a score per item for the next one comes out."""
+"""The interface of session models: from a session's events to a score for each item as the next one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnrec.models.base.scorer import Family, Scorer
 class SessionScorer(Scorer):
     """Scores items as the next event of a session.
 
-    A model is trained (`fit` of baselines, gradient steps of neural ones), then
+    A model is trained (baselines by `fit`, neural models by gradient steps), then
 
         queries = model.encode(batch)                # (B, T, ...): one query after every event
         scores = model.score(queries[0, :3])         # (3, num_items): after the first three events
@@ -23,24 +23,24 @@ class SessionScorer(Scorer):
         state = None
         state, query = model.advance(state, item)    # query: (1, ...)
 
-    A batch of sessions (`nnrec.batches.whole_sessions.blocks`) holds `item`, (B, T) int32, each session's events from
-    the left, -1 behind them; where the data have times `time`, (B, T) float64.
+    A batch of sessions (`nnrec.batches.whole_sessions.blocks`) holds `item`, (B, T) int32, with the events of each
+    session from the left and -1 behind them; if the data have times, also `time`, (B, T) float64.
     """
 
     family: Family = "sessions"
 
     def encode(self, batch: Batch) -> Any:
-        """What is known after each event: (B, T, ...) array or tensor; anything where there is no event.
+        """Computes a query after each event: (B, T, ...) array or tensor, arbitrary at positions without an event.
 
-        A query holds the event itself and those before it in the session, never a later one.
+        A query depends on the event itself and those before it in the session, never on a later one.
         """
         raise NotImplementedError
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
-        """How well each item fits as the next event.
+        """Scores items as the next event.
 
         Args:
-            queries: (M, ...) some of those that `encode` returned.
+            queries: (M, ...), a selection of the queries that `encode` returned.
             items: (m,) item indices; None = all.
 
         Returns:
@@ -49,10 +49,10 @@ class SessionScorer(Scorer):
         raise NotImplementedError
 
     def advance(self, state: Any, item: int) -> tuple[Any, Any]:
-        """One more event of one session.
+        """Processes one more event of one session.
 
         Args:
-            state: what the last call returned; None before the first event.
+            state: the state that the previous call returned; None before the first event.
             item: index of the event's item.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Popularity: everybody gets what most people had."""
+"""Popularity: all users get the most popular items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnrec.models.base.baseline import Baseline, matrix
 
 
 class Popularity(Baseline):
-    """Scores an item by the number of people who liked it in training.
+    """Scores an item by the number of users who liked it in training.
 
     Source: the usual non-personal baseline, for example Cremonesi, Koren, Turrin: Performance of
     Recommender Algorithms on Top-N Recommendation Tasks, 2010, section 3.1 (TopPop).
@@ -18,7 +18,7 @@ class Popularity(Baseline):
     In: any history. Out: (B, num_items) float32, the sum of the weights (1 each, unless the data
     have weights) of the item's relevant training ratings.
 
-    Differs: an item's ratings count only from `relevant` on.
+    Differs: ratings below `relevant` do not count.
 
     Args:
         num_users, num_items: sizes of the data.
@@ -40,7 +40,7 @@ class Popularity(Baseline):
         self.count = matrix(train, self.relevant, weighted=True).sum(axis=0).astype(np.float32)
 
     def encode(self, batch: Batch) -> np.ndarray:
-        """(B, 1) ones: all are alike."""
+        """(B, 1) ones: scores do not depend on the user."""
         return np.ones((len(batch["index"]), 1), np.float32)
 
     def score(self, queries: np.ndarray, items: np.ndarray | None = None) -> np.ndarray:

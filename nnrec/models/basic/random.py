@@ -1,4 +1,4 @@
-"""Random: what a list is worth that knows nothing."""
+"""Random: random scores, the lower bound of any recommender."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from nnrec.models.base.baseline import Baseline
 
 
 class Random(Baseline):
-    """Scores items at random, the same way every time.
+    """Scores items by reproducible random numbers.
 
-    Source: the floor that any recommender has to clear.
+    Source: none; the usual random baseline, which every recommender should exceed.
 
-    In: a user of the training data, or anybody's history. Out: (B, num_items) float32 in [0, 1).
+    In: a user of the training data, or any history. Out: (B, num_items) float32 in [0, 1).
 
-    Differs: nothing is drawn in turn. A score is a hash (SplitMix64 of Steele, Lea, Flood: Fast Splittable
-    Pseudorandom Number Generators, 2014) of the seed, the item and the user's index, or the set of items
-    in the history where there is no index; whatever else is scored, it stays the same.
-
-    Differs: the numbers have no state, so that people get the same list however they are batched.
+    Differs: scores are not drawn in sequence from a generator. A score is a hash (SplitMix64 of Steele, Lea,
+    Flood: Fast Splittable Pseudorandom Number Generators, 2014) of the seed, the item and the user's index,
+    or, for users without an index, the set of items in the history. There is no state, so that users get the
+    same scores however they are batched.
 
     Args:
         num_users, num_items: sizes of the data.
-        seed: another one gives other scores.
+        seed: different seeds give different scores.
     """
 
     family = "implicit"
@@ -36,10 +35,10 @@ class Random(Baseline):
         self.seed = seed
 
     def fit(self, train: Ratings) -> None:
-        """Nothing is learnt."""
+        """Does nothing."""
 
     def encode(self, batch: Batch) -> np.ndarray:
-        """(B,) uint64 keys."""
+        """(B,) uint64 hash keys of the users or their histories."""
         entries = batch["weight"] > 0
         contents = np.zeros(len(batch["index"]), np.uint64)
         np.add.at(contents, batch["row"][entries], _mixed(batch["column"][entries]))

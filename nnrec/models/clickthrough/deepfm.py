@@ -1,4 +1,4 @@
-"""DeepFM: a factorisation machine and a deep network on the same vectors (Guo et al. 2017), and their parts."""
+"""DeepFM: a factorisation machine and a deep network with shared embeddings (Guo et al. 2017), and parts of it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from nnrec.models.layers.network import Layer, Weights
 
 # Units of the first layer held at a time when all pairs of queries and items are scored.
 PAIR_ENTRIES = 2**24
-# Queries at a time that an exported graph is made for.
+# Number of queries assumed when the block size of an exported graph is chosen.
 ROWS = 64
 
 Numeric = Literal["embedded", "raw"]
 
 
 class DeepFM(ImpressionRecommender):
-    """Scores rows of (user, item, context) features; parts of it are models of their own.
+    """Scores rows of (user, item, context) features; its options include factorisation machines and Wide & Deep.
 
     Paper: Guo, Tang, Ye, Li, He: DeepFM: A Factorization-Machine based Neural Network for CTR Prediction, IJCAI 2017,
     equations 1 to 4; Rendle: Factorization Machines, ICDM 2010, equation 1 and lemma 3.1 (`hidden_units=()`); Cheng et
@@ -35,37 +35,36 @@ class DeepFM(ImpressionRecommender):
 
         z = b + sum_f w_f + 1/2 sum over the vectors' components of [(sum_f v_f)^2 - sum_f v_f^2] + MLP(v_1, v_2, ...)
 
-    A categorical field has the vector and weight of its value; a multi-valued one the mean over its values, 0 without
-    any; a numeric one x v and x w with v and w of the field. The second-order part, the sum of v_f . v_g over all pairs
-    of fields, and the deep part share the vectors.
+    A categorical field has the vector and weight of its value. A multi-valued field has the mean over its values, 0
+    without values. A numeric field of value x has x v and x w, with one v and w per field. The second-order part, the
+    sum of v_f . v_g over all pairs of fields, and the deep part share the vectors.
 
     In: batches of encoded rows, see `ImpressionBatches`. Out: (B,) float32 z. Loss: the mean over the rows of
     softplus(z) - y z, the cross-entropy of sigmoid(z) (task "click"), or of (z - y)^2 (task "rating"), plus l2 / 2
-    times the squares of all vectors and weights of the fields.
+    times the sum of the squares of all vectors and weights of the fields.
 
-    Scoring: the score of a user, an item and a context is z. Sums over the fields fall into a part of the user and
-    context and a part of the item, and so does the first layer of the MLP: each is computed once (`encode`, `prepare`),
-    and what is left for a pair is a product of two vectors and the layers from the first activation on.
+    Scoring: the score of a user, an item and a context is z. The sums over fields, and the first layer of the MLP, are
+    sums of a part of the user and context and a part of the item. Each part is computed once (`encode`, `hold_items`);
+    a pair then needs only a product of two vectors and the MLP from its first activation on.
 
-    Differs: the values of one multi-valued field do not interact with each other. Only the rows that a batch touches
-    are updated, and the penalty on the others is made up for when they are (its expectation is right). Wide & Deep has
-    cross products of features in its wide part, where the data have columns for them, and one optimizer for both parts.
-
-    Batch normalisation counts real rows alone, and keeps running means with momentum .9.
+    Differs: the values of one multi-valued field do not interact with each other. Only the embedding rows that occur in
+    a batch are updated; their penalty is scaled up so that its expectation is correct. For Wide & Deep, cross products
+    of features must be columns of the data, and both parts have the same optimizer. Batch normalisation ignores padding
+    rows and keeps running statistics with momentum .9.
 
     Args:
-        fields: what an encoded row consists of.
-        first_order: whether there is the sum of weights.
-        second_order: whether there is the factorisation machine's sum over pairs.
-        hidden_units: sizes of the deep part's layers; () = no deep part.
+        fields: the fields of an encoded row.
+        first_order: whether to use the first-order sum of weights.
+        second_order: whether to use the factorisation machine's sum over pairs of fields.
+        hidden_units: sizes of the deep part's hidden layers; () = no deep part.
         embedding_dim: length of the vectors.
-        numeric: "embedded", numeric fields have vectors; "raw", they enter the deep part as they are, and are left out
+        numeric: "embedded" = numeric fields have vectors; "raw" = they enter the deep part as numbers and are not part
             of the second-order part.
-        task: "click", labels are 0 and 1, and `estimate` returns probabilities; "rating", any numbers.
+        task: "click" = labels are 0 and 1, and `estimate` returns probabilities; "rating" = labels are numbers.
         dropout: probability of dropping a unit of the deep part.
-        batch_normalization: of the deep part's layers, before their activation.
-        l2: see above.
-        initial_spread: standard deviation of the vectors and weights at the beginning.
+        batch_normalization: whether the deep part's layers are batch-normalised before their activation.
+        l2: weight of the penalty, see above.
+        initial_spread: standard deviation of the initial vectors and weights.
     """
 
     row_sparse = True
@@ -98,14 +97,14 @@ class DeepFM(ImpressionRecommender):
         self.dim = embedding_dim if second_order or hidden_units else 0
         self.raw = numeric == "raw"
         self._build(tuple(hidden_units), initial_spread, dropout, batch_normalization)
-        self._items: Any = None  # the part of each item, see `_part`
+        self._items: Any = None  # the contribution of each item, see `_part`
         self._item_fields = np.zeros(0, np.float32)
         self.built = True
 
     def _build(self, units: tuple[int, ...], spread: float, dropout: float, batch_normalization: bool) -> None:
         fields, plain = self.fields, {"autocast": False}
         drawn, width = keras.initializers.RandomNormal(0.0, spread), self.dim + self.first_order
-        # A row holds an id's vector and, behind it, its weight: both are always wanted together.
+        # A row holds an id's vector followed by its weight, because both are always used together.
         self.table = self.add_weight((max(fields.num_ids, 1), width), drawn, name="ids", trainable=False, **plain)
         self.row_tables = (self.table,)
         numeric_width = width if not self.raw else int(self.first_order)
@@ -134,16 +133,17 @@ class DeepFM(ImpressionRecommender):
         return score
 
     def _score(self, batch: Batch, training: bool = False) -> Any:
-        """(B,) z."""
+        """(B,) scores z."""
         combined = self._combine(*self._fields(batch))
         score = self.bias + combined.sums
         return score + self._deep(combined.inputs, batch, training) if self.hidden else score
 
     def _fields(self, batch: Batch, side: np.ndarray | None = None) -> tuple[Any, Any]:
-        """(B, F, d + 1) vectors and weights of the batch's fields, and its numbers, (B, N).
+        """Returns (B, F, d + 1) vectors and weights of the batch's fields, and its (B, N) numbers.
 
         Args:
-            side: (categorical + multi-valued + numeric fields,) float32, 0 for fields to leave out; None = all count.
+            batch: encoded rows.
+            side: (categorical + multi-valued + numeric fields,) float32, 0 for fields to leave out; None = use all.
         """
         rows, fields, numbers = self.rows_of(self.table, batch), self.fields, batch["numeric"]
         if side is not None:
@@ -158,7 +158,7 @@ class DeepFM(ImpressionRecommender):
         return (whole if side is None else whole * side[: self.num_vectors, None]), numbers
 
     def _combined(self, whole: Any, numbers: Any) -> _Combined:
-        """What comes of the fields before the deep part."""
+        """Computes the first-order and second-order parts and the inputs of the deep part."""
         vectors = whole[:, :, : self.dim]
         sums = ops.zeros(ops.shape(whole)[0])
         if self.first_order:
@@ -173,7 +173,7 @@ class DeepFM(ImpressionRecommender):
         return _Combined(sums, ops.cast(inputs, self.compute_dtype), ops.sum(vectors, axis=1))
 
     def _deep(self, inputs: Any, batch: Batch, training: bool) -> Any:
-        """(B,) the deep part."""
+        """(B,) output of the deep part."""
         outputs = {"fields": inputs}
         for layer in self.hidden:
             output, _ = layer(0.0, outputs, batch.get("weight"), batch.get("key"), training, 0.0)
@@ -194,11 +194,11 @@ class DeepFM(ImpressionRecommender):
     # Scoring
 
     def hold_items(self, batch: Batch, names: Collection[str]) -> None:
-        """Takes notice of the items that are to be scored.
+        """Sets the items that `score` ranks.
 
         Args:
-            batch: their encoded rows, in order; what stands in columns of other fields does not matter.
-            names: the fields that are about the item; all others belong to users and contexts.
+            batch: encoded rows of the items, in order; columns of other fields are ignored.
+            names: the fields that describe items; all others describe users and contexts.
         """
         every = (*self.fields.categorical, *self.fields.multi, *self.fields.numeric)
         self._item_fields = np.array([name in names for name in every], np.float32)
@@ -209,23 +209,23 @@ class DeepFM(ImpressionRecommender):
         self._items = None if self._items is None else keep(self._items)
 
     def encode(self, batch: Batch) -> Any:
-        """(B, 1 + d + h) what the score owes to users and contexts: encoded rows, whose item fields do not matter."""
+        """(B, 1 + d + h) contributions of users and contexts to scores; the rows' item fields are ignored."""
         return self._part(batch, 1 - self._item_fields)
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
-        """(B, num_items) or (B, m) scores z of the items held, each with each of the users and contexts."""
+        """(B, num_items) or (B, m) scores z of the items set by `hold_items`, for each user and context."""
         held = self._items if items is None else ops.take(self._items, items, axis=0)
         if "score" not in self._functions:
             self._functions["score"] = device_function(self._pairs, self.weights)
         score, size = self._functions["score"], held.shape[0]
         width = self.hidden[0].units if self.hidden else 1
-        rows = queries.shape[0] or ROWS  # within a graph the number is unknown
+        rows = queries.shape[0] or ROWS  # in an exported graph the number is unknown
         step = int(np.clip(PAIR_ENTRIES // (rows * width), 1, size))
         found = [score(queries, held[start : start + step]) for start in range(0, size, step)]
         return ops.concatenate(found, axis=1) if len(found) > 1 else found[0]
 
     def _part(self, batch: Batch, side: np.ndarray) -> Any:
-        """What these fields contribute, (B, 1 + d + h): to the score, the sum of vectors, the first layer."""
+        """(B, 1 + d + h) contributions of some fields: to the score, to the sum of vectors, and to the first layer."""
 
         def compute(batch: Batch, side: Any) -> Any:
             combined = self._combined(*self._fields(batch, side))
@@ -251,7 +251,7 @@ class DeepFM(ImpressionRecommender):
         return score
 
     def _deep_from(self, summed: Any) -> Any:
-        """(B,) the deep part from the products of its first layer on."""
+        """(B,) output of the deep part, from the products of its first layer."""
         outputs: dict[str, Any] = {}
         for layer in self.hidden:
             output, _ = layer(0.0 if outputs else summed, outputs, None, None, False, 0.0)
@@ -260,7 +260,7 @@ class DeepFM(ImpressionRecommender):
 
 
 class _Combined(NamedTuple):
-    """(B,) first-order and second-order sums, the deep part's (B, inputs), and the (B, d) sums of vectors."""
+    """(B,) sums of first and second order, (B, inputs) inputs of the deep part, and (B, d) sums of the vectors."""
 
     sums: Any
     inputs: Any

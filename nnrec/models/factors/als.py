@@ -17,30 +17,32 @@ from nnrec.models.base.baseline import Baseline, histories, liked, matrix
 
 
 class ALS(Baseline):
-    """Scores an item by the product of its factors with the user's.
+    """Scores an item by the inner product of its factors and the user's.
 
     Source: Hu, Koren, Volinsky: Collaborative Filtering for Implicit Feedback Datasets, 2008,
     equations 3 to 5, fitted by `implicit` with the conjugate gradients of Takács, Pilászy, Tikk:
     Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering, 2011.
 
         minimise sum over all u, i of c_ui (p_ui - x_u'y_i)^2 + l2 (sum of |x_u|^2 + sum of |y_i|^2)
-        p_ui = 1 and c_ui = 1 + alpha w_ui where u liked i (w: the rating's weight); else 0 and 1
+        if u liked i: p_ui = 1 and c_ui = 1 + alpha w_ui, with w the rating's weight; else p_ui = 0 and c_ui = 1
 
-    In: a history. Its x is the exact minimum given all y, equation 4:
+    In: a history. Its x is the exact minimum for fixed y, equation 4:
         x = (Y'Y + alpha Y_h'Y_h + l2 I)^-1 (1 + alpha) Y_h'1, where Y_h are the factors of its items.
     Out: (B, num_items) float32, x'y.
 
-    Differs: r_ui of the paper is 1. Everybody's x comes from the history that is given, in training
-    or not, with entries of weight 1; those found in the fit are dropped.
+    Differs: r_ui of the paper is w_ui, which is 1 unless the data have weights. At scoring, every user's
+    x is computed from the given history, with entries of weight 1, whether or not the user was in
+    training; the user factors of the fit are discarded.
 
     Args:
         num_users, num_items: sizes of the data.
         factors: length of x and y.
         l2: the penalty (lambda), above 0.
-        alpha: how much more a liked item counts than one that is not.
-        iterations: how often users and items are solved.
-        seed: of the initial factors.
-        relevant: ratings of at least this value count; None = all.
+        alpha: additional confidence in liked items.
+        iterations: number of alternations between users and items.
+        seed: seed of the initial factors.
+        relevant: ratings of at least this value are liked; None = all.
+        memory_limit: as in `Baseline`.
     """
 
     family = "implicit"
@@ -84,7 +86,7 @@ class ALS(Baseline):
 
         weights = matrix(train, self.relevant, weighted=True)
         confidence = sparse.csr_matrix((1 + self.alpha * weights.data, weights.indices, weights.indptr), weights.shape)
-        # implicit has threads of its own, which those of BLAS would get in the way of.
+        # The library implicit uses its own threads, which BLAS threads would slow down.
         with ProgressBar("fitting", self.iterations) as bar, threadpool_limits(1, "blas"):
 
             def advance(*_: object) -> None:
@@ -98,11 +100,11 @@ class ALS(Baseline):
         self.item_factors = model.item_factors
 
     def encode(self, batch: Batch) -> np.ndarray:
-        """(B, factors) float32, x."""
+        """(B, factors) float32, the users' factors x."""
         history = liked(histories(batch, self.num_items, self.relevant))
         shared = self.item_factors.T @ self.item_factors + self.l2 * np.eye(self.factors, dtype=np.float32)
         queries = (1 + self.alpha) * (history @ self.item_factors)
-        with threadpool_limits(1, "blas"):  # for systems as small as these more cost more
+        with threadpool_limits(1, "blas"):  # more threads are slower for systems this small
             for row, (start, end) in enumerate(pairwise(history.indptr)):
                 found = self.item_factors[history.indices[start:end]]
                 _, queries[row], _ = lapack.sposv(shared + self.alpha * (found.T @ found), queries[row])

@@ -1,4 +1,4 @@
-"""What SVD and SVD++ share: a bias and a vector for every user and item, learnt one rating at a time."""
+"""Base class of SVD and SVD++: a bias and a vector for every user and item, learnt by SGD one rating at a time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nnrec.models.base.baseline import Baseline
 from nnrec.models.basic.bias import check_varied, trained_users
 from nnrec.models.layers.fold_in import fold_in
 
-# A new user's penalties beside that of each rating, as so many ratings more for the vector and as this many ratings
-# for the bias. Users held out of MovieLens 100K (and 1M), validation RMSE from 10 random ratings each: .9845 (.9137);
-# without them 1.0122 (.9299). From whole histories they make no difference.
+# Additional fold-in penalties of new users, in numbers of ratings: for the vector (times l2) and for the bias.
+# Validation RMSE of users held out of MovieLens 100K (and 1M), from 10 random ratings each: .9845 (.9137);
+# without these penalties 1.0122 (.9299). With whole histories they make no difference.
 VECTOR_PRIOR, BIAS_PRIOR = 20.0, 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """Training ratings as the compiled loops want them.
+    """Training ratings in the form that the compiled loops take.
 
     Attributes:
         user, item: (n,) int32, ordered by user.
@@ -40,21 +40,21 @@ class Entries:
 
 
 class BiasedFactors(Baseline):
-    """A rating is mean + user bias + item bias + user vector . item vector.
+    """Predicts a rating as mean + user bias + item bias + user vector . item vector.
 
-    A subclass allocates what it has besides (`begin`), passes over the ratings (`epoch`), and puts
-    into `user_factors` what users are scored with (`finish`).
+    A subclass creates additional parameters (`begin`), updates all parameters in a pass over the
+    ratings (`epoch`), and sets the `user_factors` that are used for scoring (`finish`).
 
     Args:
         num_users, num_items: sizes of the data.
         factors: length of the vectors.
         epochs: passes over the ratings.
-        learning_rate: size of the steps.
-        l2: penalty on the vectors, for every rating.
-        l2_bias: penalty on the biases, for every rating.
-        initial_spread: standard deviation of the vectors' first values.
-        seed: of first values and order.
-        options: `memory_limit`, `name`.
+        learning_rate: step size of SGD.
+        l2: penalty on the vectors, applied at every rating.
+        l2_bias: penalty on the biases, applied at every rating.
+        initial_spread: standard deviation of the vectors' initial values.
+        seed: seed of the initial values and of the order of the ratings.
+        options: `memory_limit` and `name`, as in `Baseline`.
     """
 
     family = "ratings"
@@ -97,17 +97,17 @@ class BiasedFactors(Baseline):
         self.l2, self.l2_bias, self.initial_spread, self.seed = float(l2), float(l2_bias), initial_spread, seed
 
     def begin(self) -> None:
-        """Allocates what the model has besides biases and vectors."""
+        """Creates the parameters that the model has besides biases and vectors. By default there are none."""
 
     def epoch(self, entries: Entries, rng: np.random.Generator) -> float:
-        """Passes over the ratings once; returns the sum of the weighted squared errors on the way."""
+        """Makes one pass over the ratings; returns the sum of the weighted squared errors, each before its step."""
         raise NotImplementedError
 
     def finish(self, train: Ratings) -> None:
         """Completes `user_factors`."""
 
     def start(self, items: np.ndarray) -> np.ndarray:
-        """(factors + 1,) vector and bias of a new user with these items, before their values are looked at."""
+        """(factors + 1,) vector and bias towards which fold-in shrinks a new user who has rated these items."""
         return np.zeros(self.factors + 1, np.float32)
 
     def fit(self, train: Ratings) -> None:
@@ -123,7 +123,7 @@ class BiasedFactors(Baseline):
             self.initial_spread * rng.standard_normal((size, self.factors), np.float32)
             for size in (self.num_users, self.num_items)
         )
-        # Whoever and whatever was never rated has nothing to say.
+        # Users and items without ratings have zero vectors.
         self.user_factors[~self.trained] = 0
         self.item_factors[np.bincount(train.item, minlength=self.num_items) == 0] = 0
         offsets = np.searchsorted(train.user, np.arange(self.num_users + 1))
@@ -142,7 +142,7 @@ class BiasedFactors(Baseline):
         self.finish(train)
 
     def encode(self, batch: Batch) -> np.ndarray:
-        """(B, factors + 1) vectors and, last, biases; new users are folded in from their history."""
+        """(B, factors + 1) vectors of the users, followed by their biases; new users are folded in by their history."""
         users = np.maximum(batch["index"], 0)
         known = (batch["index"] >= 0) & self.trained[users]
         queries = np.column_stack([self.user_factors[users], self.user_bias[users]])
@@ -158,7 +158,7 @@ class BiasedFactors(Baseline):
         return queries
 
     def score(self, queries: np.ndarray, items: np.ndarray | None = None) -> np.ndarray:
-        """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would tie the best."""
+        """(B, num_items) or (B, m) predicted ratings, not clipped: clipping would make the best items tie."""
         chosen = slice(None) if items is None else items
         bias = self.item_bias[chosen] + self.mean
         return queries[:, :-1] @ self.item_factors[chosen].T + queries[:, -1:] + bias

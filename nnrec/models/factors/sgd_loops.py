@@ -22,13 +22,13 @@ def svd_epoch(
     l2: float,
     l2_bias: float,
 ) -> float:
-    """One pass over the ratings of SVD, see there; changes biases and factors in place.
+    """Makes one pass of SGD over the ratings for `SVD`; changes biases and factors in place.
 
     Args:
-        order: (n,) in which to visit the ratings.
-        user, item: (n,) of each rating.
+        order: (n,) order in which to visit the ratings.
+        user, item: (n,) user and item of each rating.
         target: (n,) value - mean.
-        weight: (n,) factor of the rating's step.
+        weight: (n,) factor of the rating's step size.
         user_bias, item_bias: (num_users,), (num_items,).
         user_factors, item_factors: (num_users, d), (num_items, d).
         rate: gamma.
@@ -75,12 +75,12 @@ def svdpp_epoch(
     l2_bias: float,
     l2_implicit: float,
 ) -> float:
-    """One pass over the users and their ratings of SVDPlusPlus, see there; as `svd_epoch`.
+    """Makes one pass of SGD over users and their ratings for `SVDPlusPlus`; changes all parameters in place.
 
     Args:
-        users: (m,) in which order to visit the users.
+        users: (m,) users in the order in which to visit them.
         offsets: (num_users + 1,) where each user's ratings start in `order`.
-        order: (n,) in which to visit the ratings, user by user.
+        order: (n,) order in which to visit the ratings, user by user.
         item, target, weight: (n,) of each rating.
         user_bias, item_bias, user_factors, item_factors: as in `svd_epoch`.
         implicit_factors: (num_items, d).
@@ -122,7 +122,7 @@ def svdpp_epoch(
                 p[f] = keep * p[f] + push * before
                 implicit[f] = fade * implicit[f] + push * before
             kept *= fade
-        # Every y_j has faded by `kept` and gained the same; together they make up `implicit`.
+        # Every y_j is multiplied by `kept` and gets the same addend, so that their scaled sum equals `implicit`.
         gain = norm * (implicit - kept * start)
         for n in entries:
             y = implicit_factors[item[n]]

@@ -1,4 +1,4 @@
-"""SVD++: matrix factorisation that also sees what was rated, whatever the value."""
+"""SVD++: matrix factorisation that also uses which items a user has rated, apart from the values."""
 
 from __future__ import annotations
 
@@ -17,32 +17,34 @@ class SVDPlusPlus(BiasedFactors):
 
         s_ui = mu + b_u + b_i + q_i . (p_u + |N(u)|^-1/2 sum_{j in N(u)} y_j)
 
-    where N(u) are the items that u has rated. As in `SVD`, the squared errors and penalties are
-    descended rating by rating, with e = r_ui - s_ui and z_u = |N(u)|^-1/2 sum_{j in N(u)} y_j:
+    where N(u) are the items that u has rated. The loss is that of `SVD`, the penalised sum of squared
+    errors, here with the penalty l2_implicit on y. As in `SVD`, it is minimised by a step for each
+    rating, with e = r_ui - s_ui and z_u = |N(u)|^-1/2 sum_{j in N(u)} y_j:
 
         b_u += gamma (e - l2_bias b_u)      p_u += gamma (e q_i - l2 p_u)
         b_i += gamma (e - l2_bias b_i)      q_i += gamma (e (p_u + z_u) - l2 q_i)
         y_j += gamma (e |N(u)|^-1/2 q_i - l2_implicit y_j)      for all j in N(u)
 
-    The last line would take |N(u)| steps for each of u's |N(u)| ratings. Summed over j it says
+    The last line needs |N(u)| updates for each of u's |N(u)| ratings. Summed over j it becomes
 
         z_u += gamma (e q_i - l2_implicit z_u)
 
-    so while u's ratings are visited, one after the other, z_u stands in for the y_j. From z to z'
-    every y_j is multiplied by the same k = product of (1 - gamma l2_implicit), and gains the same
-    |N(u)|^-1/2 (z' - k z), which is added at the end: the same numbers in a fraction of the time.
+    so only z_u is updated while u's ratings are visited. If z_u changes from z to z' over these
+    ratings, every y_j is multiplied by the same k = product of (1 - gamma l2_implicit) and increased by
+    the same |N(u)|^-1/2 (z' - k z). This is done once per user: the same result in a fraction of the
+    time.
 
     In: any history. Out: (B, num_items) float32, predicted ratings, not clipped. A user known from
-    training has what was learnt; for anybody else N(u) is their history, and p_u and b_u are fitted
-    by ridge regression (`fold_in`).
+    training has the learnt parameters; for any other user N(u) is the history, and p_u and b_u are
+    fitted by ridge regression (`fold_in`).
 
-    Differs: as `SVD` does; N(u) are the training ratings alone; users come in a new order in every
-    epoch and their ratings in a new order within.
+    Differs: as in `SVD`. N(u) contains only items of training ratings. In every epoch users come in a
+    new random order, and so do the ratings of each user.
 
     Args:
         num_users, num_items: sizes of the data.
         factors, epochs, learning_rate, l2, l2_bias, initial_spread, seed: as in `SVD`.
-        l2_implicit: penalty on y_j, for every rating of every user who has rated j; y starts at 0.
+        l2_implicit: penalty on y_j, applied at every rating of every user who has rated j. Initially y is 0.
     """
 
     learnt = (*BiasedFactors.learnt, "implicit_factors")
@@ -87,7 +89,7 @@ class SVDPlusPlus(BiasedFactors):
         return svdpp_epoch(
             rng.permutation(np.flatnonzero(self.trained)),
             entries.offsets,
-            np.argsort(entries.user + rng.random(len(entries.user))),  # by user, at random within
+            np.argsort(entries.user + rng.random(len(entries.user))),  # by user, in random order within each user
             entries.item,
             entries.target,
             entries.weight,

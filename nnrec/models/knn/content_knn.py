@@ -1,4 +1,4 @@
-"""Content-kNN: items described like those in the history."""
+"""Content-kNN: items whose content is similar to that of the items in the history."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ YEAR = r"\s*\(\d{4}(?:[-–]\d{0,4})?\)\s*$"
 
 
 class ContentKNN(ItemKNN):
-    """Scores an item by the likeness of its description to those of the items in the history.
+    """Scores an item by the similarity of its content to that of the items in the history.
 
     Source: the usual content-based recommender, for example Lops, de Gemmis, Semeraro: Content-based Recommender
-    Systems, 2011, section 3.3.1: the cosine of item vectors. Here a vector has up to three parts, each of
-    length sqrt(weight), so that the weighted cosines of the parts add up:
+    Systems, 2011, section 3.3.1: the cosine of item vectors. Here a vector has up to three parts, each scaled to
+    the length sqrt(weight), so that the weighted cosines of the parts add up:
 
         genres    1 for each genre (separated by "|")
-        title     words by TF-IDF, the year at its end left out
-        year      1 for each of the `year_span` years around its own: the part's cosine of two items
-                  falls from 1 to 0 linearly until they lie `year_span` years apart
+        title     TF-IDF of its words, without a year at its end
+        year      1 for each of the `year_span` years around the item's year: this part's cosine of two items
+                  falls linearly from 1 for the same year to 0 for years `year_span` apart
 
-    In: a history. Out: (B, num_items) float32, as `ItemKNN` scores with these similarities. An item without
-    ratings is scored like any other.
+    In: a history. Out: (B, num_items) float32, scores of `ItemKNN` with these similarities. Items without
+    ratings are scored like all others.
 
-    Differs: an item that lacks a part is compared by the others.
+    Differs: an item without one of the parts is compared by the other parts.
 
     Args:
         num_users, num_items: sizes of the data.
-        genres, title, year: weights of the parts; 0 = left out.
-        year_span: years, odd.
+        genres, title, year: weights of the parts; 0 = the part is not used.
+        year_span: number of years, odd; see above.
         scoring, form, neighbours, stored, amplification, relevant, l2_user, l2_item, memory_limit: as in `ItemKNN`.
     """
 
@@ -76,10 +76,10 @@ class ContentKNN(ItemKNN):
         return similarities(self.describe(train), "cosine", neighbours=self.stored, label="comparing items")
 
     def describe(self, train: Ratings) -> sparse.csr_array:
-        """(num_items, terms) float32 the vectors of the items.
+        """(num_items, terms) float32, the content vectors of the items.
 
         Raises:
-            DataError: the item table lacks a column that has a weight.
+            DataError: the item table lacks the column of a part with a positive weight.
         """
         found = [] if train.item_table is None else list(train.item_table.columns)
         parts = []
@@ -121,7 +121,7 @@ class ContentKNN(ItemKNN):
 
 
 def _indicators(text: pd.Series) -> sparse.csr_array:
-    """(rows, distinct words) 1 where the "|"-separated text of a row holds the word."""
+    """(rows, distinct words), 1 for each word in the "|"-separated text of a row."""
     words = text.reset_index(drop=True).str.split("|").explode().str.strip()
     words = words[words != ""]
     codes, names = pd.factorize(words)
@@ -129,7 +129,7 @@ def _indicators(text: pd.Series) -> sparse.csr_array:
 
 
 def _unit(vectors: sparse.csr_array) -> sparse.csr_array:
-    """Rows of length 1; empty ones stay empty."""
+    """Scales rows to length 1; empty rows stay empty."""
     from sklearn.preprocessing import normalize
 
     return sparse.csr_array(normalize(vectors))

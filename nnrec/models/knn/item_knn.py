@@ -1,4 +1,4 @@
-"""Item-kNN: items like those in the history."""
+"""Item-kNN: items similar to those in the history."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from nnrec.models.knn.similarity import Measure, similarities
 class ItemKNN(Neighbourhood):
     """Scores an item by its similarity to the items of the history.
 
-    Source: scoring=sum: Deshpande, Karypis: Item-Based Top-N Recommendation Algorithms, 2004, section 4.1: each item of
-    the history votes for the k items most similar to it. scoring=mean: Sarwar et al.: Item-based Collaborative
-    Filtering Recommendation Algorithms, 2001, section 3.2.1; with form=baseline Koren: Factor in the Neighbors, 2010,
-    equation 3: of the items that the user has rated, the k most similar to the item count.
+    Source: scoring=sum follows Deshpande, Karypis: Item-Based Top-N Recommendation Algorithms, 2004, section 4.1: each
+    item of the history votes for the k items most similar to it. scoring=mean follows Sarwar et al.: Item-based
+    Collaborative Filtering Recommendation Algorithms, 2001, section 3.2.1, and with form=baseline Koren: Factor in the
+    Neighbors, 2010, equation 3: a weighted mean over the k most similar items among those that the user has rated.
 
-    In: a history. Out: (B, num_items) float32, votes (sum) or predicted ratings, not clipped (mean).
+    In: a history. Out: (B, num_items) float32, sums of similarities (sum), or predicted ratings, not clipped (mean).
 
-    Differs: similarities up to 0 count for nothing. Votes are not normalised. With scoring=sum, cosine and jaccard
-    compare the sets of people who liked the items; the other similarities, and all with scoring=mean, compare ratings.
-    With scoring=mean only the `stored` largest similarities of each item are searched for rated ones.
+    Differs: only similarities above 0 are used. Votes are not normalised. With scoring=sum, cosine and jaccard compare
+    the sets of users who liked the items; the other similarities, and all with scoring=mean, compare ratings. With
+    scoring=mean the k neighbours are searched only among the `stored` items most similar to each item.
 
     Args:
         num_users, num_items: sizes of the data.
         scoring: "sum" for lists, "mean" for predicted ratings.
-        form: what mean averages; see `Neighbourhood`.
+        form: form of the ratings that scoring=mean averages; see `Neighbourhood`.
         similarity: see `nnrec.models.knn.similarity.similarities`.
         neighbours: k.
-        stored: similarities kept for each item with scoring=mean; None = all.
+        stored: number of similarities stored for each item with scoring=mean; None = all.
         shrinkage, min_overlap: see `similarities`.
-        amplification: power of the similarities; see `Neighbourhood`.
+        amplification: exponent of the similarities; see `Neighbourhood`.
         relevant: with scoring=sum, ratings of at least this value are liked; None = all.
         l2_user, l2_item: penalties of the baseline estimate, as in `nnrec.models.Bias`.
         memory_limit: as in `Baseline`.
@@ -69,7 +69,7 @@ class ItemKNN(Neighbourhood):
 
     def memory_needed(self, train: Ratings) -> int:
         kept = self.num_items if self.stored is None else min(self.stored, self.num_items)
-        # An index and a similarity each, as found and joined.
+        # An index and a similarity per entry, in blocks and concatenated.
         return 2 * 8 * kept * self.num_items
 
     def fit(self, train: Ratings) -> None:
@@ -78,7 +78,7 @@ class ItemKNN(Neighbourhood):
         self.similar = self.amplified(self.compare(train))
 
     def compare(self, train: Ratings) -> sparse.csr_array:
-        """The similarities, as `similarities` returns them."""
+        """Returns the similarities of the items, as `similarities` does."""
         return similarities(
             self.vectors(whole(train)).T.tocsr(),
             self.similarity,

@@ -1,4 +1,4 @@
-"""Predictions from neighbours: what item-kNN and user-kNN share."""
+"""Base class of neighbourhood models, item-kNN and user-kNN: forms of ratings, and predictions from neighbours."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from nnrec.models.knn.similarity import Measure, check, in_tiles
 
 Form = Literal["plain", "centered", "zscore", "baseline"]
 Scoring = Literal["sum", "mean"]
-# What `fit_levels` learns.
+# Attributes that `fit_levels` sets.
 LEVELS = ("rating_scale", "mean", "deviation", "item_bias", "item_offset", "item_scale")
 
-# Rows that a core scores at a time.
+# Rows, and pairs, that a CPU core scores at a time.
 ROWS, PAIRS = 32, 2**17
 
 
 @dataclass
 class Levels:
-    """What B users' ratings are measured from, each (B,) float32.
+    """Offsets, scales and baselines of B users' ratings, each (B,) float32.
 
     Attributes:
-        offset, scale: what is taken off the ratings, and by what the rest is divided.
+        offset, scale: ratings are transformed to (rating - offset) / scale.
         baseline: mean + user bias.
     """
 
@@ -42,12 +42,12 @@ class Levels:
 
 @dataclass
 class Queries:
-    """B users, ready to be scored.
+    """Encoded queries of B users.
 
     Attributes:
-        links: (B, M) from the users to what leads on to items: rated items, or similar users.
-        weights: (nnz,) float32 how much each rating in `links` counts; empty where it holds none.
-        levels: of the users, with scoring=mean.
+        links: (B, M) sparse: the users' rated items in item-kNN, their similar users in user-kNN.
+        weights: (nnz,) float32, weights of the ratings in `links`; empty if `links` holds similarities.
+        levels: levels of the users with scoring=mean, else None.
     """
 
     links: sparse.csr_array
@@ -59,23 +59,23 @@ class Queries:
 
 
 class Neighbourhood(Baseline):
-    """What neighbourhood models share: options, forms of ratings, both ways of scoring.
+    """Base class of neighbourhood models: options, forms of ratings, both ways of scoring.
 
     With x the ratings of the neighbours N and s > 0 their similarities, an item's score is
 
-        scoring=sum     sum_N s                              over neighbours who are (or were) liked
+        scoring=sum     sum_N s      over liked neighbours (item-kNN), or neighbours who liked the item (user-kNN)
         scoring=mean    offset + scale * sum_N s (x - offset_x) / scale_x / sum_N s
 
-    where by `form` (p is the item in item-kNN, the user in user-kNN, overall where p has no rating)
+    where offset and scale depend on `form`; p is the item in item-kNN, the user in user-kNN:
 
         plain       offset 0, scale 1
-        centered    offset the mean of p's ratings, scale 1
-        zscore      offset that mean, scale their standard deviation (that of all ratings where it is 0)
-        baseline    offset mean + user bias + item bias as in `nnrec.models.basic.bias`, scale 1
+        centered    offset = mean of p's ratings (overall mean if p has none), scale 1
+        zscore      offset as in centered, scale = standard deviation of p's ratings (that of all ratings if it is 0)
+        baseline    offset = mean + user bias + item bias as in `nnrec.models.basic.bias`, scale 1
 
-    and the baseline estimate where there is no neighbour. Nothing is clipped. Weights of ratings multiply s.
-    s is the similarity to the power `amplification` (Breese, Heckerman, Kadie: Empirical Analysis of
-    Predictive Algorithms for Collaborative Filtering, 1998, section 2.2.3).
+    Without neighbours, the score of scoring=mean is the baseline estimate, mean + user bias + item bias. Scores are not
+    clipped. Weights of ratings multiply s. s is the similarity to the power `amplification` (Breese, Heckerman, Kadie:
+    Empirical Analysis of Predictive Algorithms for Collaborative Filtering, 1998, section 2.2.3).
     """
 
     side: Literal["item", "user"]
@@ -125,16 +125,16 @@ class Neighbourhood(Baseline):
 
     @property
     def compares_likes(self) -> bool:
-        """Whether similarities are those of what was liked, values apart."""
+        """Whether similarities compare liked items or users as sets, apart from rating values."""
         return self.scoring == "sum" and self.similarity in ("cosine", "jaccard")
 
-    # What is learnt from ratings, and what is read from histories
+    # Learning from ratings, and reading histories
 
     def fit_levels(self, train: Ratings) -> None:
-        """Learns means and biases, where they matter.
+        """Learns means and biases if the model needs them.
 
         Raises:
-            DataError: nothing is liked; all ratings are the same.
+            DataError: with scoring=sum, no rating is relevant; or all ratings are the same.
         """
         if self.scoring == "sum":
             matrix(train, self.relevant)
@@ -153,7 +153,7 @@ class Neighbourhood(Baseline):
             self.item_offset, self.item_scale = self._spread(batch, "column", self.num_items)
 
     def user_levels(self, batch: Batch) -> Levels:
-        """Means and biases of the users in a batch, from their histories."""
+        """Returns the levels of the users in a batch, computed from their histories."""
         size = len(batch["index"])
         baseline = np.float32(self.mean) + history_bias(batch, float(self.mean), self.item_bias, self.l2_user)
         if self.form == "baseline":
@@ -163,7 +163,7 @@ class Neighbourhood(Baseline):
         return Levels(np.zeros(size, np.float32), np.ones(size, np.float32), baseline)
 
     def _spread(self, batch: Batch, of: Literal["row", "column"], size: int) -> tuple[np.ndarray, np.ndarray]:
-        """(size,) float32 offsets and scales of rows or columns by the forms other than baseline."""
+        """(size,) float32 offsets and scales of rows or columns for all forms except baseline."""
         offset, scale = np.zeros(size), np.ones(size)
         if self.form != "plain":
             index, value, weight = batch[of], batch["value"].astype(np.float64), batch["weight"]
@@ -179,14 +179,14 @@ class Neighbourhood(Baseline):
         return offset.astype(np.float32), scale.astype(np.float32)
 
     def deviations(self, batch: Batch) -> tuple[sparse.csr_array, np.ndarray]:
-        """(B, num_items) what is averaged in place of the batch's ratings, and (nnz,) their weights."""
+        """(B, num_items) ratings of the batch transformed according to `form`, and (nnz,) their weights."""
         levels = self.user_levels(batch)
         row, column = batch["row"], batch["column"]
         values = (batch["value"] - levels.offset[row] - self.item_offset[column]) / levels.scale[row]
         return rows_of(batch, values / self.item_scale[column], self.num_items)
 
     def vectors(self, batch: Batch) -> sparse.csr_array:
-        """(B, num_items) what users are compared by; items by its transpose."""
+        """(B, num_items) vectors that users are compared by; items are compared by the columns."""
         values = batch["value"]
         if self.compares_likes:
             return rows_of(batch, np.ones_like(values), self.num_items, self.relevant)[0]
@@ -196,7 +196,7 @@ class Neighbourhood(Baseline):
         return rows_of(batch, values, self.num_items)[0]
 
     def amplified(self, similar: sparse.csr_array) -> sparse.csr_array:
-        """The similarities to the power `amplification`, in place."""
+        """Raises the similarities to the power `amplification`, in place, and returns them."""
         if self.amplification != 1:
             similar.data **= np.float32(self.amplification)
         return similar
@@ -228,15 +228,15 @@ class Neighbourhood(Baseline):
         return scores
 
     def onward(self) -> sparse.csr_array:
-        """(M, num_items) from what `Queries.links` lead to on to items, with scoring=sum."""
+        """(M, num_items) weights from the columns of `Queries.links` to items, for scoring=sum."""
         raise NotImplementedError
 
     def means(self, queries: Queries) -> np.ndarray:
-        """(B, num_items) float32 what the nearest neighbours say; nan where there are none."""
+        """(B, num_items) float32 weighted means of the nearest neighbours' transformed ratings; NaN without any."""
         raise NotImplementedError
 
     def pair_means(self, queries: Queries, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """(m,) the same for single pairs."""
+        """(m,) the same for single (query, item) pairs."""
         raise NotImplementedError
 
 
@@ -248,15 +248,15 @@ def nearest_means(
     weights: np.ndarray,
     neighbours: int,
 ) -> np.ndarray:
-    """(m,) float32 for each pair the mean of what the nearest give, weighted by similarity; nan where none does.
+    """(m,) float32 mean over the nearest neighbours for each pair, weighted by similarity; NaN without neighbours.
 
     Args:
-        searched: (m,) row of each pair in `near`.
-        targets: (m,) row of each pair in `given`.
-        near: (., M) similarities, from the largest down in each row.
-        given: (., M) what is averaged.
-        weights: (nnz,) of the entries of `given`.
-        neighbours: of the columns with an entry in both rows, so many of the most similar count.
+        searched: (m,) each pair's row of `near`.
+        targets: (m,) each pair's row of `given`.
+        near: (., M) similarities, in descending order in each row.
+        given: (., M) values to average.
+        weights: (nnz,) weights of the entries of `given`.
+        neighbours: number of the most similar columns to average, among those with an entry in both rows.
     """
     order = np.argsort(targets, kind="stable")
     parts = *arrays(near), *arrays(given), weights, near.shape[1], neighbours
@@ -271,7 +271,7 @@ def nearest_means(
 
 
 def whole(train: Ratings) -> Batch:
-    """All ratings as one batch."""
+    """Returns all ratings as one batch."""
     weight = np.ones(len(train), np.float32) if train.weight is None else train.weight
     index = np.arange(train.num_users)
     return {"index": index, "row": train.user, "column": train.item, "value": train.value, "weight": weight}
@@ -280,13 +280,13 @@ def whole(train: Ratings) -> Batch:
 def rows_of(
     batch: Batch, values: np.ndarray, num_items: int, relevant: float | None = None
 ) -> tuple[sparse.csr_array, np.ndarray]:
-    """A batch as a matrix of the values given, items rising in each row, and the weights of its entries.
+    """Returns a batch as a sparse matrix, with ascending items in each row, and the weights of its entries.
 
     Args:
         batch: rows of users, see `RowBatches`; padding is left out.
-        values: (E,) in place of the batch's values.
-        num_items: width.
-        relevant: only entries of at least this value in the batch; None = all.
+        values: (E,) values to use instead of the batch's values.
+        num_items: number of columns.
+        relevant: keep only entries whose value in the batch is at least this; None = all.
     """
     counts = batch["weight"] > 0
     if relevant is not None:
@@ -300,7 +300,7 @@ def rows_of(
 
 
 def arrays(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row starts, column indices and values in the types that compiled loops expect."""
+    """Returns row starts, column indices and values in the types that compiled loops expect."""
     return (
         matrix.indptr.astype(np.int64, copy=False),
         matrix.indices.astype(np.int32, copy=False),
@@ -310,7 +310,7 @@ def arrays(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 @compiled
 def _add_up(start, stop, starts, ids, values, next_starts, next_ids, next_values, scores):
-    """Adds up the products of the values along all paths from a row over its entries to items."""
+    """Adds the product of two sparse matrices to `scores`, for the rows from `start` to `stop`."""
     for row in range(start, stop):
         for entry in range(starts[row], starts[row + 1]):
             middle = ids[entry]
@@ -320,7 +320,7 @@ def _add_up(start, stop, starts, ids, values, next_starts, next_ids, next_values
 
 @compiled
 def _average(searched, targets, starts, ids, similarities, given_starts, given_ids, given, weights, size, neighbours):
-    """`nearest_means` of pairs ordered by target."""
+    """Computes `nearest_means` for pairs ordered by target."""
     means = np.empty(len(searched), np.float32)
     position = np.full(size, np.int32(-1))
     loaded = -1

@@ -1,4 +1,4 @@
-"""How alike sparse vectors are, and which are nearest; in tiles, on all cores."""
+"""Similarities of sparse vectors, and their nearest neighbours, computed in tiles on all CPU cores."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from nnrec.core.jit import compiled
 Measure = Literal["cosine", "adjusted_cosine", "pearson", "pearson_baseline", "spearman", "msd", "jaccard"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
-# Results that a tile holds at most, and its rows at most: there should be many tiles to a core.
+# Maximum results and rows of a tile, small enough to give every core many tiles.
 TILE_ENTRIES, TILE_ROWS = 2**22, 256
-# What the kernel is told.
+# Codes of the measures for the compiled kernel.
 COSINE, JACCARD, COMMON_COSINE, PEARSON, MSD = range(5)
 KIND = {
     "cosine": COSINE,
@@ -42,37 +42,38 @@ def similarities(
     min_overlap: int = 1,
     label: str | None = None,
 ) -> sparse.csr_array:
-    """The nearest other rows of each row of a sparse matrix.
+    """Finds the most similar other rows of each row of a sparse matrix.
 
-    A row is what somebody (or something) was rated, a column who rated; an entry is a rating even where its value
-    is 0. n is the number of columns in which both rows have an entry, and "common" sums run over these alone:
+    A row x holds the ratings of an item (columns are users) or of a user (columns are items). A stored entry is a
+    rating even if its value is 0. n is the number of columns in which both rows have an entry; "common" sums and means
+    are over these columns only:
 
         cosine            sum x y / (|x| |y|), the lengths over all entries
-        adjusted_cosine   common sum x y / sqrt(common sum x^2, common sum y^2), after each column's mean has been
-                          taken off (Sarwar et al. 2001, Item-based Collaborative Filtering, section 3.1.3)
-        pearson           correlation of the common entries, from the common means
-        pearson_baseline  as adjusted_cosine, but nothing is taken off: the caller gives residuals of a baseline
+        adjusted_cosine   common sum x y / sqrt(common sum x^2 * common sum y^2), after each column's mean has been
+                          subtracted (Sarwar et al. 2001, Item-based Collaborative Filtering, section 3.1.3)
+        pearson           correlation of the common entries, with their common means
+        pearson_baseline  as adjusted_cosine, but without subtracting means: the caller passes residuals of a baseline
                           estimate (Koren 2010, Factor in the Neighbors, section 2.2)
-        spearman          pearson of ranks; a value's rank is that among all entries of its row, ties averaged
+        spearman          pearson of ranks; a value is ranked among all entries of its row, ties get the mean rank
         msd               1 / (1 + common mean of (x - y)^2)
-        jaccard           n / entries in either row
+        jaccard           n / number of columns with an entry in either row
 
-    What is undefined (no spread, a length of 0) counts 0.
+    Undefined similarities (no variance, a length of 0) are 0.
 
     Args:
         vectors: (N, D) rows to compare.
         measure: one of the above.
-        neighbours: how many of the largest similarities are kept in each row; None = all.
+        neighbours: number of the largest similarities to keep in each row; None = all.
         shrinkage: similarities are multiplied by n / (n + shrinkage).
-        min_overlap: pairs with a smaller n count 0.
-        label: of a progress bar; None = none.
+        min_overlap: pairs with a smaller n have similarity 0.
+        label: label of a progress bar; None = no progress bar.
 
     Returns:
-        (N, N) float32, similarities above 0, from the largest down within a row (equal ones by rising index); a row
+        (N, N) float32, similarities above 0, in descending order within a row (equal ones by ascending index); a row
         is not its own neighbour.
 
     Raises:
-        ConfigError: no such measure, or impossible numbers.
+        ConfigError: an unknown measure, or a number out of range.
     """
     compared = comparable(vectors, measure)
     search = Search(compared, measure, neighbours=neighbours, shrinkage=shrinkage, min_overlap=min_overlap)
@@ -80,7 +81,7 @@ def similarities(
 
 
 def check(measure: str, neighbours: int | None, shrinkage: float, min_overlap: int) -> None:
-    """Raises ConfigError where an option of `similarities` makes no sense."""
+    """Raises ConfigError if an option of `similarities` is not valid."""
     if measure not in MEASURES:
         raise ConfigError(f"model.similarity must be one of {', '.join(MEASURES)}. Received: {measure}")
     if neighbours is not None and neighbours < 1:
@@ -92,12 +93,12 @@ def check(measure: str, neighbours: int | None, shrinkage: float, min_overlap: i
 
 
 def comparable(vectors: sparse.csr_array, measure: Measure, means: np.ndarray | None = None) -> sparse.csr_array:
-    """What a measure compares in place of the values: centred values or ranks.
+    """Returns the vectors with the values that a measure compares: centred values, ranks, or the values themselves.
 
     Args:
         vectors: (N, D) rows.
         measure: as in `similarities`.
-        means: (D,) taken off by adjusted_cosine; None = the means of the columns.
+        means: (D,) means that adjusted_cosine subtracts; None = the means of the columns.
     """
     values = vectors.data
     if measure == "adjusted_cosine":
@@ -109,7 +110,7 @@ def comparable(vectors: sparse.csr_array, measure: Measure, means: np.ndarray | 
 
 
 def column_means(vectors: sparse.csr_array) -> np.ndarray:
-    """(D,) float64 means over the entries of each column, 0 where there are none."""
+    """(D,) float64 means over the entries of each column, 0 for empty columns."""
     sums = np.bincount(vectors.indices, vectors.data, vectors.shape[1])
     return sums / np.maximum(np.bincount(vectors.indices, minlength=vectors.shape[1]), 1)
 
@@ -128,7 +129,7 @@ def _ranks(vectors: sparse.csr_array) -> np.ndarray:
 
 
 class Search:
-    """Finds the nearest of some rows for any queries.
+    """Finds the most similar of a set of rows for any queries.
 
     Args:
         vectors: (N, D) rows, as made by `comparable`.
@@ -155,8 +156,8 @@ class Search:
 
         Args:
             queries: (Q, D) rows, as made by `comparable`.
-            own: (Q,) the row that a query is not compared with, being itself; -1 = none.
-            label: of a progress bar; None = none.
+            own: (Q,) the row that is the query itself, which is excluded; -1 = none.
+            label: label of a progress bar; None = no progress bar.
         """
         rows, sums, keep = _arrays(queries), _row_sums(queries, self.kind), self.keep
 
@@ -178,7 +179,17 @@ class Search:
 
 
 def in_tiles(work: Callable[[int, int], Any], total: int, size: int, label: str | None = None) -> list[Any]:
-    """work(start, stop) for tiles of `size` of a range, on all cores, in order; behind a progress bar if labelled."""
+    """Runs work(start, stop) for tiles of a range on all cores.
+
+    Args:
+        work: function of the start and the end of a tile.
+        total: length of the range.
+        size: length of a tile.
+        label: label of a progress bar; None = no progress bar.
+
+    Returns:
+        The results in the order of the tiles.
+    """
     starts = range(0, max(total, 1), size)
     stops = [min(start + size, total) for start in starts]
     bar = nullcontext() if label is None else ProgressBar(label, total, transient=True)
@@ -197,7 +208,7 @@ def _arrays(matrix: sparse.csr_array | sparse.csc_array) -> tuple[np.ndarray, np
 
 
 def _row_sums(matrix: sparse.csr_array, kind: int) -> np.ndarray:
-    """(rows,) float64: sums of squares, or (for Jaccard) numbers of entries."""
+    """(rows,) float64 sums of squares, or numbers of entries for Jaccard."""
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     values = None if kind == JACCARD else matrix.data.astype(np.float64) ** 2
     return np.bincount(row, values, matrix.shape[0]).astype(np.float64)
@@ -210,8 +221,8 @@ def _compare(
 ):  # fmt: skip
     """Fills `ids`, `found` and `counts` for the queries from `start` to `stop`.
 
-    Walks from a query over its columns to every vector with an entry there, adding up n, sum xy and where the
-    kind needs them sum x, sum y, sum x^2, sum y^2.
+    For each column of a query, it visits every vector with an entry in that column, and accumulates n, sum xy and, if
+    the measure needs them, sum x, sum y, sum x^2, sum y^2.
     """
     size = len(vector_sums)
     sums = np.zeros((size, 2 if kind <= JACCARD else 6))
@@ -251,7 +262,7 @@ def _compare(
                         xx, yy = sums[vector, 4], sums[vector, 5]
                     least_x = least_y = 0.0
                     if kind == PEARSON:
-                        # What rounding leaves of a spread of 0 is no spread.
+                        # A variance this small is a rounding error of 0.
                         least_x, least_y = 1e-12 * xx, 1e-12 * yy
                         product -= sums[vector, 2] * sums[vector, 3] / n
                         xx -= sums[vector, 2] ** 2 / n
@@ -262,7 +273,7 @@ def _compare(
             sums[vector, :] = 0
             single[0] = value
             if single[0] > 0:
-                # Bits of positive floats rise with them; below them the index, turned round.
+                # Sort key: the bits of a positive float, which sort like the float, then the descending index.
                 keys[positive] = (np.int64(bits[0]) << 32) | (0x7FFFFFFF - vector)
                 positive += 1
         chosen = keys[:positive]

@@ -1,4 +1,4 @@
-"""User-kNN: what people alike had."""
+"""User-kNN: items of similar users."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from nnrec.models.knn.similarity import Measure, Search, column_means, comparabl
 
 
 class UserKNN(Neighbourhood):
-    """Scores an item by the similarity of the people who had it.
+    """Scores an item by the similarity of the users who rated or liked it.
 
-    Source: scoring=mean: Herlocker, Konstan, Borchers, Riedl: An Algorithmic Framework for Performing Collaborative
-    Filtering, 1999: of the people who rated the item, the k most similar to the user count. scoring=sum: the usual
-    top-N form, for example Aiolli: Efficient Top-N Recommendation for Very Large Scale Binary Rated Datasets, 2013,
-    section 3.1: of all people the k most similar to the user vote for what they liked.
+    Source: scoring=mean follows Herlocker, Konstan, Borchers, Riedl: An Algorithmic Framework for Performing
+    Collaborative Filtering, 1999: a weighted mean over the k most similar users among those who rated the item.
+    scoring=sum is the usual top-N form, for example Aiolli: Efficient Top-N Recommendation for Very Large Scale Binary
+    Rated Datasets, 2013, section 3.1: the k users most similar to the user vote for the items they liked.
 
-    In: a history, which is compared with the training ratings of everybody else: somebody new is treated as
-    everybody is. Out: (B, num_items) float32, votes (sum) or predicted ratings, not clipped (mean).
+    In: a history, which is compared with the training ratings of all other users; new users are treated like all
+    others. Out: (B, num_items) float32, sums of similarities (sum), or predicted ratings, not clipped (mean).
 
-    Differs: similarities up to 0 count for nothing. With scoring=sum, cosine and jaccard compare the sets of liked
-    items; the other similarities, and all with scoring=mean, compare ratings. With scoring=mean only the `stored` most
-    similar people are searched for those who rated the item. The weights hold the training ratings, whatever
-    keep_histories says.
+    Differs: only similarities above 0 are used. With scoring=sum, cosine and jaccard compare the sets of liked items;
+    the other similarities, and all with scoring=mean, compare ratings. With scoring=mean the k neighbours are searched
+    only among the `stored` most similar users. The saved weights contain the training ratings, whatever keep_histories
+    is.
 
     Args:
         num_users, num_items: sizes of the data.
         scoring: "sum" for lists, "mean" for predicted ratings.
-        form: what mean averages; see `Neighbourhood`.
+        form: form of the ratings that scoring=mean averages; see `Neighbourhood`.
         similarity: see `nnrec.models.knn.similarity.similarities`.
         neighbours: k.
-        stored: people that are searched with scoring=mean; None = all.
+        stored: number of most similar users to search with scoring=mean; None = all.
         shrinkage, min_overlap: see `similarities`.
-        amplification: power of the similarities; see `Neighbourhood`.
+        amplification: exponent of the similarities; see `Neighbourhood`.
         relevant: with scoring=sum, ratings of at least this value are liked; None = all.
         l2_user, l2_item: penalties of the baseline estimate, as in `nnrec.models.Bias`.
         memory_limit: as in `Baseline`.
@@ -83,11 +83,11 @@ class UserKNN(Neighbourhood):
         )  # fmt: skip
 
     def memory_needed(self, train: Ratings) -> int:
-        # Values to compare, by user and by item, what is averaged, by user and by item, and weights.
+        # Values to compare, by user and by item; values to average, by user and by item; and weights.
         return 5 * 16 * len(train)
 
     def fit(self, train: Ratings) -> None:
-        """Sets `people`, what they are compared by, and `had`, what is averaged or added up: (num_users, num_items)."""
+        """Sets `people`, the vectors to compare, and `had`, the values to average or sum: (num_users, num_items)."""
         self.fit_levels(train)
         everybody = whole(train)
         vectors = self.vectors(everybody)
@@ -134,14 +134,14 @@ class UserKNN(Neighbourhood):
 
     @cached_property
     def _by_item(self) -> tuple[sparse.csr_array, np.ndarray]:
-        """(num_items, num_users) `had` by item, and the weights in that order."""
+        """(num_items, num_users) the transpose of `had`, and the weights of its entries."""
         weights = sparse.csr_array((self.had_weights, self.had.indices, self.had.indptr), shape=self.had.shape)
         return self.had.T.tocsr(), weights.T.tocsr().data
 
 
 @compiled
 def _average(start, stop, starts, ids, similarities, had_starts, had_ids, had, weights, neighbours, scores):
-    """As `nearest_means`, for all items: goes through the people from the most similar on."""
+    """Computes `nearest_means` for all items, visiting users in descending order of similarity."""
     size = scores.shape[1]
     found, total, summed = np.zeros(size, np.int64), np.zeros(size), np.zeros(size)
     for row in range(start, stop):

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-# Nothing smaller goes into a logarithm.
+# Arguments of logarithms are at least this.
 SMALLEST = 1e-12
 
 
@@ -17,10 +17,10 @@ class Activation:
     """An activation function of tensors of any shape.
 
     Args:
-        name: a key of `FUNCTIONS`, or "softmax", which an output layer takes over its whole row.
-        relu_slope: of lrelu for negative numbers.
-        elu_alpha: of elu and selu: what they fall to is -elu_alpha (times selu_lambda).
-        selu_lambda: what selu is multiplied by.
+        name: a key of `FUNCTIONS`; an output layer computes "softmax" over its whole row.
+        relu_slope: slope of lrelu for negative inputs.
+        elu_alpha: alpha of elu and selu: their lower limit is -elu_alpha (for selu times selu_lambda).
+        selu_lambda: the factor of selu.
     """
 
     name: str

@@ -1,9 +1,9 @@
-"""Error functions over a catalogue: of each item by itself, and of rows as a whole.
+"""Error functions over a catalogue: errors of single items, and errors of a softmax over a row.
 
-Most items of a row are zeros, and most of them are alike to all rows. So a row's error is the error of
-zeros summed over the whole catalogue, minus what that says of the row's ones, plus the error of the ones:
-exact, and no dense target is ever made. A sample of the catalogue in which each item stands for several
-(`Scored.scale`) takes its place where the catalogue is too large.
+Most targets of a row are 0. So a row's error is computed as the error of target 0 summed over the whole
+catalogue, minus that error at the row's ones, plus the error of target 1 at the ones. This is exact and
+needs no dense target matrix. For catalogues that are too large, the sum over the catalogue is estimated
+from a sample in which each item stands for several (`Scored.scale`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from nnrec.models.layers.activations import Activation
 
 
 class Scored(NamedTuple):
-    """What the output layer says of a batch, before its activation, and what it should say.
+    """Pre-activations of the output layer for a batch, and its targets.
 
     Attributes:
-        everything: (B, M) of the whole catalogue (M = num_items), or of M items drawn from it.
-        scale: (M,) how many items each of them stands for; None = itself.
-        ones: (E,) of the ones among the batch's entries.
-        ones_scale: (E,) the scale of these items, 0 if they were not drawn; None = 1.
+        everything: (B, M) pre-activations of the whole catalogue (M = num_items), or of M sampled items.
+        scale: (M,) the number of items that each item stands for; None = 1.
+        ones: (E,) pre-activations of the batch's entries.
+        ones_scale: (E,) the scale of these entries' items, 0 if they were not sampled; None = 1.
         row: (E,) the row of each entry.
-        is_one: (E,) 0 for padding, and for entries that are no ones.
-        weight: (E,) how much an entry counts, 0 where `is_one` is.
+        is_one: (E,) 1 for entries of target 1, 0 for padding and for entries of target 0.
+        weight: (E,) weights of the entries, 0 where `is_one` is 0.
     """
 
     everything: Any
@@ -48,15 +48,15 @@ class Scored(NamedTuple):
         return ops.sum(values if self.scale is None else self.scale[None, :] * values, axis=1)
 
     def drawn(self, values: Any) -> Any:
-        """(E,) values of entries, as far as they are among the items summed over by `over_catalogue`."""
+        """(E,) values of the ones times their scale: what they contribute to a sum by `over_catalogue`."""
         return self.is_one * (values if self.ones_scale is None else self.ones_scale * values)
 
     def row_weight(self) -> Any:
-        """(B,) what a zero of each row counts: as much as its ones do on average."""
+        """(B,) the weight of each row's zeros: the mean weight of its ones."""
         return self.per_row(self.weight) / ops.maximum(self.per_row(self.is_one), 1.0)
 
 
-# Errors of an item by itself: (activation, (...) pre-activations, target 0 or 1) -> (...) errors.
+# Errors of single items: (activation, (...) pre-activations, target 0 or 1) -> (...) errors.
 
 ItemError = Callable[[Activation, Any, int], Any]
 
@@ -89,7 +89,7 @@ def cross_entropy(activation: Activation, x: Any, target: int) -> Any:
 
 @dataclass(frozen=True)
 class ScaledMarginal:
-    """Scaled marginal cross-entropy: the targets are thresholds, beyond which an item costs nothing.
+    """Scaled marginal cross-entropy: items whose activation is beyond the threshold of their target cost nothing.
 
     A one below `one_target` costs -one_scale ln(a), a zero above `zero_target` costs -zero_scale ln(1 - a).
     """
@@ -106,10 +106,13 @@ class ScaledMarginal:
 
 
 def summed(error: ItemError, activation: Activation, scored: Scored, value: Any = None) -> Any:
-    """The error of each row, summed over the catalogue.
+    """Sums the errors of single items over the catalogue for each row.
 
     Args:
-        value: (E,) what the error of each one is multiplied by; None = 1.
+        error: error function of a single item.
+        activation: activation of the output layer.
+        scored: pre-activations and targets.
+        value: (E,) factors of the errors of the ones; None = 1.
 
     Returns:
         (B,) tensor.
@@ -120,14 +123,14 @@ def summed(error: ItemError, activation: Activation, scored: Scored, value: Any 
     return scored.row_weight() * zeros + scored.per_row(weight * error(activation, scored.ones, 1))
 
 
-# Errors of a softmax over the row.
+# Errors of a softmax over a row.
 
 
 def log_softmax(scored: Scored) -> tuple[Any, Any]:
-    """The logarithm of a softmax over the catalogue: (B, M) of everything, (E,) of the entries.
+    """Returns the logarithm of a softmax over the catalogue: (B, M) of `everything`, (E,) of the entries.
 
-    With a sample, the sum over the catalogue is estimated: by the ones themselves, and by the others drawn. Its
-    expectation is right, that of its logarithm a little too low: less so, the larger the sample.
+    With a sample, the softmax's denominator is estimated from the ones themselves and from the other sampled items. The
+    estimate is unbiased; its logarithm is slightly too low in expectation, less so the larger the sample.
     """
     highest = ops.stop_gradient(ops.max(scored.everything, axis=1))
     if scored.scale is not None:
@@ -143,10 +146,11 @@ def log_softmax(scored: Scored) -> tuple[Any, Any]:
 
 
 def multinomial(scored: Scored, shared: bool = False) -> Any:
-    """-sum over the ones of ln a, a softmax over the catalogue (Liang et al. 2018, equation 2); (B,).
+    """(B,) multinomial error: -sum over the ones of ln a, with a softmax a (Liang et al. 2018, equation 2).
 
     Args:
-        shared: divide by the number of the row's ones: the cross-entropy with targets 1 / n.
+        scored: pre-activations and targets.
+        shared: divide by n, the number of the row's ones: the cross-entropy with targets 1 / n.
     """
     _, log_ones = log_softmax(scored)
     error = -scored.per_row(scored.weight * log_ones)
@@ -154,11 +158,11 @@ def multinomial(scored: Scored, shared: bool = False) -> Any:
 
 
 def softmax_marginal(marginal: ScaledMarginal, scored: Scored) -> Any:
-    """Scaled marginal cross-entropy of a softmax, (B,): its value and its gradient are both defined.
+    """(B,) scaled marginal cross-entropy of a softmax; value and gradient are defined separately.
 
-    A one below `one_target` costs -one_scale / n ln(a), n the number of the row's ones. With respect to the
-    pre-activations the gradient is a - one_scale / n for such a one, zero_scale a for a zero above `zero_target`,
-    and 0 for all others.
+    Value: a one below `one_target` costs -one_scale / n ln(a), with n the number of the row's ones. Gradient with
+    respect to the pre-activations: a - one_scale / n for such a one, zero_scale a for a zero above `zero_target`, and 0
+    for all others.
     """
     log_all, log_ones = (ops.stop_gradient(part) for part in log_softmax(scored))
     number = ops.maximum(scored.per_row(scored.is_one), 1.0)
@@ -176,16 +180,17 @@ def softmax_marginal(marginal: ScaledMarginal, scored: Scored) -> Any:
 
 
 def sparseness(activations: Any, real: Any, p: float, beta: float) -> Any:
-    """The sparseness penalty on hidden units: a scalar.
+    """Returns the sparseness penalty on hidden units, a scalar.
 
-    With pi the mean activation of a unit over the batch, clipped to [1e-6, 1 - 1e-6], its value is beta times
-    KL(p || pi), summed over units, and its gradient with respect to the activation in each row is
-    beta (-p / pi + (1 - p) / (1 - pi)) / B, clipped or not: the gradient of beta B KL, averaged over the batch.
+    With pi the mean activation of a unit over the batch, clipped to [1e-6, 1 - 1e-6], the value is beta times
+    KL(p || pi), summed over units. The gradient with respect to the activation in each row is
+    beta (-p / pi + (1 - p) / (1 - pi)) / B, also if pi was clipped: the gradient of beta B KL, averaged over the batch.
 
     Args:
         activations: (B, units).
-        real: (B,) 1, and 0 for rows that only fill up the batch.
-        p: the mean activation aimed at, at least 0 and below 1.
+        real: (B,) 1 for real rows, 0 for padding rows.
+        p: target of the mean activation, at least 0 and below 1.
+        beta: weight of the penalty.
     """
     activations = ops.cast(activations, "float32")
     mean = ops.stop_gradient(ops.clip(global_mean(activations, real), 1e-6, 1 - 1e-6))

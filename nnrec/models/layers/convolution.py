@@ -10,19 +10,19 @@ from keras import ops
 
 
 class Convolution(keras.layers.Layer):
-    """A 3D convolution, ReLU and max-pooling; no click sees a later one.
+    """A 3D convolution, ReLU and max-pooling, causal over clicks: no output depends on later clicks.
 
     In: (B, T, W, A, channels): T clicks, W characters, A attributes. Out: (B, T - reach, ceil(W / p), ceil(A / q),
-    filters); the result at a click is that of the click itself and the `reach` clicks before it. Over characters and
-    attributes the input is padded with zeros to keep its size, and pooled in blocks; over clicks nothing is padded, and
-    pooling takes the maximum of each click and those before it, one for every click. The kernel is drawn uniformly up
-    to sqrt(6 / fan-in) (He), the bias starts from 0.
+    filters), with p and q the pool sizes over characters and attributes. An output depends on its click and the `reach`
+    clicks before it. Over characters and attributes, the input is zero-padded to keep its size and pooled in disjoint
+    blocks. Over clicks there is no padding, and pooling has stride 1: the maximum over each click and those before it.
+    The kernel is initialised uniformly within +-sqrt(6 / fan-in) (He), the bias with 0.
 
     Args:
-        channels: of the input.
-        filters: of the output.
-        kernel: how many (clicks, characters, attributes) it covers.
-        pool: how many (clicks, characters, attributes) are pooled.
+        channels: number of input channels.
+        filters: number of output channels.
+        kernel: kernel size in (clicks, characters, attributes).
+        pool: pool size in (clicks, characters, attributes).
     """
 
     def __init__(self, channels: int, filters: int, kernel: Sequence[int], pool: Sequence[int], *, name: str) -> None:
@@ -37,7 +37,7 @@ class Convolution(keras.layers.Layer):
 
     @property
     def reach(self) -> int:
-        """How many clicks before a click have a part in what comes out for it."""
+        """Number of preceding clicks that the output at a click depends on."""
         return self.extent[0] + self.pool[0] - 2
 
     def call(self, volume: Any) -> Any:
@@ -52,7 +52,7 @@ class Convolution(keras.layers.Layer):
 
 
 def last_of_each(found: Any, size: int) -> Any:
-    """(B, T - size + 1, ...) the maximum of each click and the size - 1 before it, of (B, T, ...)."""
+    """Returns the maximum over each click and the size - 1 before it: (B, T - size + 1, ...) from (B, T, ...)."""
     highest = found[:, size - 1 :]
     for back in range(1, size):
         highest = ops.maximum(highest, found[:, size - 1 - back : -back])

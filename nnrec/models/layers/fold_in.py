@@ -1,10 +1,10 @@
-"""Fitting somebody new to item vectors that are already there."""
+"""Fold-in: fitting a new user's coefficients to fixed item vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# How many ratings the average user's bias counts for, next to those of the new user.
+# Weight of the average user's bias, in numbers of ratings, beside the new user's ratings.
 BIAS_PRIOR = 1.0
 
 
@@ -16,18 +16,18 @@ def fold_in(
     l2: float,
     bias_prior: float = BIAS_PRIOR,
 ) -> np.ndarray:
-    """A user's coefficients (w, b) by ridge regression towards the average user's.
+    """Fits a user's coefficients (w, b) by ridge regression that shrinks towards the average user's coefficients.
 
     Minimises over (w, b), with (w0, b0) = `average`:
 
         sum_i weight_i (value_i - w . vector_i - b)^2 + l2 |w - w0|^2 + bias_prior (b - b0)^2
 
-    solved in its dual form, n x n instead of d x d, where the history is the shorter side.
+    If the history is shorter than the vectors, the dual form is solved, n x n instead of d x d.
 
     Args:
-        vectors: (n, d) of the rated items.
+        vectors: (n, d) vectors of the rated items.
         values: (n,) ratings, centred as the model centres them.
-        weights: (n,) positive.
+        weights: (n,) positive weights of the ratings.
         average: (d + 1,) the average user's coefficients, the bias last.
         l2: the penalty on w.
         bias_prior: the penalty on b.
@@ -61,16 +61,16 @@ def fold_in_softmax(
     l2: float,
     bias_prior: float = BIAS_PRIOR,
 ) -> np.ndarray:
-    """A user's weights and biases (W, b) of each of K values, by softmax regression towards the average user's.
+    """Fits a user's weights and biases (W, b) of K rating values by softmax regression towards the average user's.
 
     Minimises over (W, b), with (W0, b0) = `average`:
 
         - sum_i weight_i log softmax(W vector_i + b)[level_i] + l2/2 |W - W0|^2 + bias_prior/2 |b - b0|^2
 
     Args:
-        vectors: (n, d) of the rated items.
-        levels: (n,) int, which value each rating has.
-        weights: (n,) positive.
+        vectors: (n, d) vectors of the rated items.
+        levels: (n,) int, the index of each rating's value among the K values.
+        weights: (n,) positive weights of the ratings.
         average: (K, d + 1) the average user's coefficients, the biases last.
         l2: the penalty on W.
         bias_prior: the penalty on b.

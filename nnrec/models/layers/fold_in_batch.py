@@ -1,4 +1,4 @@
-"""Fitting several new people at once to item vectors that are already there, on the device."""
+"""Fold-in of a batch of users on the device, with tensor operations that can be exported."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from keras import ops
 
 from nnrec.models.layers.fold_in import BIAS_PRIOR
 
-# Conjugate gradients end after so many steps, or where no residual exceeds this share of what it began with.
+# Conjugate gradients end after this many steps, or if no residual norm exceeds this share of its initial value.
 STEPS, TOLERANCE = 200, 1e-7
 
 
 def fold_in_rows(vectors: Any, values: Any, weights: Any, average: Any, l2: float) -> Any:
-    """What `nnrec.models.layers.fold_in.fold_in` minimises, for the rows of a batch: in its dual form, L x L.
+    """Solves the problem of `nnrec.models.layers.fold_in.fold_in` for all rows of a batch, in its dual form, L x L.
 
-    Solved by conjugate gradients (Hestenes, Stiefel 1952), which need no factorisation: any format of graphs has their
-    operations.
+    It uses conjugate gradients (Hestenes, Stiefel 1952), which need no matrix factorisation: their operations exist in
+    every graph format.
 
     Args:
-        vectors: (B, L, d) of the rated items.
+        vectors: (B, L, d) vectors of the rated items.
         values: (B, L) ratings, centred as the model centres them.
-        weights: (B, L), 0 where there is no rating.
+        weights: (B, L) weights of the ratings, 0 for padding.
         average: (d + 1,) the average user's coefficients, the bias last.
-        l2: the penalty on all coefficients but the bias.
+        l2: the penalty on all coefficients except the bias.
 
     Returns:
         (B, d + 1) float32.
@@ -33,14 +33,14 @@ def fold_in_rows(vectors: Any, values: Any, weights: Any, average: Any, l2: floa
     design = ops.concatenate([vectors * scale, ops.ones_like(values)[:, :, None] * BIAS_PRIOR**-0.5], axis=2)
     design = design * root[:, :, None]
     residual = root * (values - ops.matmul(vectors, average[:-1, None])[:, :, 0] - average[-1])
-    kernel = ops.matmul(design, ops.transpose(design, (0, 2, 1)))  # I is added below: no entry, no change
+    kernel = ops.matmul(design, ops.transpose(design, (0, 2, 1)))  # I is added below, so that padding has no effect
     solution = _solved(kernel, residual)
     change = ops.matmul(solution[:, None, :], design)[:, 0]
     return average + ops.concatenate([change[:, :-1] * scale, change[:, -1:] * BIAS_PRIOR**-0.5], axis=1)
 
 
 def _solved(kernel: Any, right: Any) -> Any:
-    """(B, L) the solutions x of (kernel + I) x = right."""
+    """(B, L) solutions x of (kernel + I) x = right."""
     begin = ops.sum(ops.square(right), axis=1, keepdims=True)
 
     def unfinished(step: Any, x: Any, left: Any, direction: Any, squares: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A layer of gated recurrent units, a step at a time."""
+"""A layer of gated recurrent units, computed one step at a time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from keras import ops
 
 
 class GRU(keras.layers.Layer):
-    """Gated recurrent units whose reset gate acts after the recurrent product (as cuDNN's do).
+    """Gated recurrent units whose reset gate acts after the recurrent product, as in cuDNN.
 
         r = sigmoid(x W_r + h U_r + b_r + d_r),  z = sigmoid(x W_z + h U_z + b_z + d_z)
         c = tanh(x W_c + b_c + r * (h U_c + d_c)),  h' = (1 - z) h + z c
 
-    Each of the six matrices is drawn uniformly up to sqrt(6 / (rows + columns)); the biases start from 0.
+    Each of the six matrices is initialised uniformly within +-sqrt(6 / (rows + columns)), the biases with 0.
 
     Args:
-        num_inputs: length of x; 0 where x W is given.
+        num_inputs: length of x; 0 if x W is given to `enter`.
         units: length of h.
     """
 
@@ -35,17 +35,17 @@ class GRU(keras.layers.Layer):
         return self.add_weight(shape, drawn, name=name, autocast=False)
 
     def enter(self, inputs: Any, given: Any = 0.0) -> Any:
-        """(..., 3 units): x W + b.
+        """(..., 3 units): the inputs of the gates, x W + b.
 
         Args:
-            inputs: (..., num_inputs) x; anything where that is 0.
-            given: (..., 3 units) to add.
+            inputs: (..., num_inputs) x; ignored if num_inputs is 0.
+            given: (..., 3 units) added to the result, such as a given x W.
         """
         product = 0.0 if self.kernel is None else ops.matmul(inputs, ops.convert_to_tensor(self.kernel))
         return given + product + self.bias[0]
 
     def step(self, entered: Any, state: Any) -> Any:
-        """(B, units) h', from what `enter` returned and the state h."""
+        """(B, units) new state h', from the result of `enter` and the state h."""
         back = ops.matmul(state, ops.convert_to_tensor(self.recurrent)) + self.bias[1]
         size = 2 * self.units
         gates = ops.sigmoid(entered[:, :size] + back[:, :size])

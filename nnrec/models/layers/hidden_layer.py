@@ -15,12 +15,12 @@ from nnrec.models.layers.activations import Activation
 from nnrec.models.layers.catalogue_losses import sparseness
 from nnrec.models.layers.network import Layer, Weights
 
-# Of the running mean and variance of batch normalisation, and what is added to the variance.
+# Batch normalisation: momentum of the running mean and variance, and the constant added to the variance.
 MOMENTUM, EPSILON = 0.9, 1e-3
 
 
 def initializer(weights: Weights, inputs: int, units: int) -> keras.initializers.Initializer:
-    """How weights begin; see `nnrec.models.layers.network.Weights`."""
+    """Returns the initialiser of a layer's weights; see `nnrec.models.layers.network.Weights`."""
     make, scale = keras.initializers, weights.scale
     wide = (6 / (inputs + units)) ** 0.5
     limits = {"xavier": wide / 2, "glorot": wide, "caffe_xavier": (3 / units) ** 0.5, "uniform": 1.0}
@@ -36,15 +36,15 @@ def initializer(weights: Weights, inputs: int, units: int) -> keras.initializers
 
 
 class HiddenLayer:
-    """A layer whose variables belong to a model.
+    """A hidden layer whose variables belong to a model.
 
     Args:
-        model: gets the variables.
-        layer: the description.
-        number: of the layer, for names.
-        inner: units of the hidden layers among its sources.
-        inputs: inputs of the network among its sources, for the scale of the first weights.
-        first_draw: from here on, numbers name this layer's random draws.
+        model: the model that the variables are added to.
+        layer: description of the layer.
+        number: number of the layer, for variable names.
+        inner: number of units of the hidden layers among its sources.
+        inputs: number of network inputs among its sources, for the scale of the initial weights.
+        first_draw: the first of the numbers that key this layer's random draws.
     """
 
     def __init__(self, model: keras.Model, layer: Layer, number: int, inner: int, inputs: int, first_draw: int) -> None:
@@ -71,17 +71,18 @@ class HiddenLayer:
     def __call__(
         self, summed: Any, outputs: Mapping[str, Any], real: Any, key: Any, training: bool, kl_weight: Any
     ) -> tuple[Any, Any]:
-        """The layer's output and its penalty.
+        """Computes the layer's output and its penalty.
 
         Args:
-            summed: (B, width) what it gets from the network's input, or 0.0.
-            outputs: of the layers before; without any, `summed` is all it gets.
-            real: (B,) 1, and 0 for rows that only fill up the batch.
-            key: (B,) the rows' random keys.
-            kl_weight: scalar, weight of the divergence of a variational layer.
+            summed: (B, width) pre-activations from the network's input, or 0.0.
+            outputs: outputs of the preceding layers by name; those that are sources or skips of the layer are used.
+            real: (B,) 1 for real rows, 0 for padding rows.
+            key: (B,) random keys of the rows.
+            training: whether to use dropout, random draws and batch statistics.
+            kl_weight: scalar, weight of the KL divergence of a variational layer.
 
         Returns:
-            (B, units) in the compute dtype, and a scalar.
+            (B, units) output in the compute dtype, and a scalar penalty.
         """
         layer = self.layer
         inner = [outputs[name] for name in layer.sources if name in outputs]
@@ -111,7 +112,7 @@ class HiddenLayer:
         return ops.cast(output, self.compute_dtype), penalty
 
     def _normalised(self, x: Any, real: Any, training: bool) -> Any:
-        """Batch normalisation (Ioffe & Szegedy 2015), over the real rows; the bias is its beta."""
+        """Batch normalisation (Ioffe & Szegedy 2015) over the real rows; the layer's bias is its beta."""
         x = x - self.bias
         mean, variance = self.mean, self.variance
         if training:
@@ -123,5 +124,5 @@ class HiddenLayer:
 
     @property
     def draws(self) -> int:
-        """How many numbers its random draws take."""
+        """Number of random draws of the layer per row."""
         return (3 if self.layer.variational else 1) * self.units

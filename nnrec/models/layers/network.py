@@ -1,4 +1,4 @@
-"""Feed-forward networks from a user's items to a score for every item, as plain data."""
+"""Descriptions, as plain data, of feed-forward networks from a user's items to a score for every item."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SCHEMES = ("xavier", "caffe_xavier", "gaussian", "uniform", "unit_ball", "consta
 
 @dataclass(frozen=True)
 class Weights:
-    """How a layer's weights begin, with n_in units before it and n_out of its own.
+    """Initial weights of a layer with n_in input units and n_out units.
 
     Args:
-        scheme: "xavier", uniform within +-scale/2 sqrt(6 / (n_in + n_out)); "caffe_xavier", uniform within
-            +-scale sqrt(3 / n_out); "uniform", within +-scale; "gaussian", with standard deviation scale;
-            "unit_ball", uniform from 0 to scale; "constant", scale; "selu", Gaussian with standard deviation
-            1 / n_in: so DSSTNE. "glorot", uniform within +-scale sqrt(6 / (n_in + n_out)); "glorot_normal",
-            Gaussian with standard deviation scale sqrt(2 / (n_in + n_out)).
-        scale: as above.
-        bias: the biases.
+        scheme: DSSTNE's schemes are "xavier", uniform within +-scale/2 sqrt(6 / (n_in + n_out)); "caffe_xavier",
+            uniform within +-scale sqrt(3 / n_out); "uniform", within +-scale; "gaussian", with standard deviation
+            scale; "unit_ball", uniform from 0 to scale; "constant", scale; "selu", Gaussian with standard deviation
+            1 / n_in. Further schemes are "glorot", uniform within +-scale sqrt(6 / (n_in + n_out)), and
+            "glorot_normal", Gaussian with standard deviation scale sqrt(2 / (n_in + n_out)).
+        scale: see `scheme`.
+        bias: initial value of the biases.
     """
 
     scheme: str = "xavier"
@@ -40,17 +40,17 @@ class Layer:
 
     Args:
         name: unique in the network.
-        units: how many; None = one for each item, which only the output layer has.
-        sources: names of the layers that it has weights for.
-        skips: names of layers of the same size that are added to its pre-activations.
+        units: number of units; None = one for each item, for the output layer only.
+        sources: names of the layers that are its inputs.
+        skips: names of layers of the same size whose outputs are added to its pre-activations.
         activation: one of `ACTIVATIONS`.
-        dropout: the share of its units dropped in training.
+        dropout: probability of dropping a unit in training.
         sparseness: (p, beta) of its sparseness penalty; None = no penalty.
-        batch_normalization: whether pre-activations are brought to mean 0 and variance 1 over the batch.
-        weight_norm: the longest that a unit's vector of incoming weights may be; 0 = any length.
-        weights: how they begin.
+        batch_normalization: whether pre-activations are normalised to mean 0 and variance 1 over the batch.
+        weight_norm: maximum length of a unit's vector of incoming weights; 0 = no limit.
+        weights: initialisation of its weights.
         relu_slope, elu_alpha, selu_lambda: see `nnrec.models.layers.activations.Activation`.
-        variational: whether its units are drawn from Gaussians, whose means and logarithms of variances it computes.
+        variational: whether its units are drawn from Gaussians; the layer then computes means and log-variances.
     """
 
     name: str
@@ -74,13 +74,13 @@ class Network:
     """A network: its input is a user's items, its output a number for every item.
 
     Args:
-        hidden: in an order in which every layer comes after those that it needs.
-        output: the last layer.
+        hidden: hidden layers, each after its sources and skips.
+        output: the output layer.
         error: one of `ERRORS`.
         marginal: settings of `nnrec.models.layers.catalogue_losses.ScaledMarginal`.
-        denoising: the share of the non-zero inputs hidden in training; the others are divided by what is left.
-        input: what layers call the input.
-        input_units: how many inputs the network was written for; None = one for each item.
+        denoising: probability of hiding a non-zero input in training; the others are divided by 1 - denoising.
+        input: name of the input among the layers' sources.
+        input_units: number of inputs that the network is written for; None = one for each item.
     """
 
     hidden: tuple[Layer, ...]
@@ -92,13 +92,13 @@ class Network:
     input_units: int | None = None
 
     def check(self, where: str) -> None:
-        """Makes sure that the layers fit together.
+        """Checks that the layers fit together.
 
         Args:
-            where: what to call the network in messages.
+            where: name of the network in error messages.
 
         Raises:
-            ConfigError: they do not; the message names the layer.
+            ConfigError: the layers do not fit together; the message names the layer.
         """
         _among(f"{where}: the error function", self.error, ERRORS)
         _share(f"{where}: denoising p", self.denoising)

@@ -1,9 +1,9 @@
-"""Losses of next-item models that let the target of each row compete with the items of its step.
+"""Losses of next-item models that rank the target of each row against the items of its step.
 
-The authors' scores r are M x (M + N): for each of M rows the targets of all rows, its own on the diagonal, and N shared
-negatives. Items come up several times there; here each distinct item is one column that counts as often as it comes up,
-which is the same sum with fewer terms. All sums over j below run over columns so counted; "competitors" leaves the
-row's own target out once, not where it comes up again.
+In the authors' programs, scores r are M x (M + N): each of M rows has the targets of all rows, its own on the diagonal,
+and N shared negatives. An item can occur several times there. Here each distinct item is one column with a count of its
+occurrences, which gives the same sums with fewer terms. All sums over j below run over columns with these counts.
+"Competitors" of a row are all occurrences except one of its own target.
 
 Sources: Hidasi & Karatzoglou, Recurrent Neural Networks with Top-k Gains, CIKM 2018, and the authors' programs.
 """
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-TINY = 1e-24  # inside logarithms, as the authors have it
+TINY = 1e-24  # added inside logarithms, as in the authors' programs
 
 
 class Columns(NamedTuple):
@@ -22,8 +22,8 @@ class Columns(NamedTuple):
 
     Attributes:
         aimed: (C,) how often each is a row's target.
-        drawn: (C,) how often each was drawn as a negative; where both are 0, the column is none.
-        support: (C,) how often each comes up in the training data.
+        drawn: (C,) how often each was drawn as a negative; columns where both are 0 are padding.
+        support: (C,) number of training events of each.
     """
 
     aimed: Any
@@ -32,17 +32,17 @@ class Columns(NamedTuple):
 
     @property
     def count(self) -> Any:
-        """(C,) how often each column counts."""
+        """(C,) the count of each column."""
         return self.aimed + self.drawn
 
 
 class Scored(NamedTuple):
-    """Scores against targets.
+    """Scores and targets of a step.
 
     Attributes:
         scores: (B, C) r.
         target: (B,) the column of each row's target.
-        columns: what the columns are.
+        columns: the items of the columns.
     """
 
     scores: Any
@@ -59,11 +59,11 @@ class Scored(NamedTuple):
         return ops.sum(self.scores * self.is_own(), axis=1, keepdims=True)
 
     def competitors(self) -> Any:
-        """(B, C) how often each column counts as a competitor of the row's target."""
+        """(B, C) the count of each column among the competitors of the row's target."""
         return self.columns.count[None, :] - self.is_own()
 
     def softmax(self) -> Any:
-        """(B, C) s_j, a softmax over the competitors; all 0 where there is none."""
+        """(B, C) s_j, a softmax over the competitors; all 0 without competitors."""
         competitors = self.competitors()
         there = competitors > 0
         highest = ops.max(ops.where(there, self.scores, -1e30), axis=1, keepdims=True)
@@ -72,9 +72,14 @@ class Scored(NamedTuple):
 
 
 def cross_entropy(scored: Scored, logq: float = 0.0, sample_alpha: float = 0.0) -> Any:
-    """-ln(softmax_i + 1e-24), the softmax over all columns of r - logq ln P.
+    """Cross-entropy -ln(softmax_i + 1e-24), with the softmax over all columns of r - logq ln P.
 
-    P is the support of an item as a target, and support ** sample_alpha as a negative.
+    P is an item's support where it is a target, and support ** sample_alpha where it is a negative.
+
+    Args:
+        scored: scores and targets.
+        logq: strength of the correction; 0 = none.
+        sample_alpha: exponent with which negatives are sampled.
 
     Returns:
         (B,) float32.
@@ -91,23 +96,23 @@ def cross_entropy(scored: Scored, logq: float = 0.0, sample_alpha: float = 0.0) 
 
 
 def bpr(scored: Scored) -> Any:
-    """The mean over the competitors of -ln sigmoid(r_i - r_j); (B,)."""
+    """(B,) BPR: the mean over the competitors of -ln sigmoid(r_i - r_j)."""
     competitors = scored.competitors()
     total = ops.sum(competitors * ops.softplus(scored.scores - scored.own()), axis=1)
     return total / ops.maximum(ops.sum(competitors, axis=1), 1.0)
 
 
 def bpr_max(scored: Scored, bpreg: float = 1.0) -> Any:
-    """-ln(sum_j s_j sigmoid(r_i - r_j) + 1e-24) + bpreg sum_j s_j r_j^2; (B,), 0 without competitors.
+    """(B,) BPR-max: -ln(sum_j s_j sigmoid(r_i - r_j) + 1e-24) + bpreg sum_j s_j r_j^2; 0 without competitors.
 
-    The gradient is written out, because one exponential serves both the softmax and the sigmoid: with A the sum in the
-    logarithm, R the penalty's and S_j = sigmoid(r_i - r_j),
+    The gradient is computed explicitly, because one exponential serves both the softmax and the sigmoid. With A the sum
+    in the logarithm, R the sum of the penalty and S_j = sigmoid(r_i - r_j),
 
         dL / dr_j = s_j [(A - S_j + S_j (1 - S_j)) / A + bpreg (r_j^2 - R + 2 r_j)]
-        dL / dr_i = -sum_j s_j S_j (1 - S_j) / A, beside what column i gets where it competes with itself
+        dL / dr_i = -sum_j s_j S_j (1 - S_j) / A, plus the term of column i where it competes with itself
 
-    Sums over competitors are products with the columns' counts, less the row's target: fewer passes over (B, C) numbers
-    than a mask takes.
+    Sums over competitors are products with the columns' counts, minus the row's target. This takes fewer passes over
+    (B, C) numbers than a mask.
     """
     target, count = scored.target[:, None], scored.columns.count
     is_own = scored.is_own()
@@ -142,7 +147,7 @@ def bpr_max(scored: Scored, bpreg: float = 1.0) -> Any:
 
 
 def top1(scored: Scored) -> Any:
-    """The mean over all columns of [sigmoid(r_j - r_i) + sigmoid(r_j^2)], minus sigmoid(r_i^2) / their number; (B,)."""
+    """(B,) TOP1: [sum_j sigmoid(r_j - r_i) + sigmoid(r_j^2), over all columns, minus sigmoid(r_i^2)] / their number."""
     count, own = scored.columns.count, scored.own()
     errors = ops.sigmoid(scored.scores - own) + ops.sigmoid(ops.square(scored.scores))
     total = ops.sum(count[None, :] * errors, axis=1) - ops.sigmoid(ops.square(own[:, 0]))
@@ -150,6 +155,6 @@ def top1(scored: Scored) -> Any:
 
 
 def top1_max(scored: Scored) -> Any:
-    """sum_j s_j [sigmoid(r_j - r_i) + sigmoid(r_j^2)]; (B,)."""
+    """(B,) TOP1-max: sum_j s_j [sigmoid(r_j - r_i) + sigmoid(r_j^2)]."""
     errors = ops.sigmoid(scored.scores - scored.own()) + ops.sigmoid(ops.square(scored.scores))
     return ops.sum(scored.softmax() * errors, axis=1)

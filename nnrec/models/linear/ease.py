@@ -1,4 +1,4 @@
-"""EASE: items that predict each other, in closed form."""
+"""EASE: a linear item-to-item model in closed form."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from nnrec.data.ratings import Ratings
 from nnrec.models.base.baseline import Baseline, histories, liked, matrix
 from nnrec.models.linear.gram import gram, gram_memory
 
-# Columns that are copied at a time.
+# Columns copied at a time.
 BLOCK = 1024
-# A reciprocal condition number below this leaves no digit of an inverse in float32 right.
+# With a reciprocal condition number below this, no digit of an inverse in float32 is correct.
 LEAST_CONDITION = 1e-6
 
 
 class EASE(Baseline):
-    """Scores an item by a weighted sum over the items of the history, itself excepted.
+    """Scores an item by a weighted sum over the other items of the history.
 
     Source: Steck: Embarrassingly Shallow Autoencoders for Sparse Data, 2019, equations 2 to 8.
 
         B minimises |X - X B|^2 + l2 |B|^2 with diag(B) = 0:
         P = (X'X + l2 I)^-1,  B = I - P diag(1 / diag(P))
 
-    In: a history, x: 1 for every liked item. Out: (B, num_items) float32, x B.
+    In: a history, x = 1 for every liked item. Out: (B, num_items) float32, x B.
 
-    Differs: computed in float32 and in place, so that one (num_items x num_items) matrix is all that
-    is held; on MovieLens 1M the entries of B differ from float64's by less than 1e-5, the metrics not
-    in the fourth digit. An entry of X is the square root of the rating's weight (1 where there are
-    none): where all ratings of a user weigh w, the user's squared errors count w times. Entries of a
-    history count 1.
+    Differs: computed in float32 and in place, so that only one (num_items x num_items) matrix is in
+    memory. On MovieLens 1M the entries of B differ from float64 by less than 1e-5, the metrics not in
+    the fourth digit. An entry of X is the square root of the rating's weight (1 without weights): if all
+    ratings of a user have weight w, the user's squared errors are multiplied by w. Entries of a history
+    are 1.
 
     Args:
         num_users, num_items: sizes of the data.
@@ -89,9 +89,9 @@ class EASE(Baseline):
         return self.item_weights
 
     def _invert(self, symmetric: np.ndarray) -> None:
-        """Replaces a positive definite matrix without negative entries by its inverse."""
+        """Inverts, in place, a positive definite matrix without negative entries."""
         norm = symmetric.sum(axis=0).max()
-        # LAPACK's upper triangle is this array's lower one: its columns are our rows.
+        # LAPACK is column-major: its upper triangle is the lower triangle of this array.
         factor, failed = lapack.spotrf(symmetric.T, overwrite_a=True, clean=False)
         if failed or lapack.spocon(factor, norm)[0] < LEAST_CONDITION:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""SLIM: items that predict each other, few for each."""
+"""SLIM: a sparse linear item-to-item model with non-negative weights."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nnrec.models.linear.gram import gram, gram_memory
 
 # Items solved in one call.
 BLOCK = 32
-# An item is done when no weight has moved by more than this in a sweep over all of them.
+# The solution of an item is complete when no weight changes by more than this in a sweep over all weights.
 TOLERANCE = 1e-4
 MAX_SWEEPS = 100
 
 
 class SLIM(Baseline):
-    """Scores an item by a weighted sum over the items of the history, itself excepted; few weights, none below 0.
+    """Scores an item by a weighted sum over the other items of the history, with sparse, non-negative weights.
 
     Source: Ning, Karypis: SLIM: Sparse Linear Methods for Top-N Recommender Systems, 2011, equations
     2 to 4. For each item j
@@ -33,16 +33,16 @@ class SLIM(Baseline):
 
     by cyclic coordinate descent (Friedman, Hastie, Tibshirani, 2010) on X'X.
 
-    In: a history, x: 1 for every liked item. Out: (B, num_items) float32, x W.
+    In: a history, x = 1 for every liked item. Out: (B, num_items) float32, x W.
 
-    Differs: an item k with x_k'x_j <= l1 is left out beforehand: X and w being nowhere negative, its
-    weight is 0. An entry of X is the square root of the rating's weight (1 where there are none), as
-    in EASE. Entries of a history count 1.
+    Differs: items k with x_k'x_j <= l1 are left out in advance: their weight is 0, because X and w have
+    no negative entries. An entry of X is the square root of the rating's weight (1 without weights), as
+    in `EASE`. Entries of a history are 1.
 
     Args:
         num_users, num_items: sizes of the data.
-        l1: the penalty that makes weights 0.
-        l2: the penalty on their squares, above 0.
+        l1: the penalty on the weights, which makes them sparse; not negative.
+        l2: the penalty on the squared weights, above 0.
         relevant: ratings of at least this value count; None = all.
         memory_limit: as in `Baseline`.
     """
@@ -106,14 +106,14 @@ class SLIM(Baseline):
 def _solve(
     together: np.ndarray, first: int, l1: float, l2: float, tolerance: float, max_sweeps: int, weights: np.ndarray
 ) -> None:
-    """Sets weights[i] to w of item `first` + i.
+    """Sets weights[i] to the solution w of item `first` + i.
 
     Args:
         together: (num_items, num_items) float32, X'X.
         first: the first item.
         l1, l2: penalties.
-        tolerance, max_sweeps: when to stop.
-        weights: (m, num_items) float32, 0 everywhere.
+        tolerance, max_sweeps: stopping criteria, see `TOLERANCE`.
+        weights: (m, num_items) float32, initially 0.
     """
     for row in range(len(weights)):
         item, weight = first + row, weights[row]

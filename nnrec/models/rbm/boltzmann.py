@@ -1,4 +1,4 @@
-"""The Boltzmann machines of a batch of sparse rows: energies, conditional probabilities, Gibbs sampling, biases."""
+"""Restricted Boltzmann machines of a batch of sparse rows: energies, conditionals, Gibbs sampling, initial biases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnrec.batches.protocol import Batch
 from nnrec.core.keyed_random import uniform
 from nnrec.data.rows import Rows
 
-# How many ratings the overall distribution of values counts for, in the first bias of a visible unit.
+# Weight, in ratings, of the overall distribution of values in the initial bias of a visible unit.
 PRIOR = 5.0
 
 
@@ -21,20 +21,20 @@ PRIOR = 5.0
 class Machines:
     """One machine for each row of a batch, all with the same weights; a row's visible units are its entries.
 
-    Notation: B rows, E entries, C columns (those that the batch's `column` addresses), K values, H hidden units, and
-    U = H, or the rank where the weights are factored.
+    Notation: B rows, E entries, C columns (those that the batch's `column` indexes), K values, H hidden units, and
+    U = H, or the rank if the weights are factored.
 
     Attributes:
         batch: the rows.
-        width: how many columns the whole matrix has.
-        visible: (C, K, U) W, or its factor A.
-        bias: (C, K) b.
-        hidden_bias: (H,) a.
+        width: number of columns of the whole matrix.
+        visible: (C, K, U) weights W, or their factor A.
+        bias: (C, K) visible biases b.
+        hidden_bias: (H,) hidden biases a.
         mixing: (U, H) the other factor B, or None.
-        rated: (C, H) D, or None.
+        rated: (C, H) weights D of the conditional RBM, or None.
         dense: whether sums over entries are matrix products with dense rows; else rows of the tables are gathered.
-        weighted: whether the entries' weights are other than 1.
-        dtype: of the matrix products.
+        weighted: whether entries have weights other than 1.
+        dtype: data type of the matrix products.
     """
 
     batch: Batch
@@ -49,17 +49,17 @@ class Machines:
     dtype: str = "float32"
 
     def frozen(self) -> Machines:
-        """The same machines, with weights that no gradient reaches."""
+        """Returns the same machines with weights that are not differentiated."""
         names = ("visible", "bias", "hidden_bias", "mixing", "rated")
         tables = {name: getattr(self, name) for name in names}
         return replace(self, **{name: ops.stop_gradient(t) for name, t in tables.items() if t is not None})
 
     def free_energy(self, level: Any, signal: Any = None) -> Any:
-        """(B,) float32: - sum_i b_i,v_i - sum_j log(1 + exp(signal_j)) of each row.
+        """(B,) float32 free energy of each row: - sum_i b_i,v_i - sum_j log(1 + exp(signal_j)).
 
         Args:
             level: (E,) int32, the states of the visible units.
-            signal: what `signal(level)` returned, if it is there already.
+            signal: the result of `signal(level)`, if it is already computed.
         """
         signal = self.signal(level) if signal is None else signal
         bias = ops.take(ops.reshape(self.bias, [-1]), self._place(level))
@@ -67,7 +67,7 @@ class Machines:
         return -visible - ops.sum(ops.softplus(signal), axis=1)
 
     def signal(self, level: Any) -> Any:
-        """(B, H) float32: the total input of the hidden units."""
+        """(B, H) float32 total inputs of the hidden units."""
         _, values, units = self.visible.shape
         table, place = ops.reshape(self.visible, (-1, units)), self._place(level)
 
@@ -87,14 +87,14 @@ class Machines:
         return signal + mean * self.hidden_bias + ops.stop_gradient((1.0 - mean) * self.hidden_bias)
 
     def projected(self, hidden: Any) -> Any:
-        """(B, U) in the matrix products' dtype: what the visible weights meet, B h where they are factored."""
+        """(B, U) hidden units as multiplied with the visible weights, in `dtype`: h, or B h if they are factored."""
         hidden = ops.cast(hidden, self.dtype)
         if self.mixing is not None:
             hidden = ops.matmul(hidden, ops.transpose(ops.cast(self.mixing, self.dtype)))
         return hidden
 
     def logits(self, hidden: Any) -> Any:
-        """(E, K) float32: log p(v_i = k | h) of each entry, but for a constant of the entry; from (B, H)."""
+        """(E, K) float32 logits of p(v_i = k | h) of each entry, from (B, H) hidden units."""
         hidden, row, column = self.projected(hidden), self.batch["row"], self.batch["column"]
         _, values, units = self.visible.shape
         if self.dense:
@@ -107,17 +107,17 @@ class Machines:
         return ops.cast(logits, "float32") + ops.take(self.bias, column, axis=0)
 
     def sample(self, signal: Any, length: Any) -> tuple[Any, Any]:
-        """Gibbs sampling, without gradients.
+        """Runs Gibbs sampling, without gradients.
 
-        Each draw is keyed by the row, the step and the unit, hence by the seed and the epoch as well.
+        Each random draw is keyed by the row's key, which depends on seed and epoch, the step and the unit.
 
         Args:
             signal: (B, H) total input of the hidden units, given the data.
-            length: integer scalar, at least 1: how often hidden and visible units are drawn.
+            length: integer scalar, at least 1: the number of Gibbs steps.
 
         Returns:
-            logits: (E, K) of the visible units in the first step.
-            level: (E,) int32, their states after the last.
+            logits: (E, K) logits of the visible units in the first step.
+            level: (E,) int32, their states after the last step.
         """
         machines, batch = self.frozen(), self.batch
         num_hidden = self.hidden_bias.shape[0]
@@ -141,7 +141,7 @@ class Machines:
         return logits, ops.stop_gradient(level)
 
     def _sum(self, weight: Any, place: Any, table: Any, width: int) -> Any:
-        """(B, d): for each row, the sum of the table's rows at its entries' places, times their weights."""
+        """(B, d) weighted sum, over the entries of each row, of the table's rows at `place`."""
         if not self.dense:
             return ops.cast(self._per_row(weight[:, None] * ops.take(table, place, axis=0)), self.dtype)
         size = ops.shape(self.batch["index"])[0]
@@ -150,7 +150,7 @@ class Machines:
         return ops.matmul(rows, ops.cast(table, self.dtype))
 
     def _counted(self, linear: Callable[[Any], Any]) -> Any:
-        """A linear function of the entries' weights: for its value these are 1, for its gradient what they are."""
+        """Evaluates a linear function of the entries' weights: its value with weights 1, its gradient with them."""
         ones = present(self.batch)
         if not self.weighted:
             return linear(ones)
@@ -160,7 +160,7 @@ class Machines:
         return ops.segment_sum(entries, self.batch["row"], ops.shape(self.batch["index"])[0])
 
     def _place(self, level: Any) -> Any:
-        """(E,) int32: where (column, level) stands in a table whose first two axes are made one."""
+        """(E,) int32 index of (column, level) in a table whose first two axes are flattened."""
         return self.batch["column"] * self.visible.shape[1] + level
 
 
@@ -170,13 +170,13 @@ def present(batch: Batch) -> Any:
 
 
 def states(value: Any, levels: Any) -> Any:
-    """(E,) int32: which of the (K,) ascending levels each value is nearest to."""
+    """(E,) int32 index of the nearest of the (K,) ascending levels for each value."""
     middles = (levels[1:] + levels[:-1]) / 2
     return ops.sum(ops.cast(value[:, None] > middles, "int32"), axis=1)
 
 
 def log_shares(rows: Rows, levels: np.ndarray) -> np.ndarray:
-    """(num_columns, K) float32: log of how often each column takes each value, shrunk to the overall shares."""
+    """(num_columns, K) float32 log of each value's share in each column, shrunk to its overall share."""
     flat = np.zeros(rows.num_columns * len(levels), np.int64)
     for part in rows.parts():
         places = part.ids.astype(np.int64) * len(levels) + np.asarray(states(part.values, levels))

@@ -1,4 +1,4 @@
-"""A Restricted Boltzmann Machine over the ratings of a user, or of an item (Salakhutdinov et al., ICML 2007)."""
+"""RBM: a restricted Boltzmann machine of a user's or an item's ratings (Salakhutdinov et al., ICML 2007)."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ class RBM(SoftmaxScorer):
     """An RBM with softmax visible units on sparse rows.
 
     Paper: Salakhutdinov, Mnih, Hinton: Restricted Boltzmann Machines for Collaborative Filtering, 2007. A row holds
-    the ratings of a user (`by="user"`) or of an item (`by="item"`); each is a visible unit v_i in one of K states, the
-    values that ratings take. With binary hidden units h_j (equations 1 and 2),
+    the ratings of a user (`by="user"`) or of an item (`by="item"`); each rating is a visible unit v_i with one of K
+    states, the rating values. With binary hidden units h_j (equations 1 and 2),
 
         p(v_i = k | h) = softmax_k(b_ik + sum_j W_ikj h_j),   p(h_j = 1 | v) = sigmoid(a_j + sum_i W_i,v_i,j).
 
-    What is not rated is no part of the row's machine. `conditional` adds sum_i D_ij over the ratings of the training
+    Columns without a rating are not part of the row's machine. `conditional` adds sum_i D_ij, over the row's ratings,
     to a_j (section 4); `rank` C > 0 factors W_ikj = sum_c A_ikc B_cj (section 5).
 
     In: batches of sparse rows (`RowBatches`). Out: (E,) float32, a reconstruction of each rating.
 
-    Loss: its gradient is that of contrastive divergence, F(v) - F(stop_gradient(v')) averaged over the rows, where v'
-    is what `gibbs_steps` steps of Gibbs sampling make of v, and F is the free energy
+    Loss: its gradient is that of contrastive divergence, F(v) - F(stop_gradient(v')) averaged over the rows, plus
+    penalties. v' is the result of `gibbs_steps` steps of Gibbs sampling from v, and F is the free energy
 
-        F(v) = - sum_i b_i,v_i - sum_j log(1 + exp(a_j + sum_i W_i,v_i,j)),
+        F(v) = - sum_i b_i,v_i - sum_j log(1 + exp(a_j + sum_i W_i,v_i,j)).
 
-    plus penalties. Its value is the mean over the rows of the row's summed squared error of reconstruction (times the
-    entry's weight), because the difference of free energies says nothing about progress: in training the error after
-    the first half step of the chain, else from the hidden units' probabilities. An entry's weight multiplies its part
-    of the gradient, and the mean of a row's weights multiplies that of the hidden biases.
+    The reported value of the loss is not that difference, which does not measure progress, but the mean over the rows
+    of the row's sum of squared reconstruction errors (each times the entry's weight): in training the error after the
+    first Gibbs step, otherwise that of the reconstruction from the hidden units' probabilities. An entry's weight
+    multiplies its part of the gradient; a row's mean weight multiplies the gradient of the hidden biases.
 
-    Scoring: the expectation, or the mode, of p(v_i = k | h), with the probabilities of the hidden units for h.
-    `by="user"` infers those from any user's history. `by="item"` keeps those of all items; a user known from training
-    is their own visible unit, to anybody else one is fitted: softmax regression on the items' hidden units, penalised
-    towards the average user's (`nnrec.models.layers.fold_in`).
+    Scoring: (B, num_items) float32, the expectation, or the mode, of p(v_i = k | h), where h are the probabilities of
+    the hidden units. `by="user"` infers them from any user's history. `by="item"` stores them for all items; a user
+    known from training has a visible unit, for any other user one is fitted by softmax regression on the items' hidden
+    units, penalised towards the average user's weights (`nnrec.models.layers.fold_in`).
 
-    Differs: the biases b begin at the logarithm of how often each value occurs; the decay of W, A, B and D belongs to
-    the gradient, hence with Adam is rescaled as everything is; a penalty on the cross-entropy between `sparsity_target`
-    and each hidden unit's probability row by row, whose gradient in the biases is that of Hinton's guide (2010, section
-    11). With sparse arithmetic the decay is taken over the rows of the matrices that a batch touches, divided by the
-    probability of being touched: the same in expectation.
+    Differs: the initial biases b are the logarithms of the values' shares; the decay of W, A, B and D is part of the
+    gradient, so that Adam rescales it like all other terms. An optional penalty is the cross-entropy between
+    `sparsity_target` and each hidden unit's probability, row by row; its gradient in the biases is that of Hinton's
+    guide (2010, section 11). With sparse arithmetic, the decay is computed on those rows of the matrices that occur in
+    a batch, divided by the probability that they occur: the same in expectation.
 
     Args:
         num_users, num_items: sizes of the data.
-        by: what a row is.
-        hidden_units: how many.
-        gibbs_steps: k of CD-k: a number, or [[epoch, k], ...], each k from its epoch (0 is the first) on.
-        conditional: whether the hidden units also see which ratings there are.
-        rank: of the factored weights; 0 = one weight per (visible unit, value, hidden unit).
-        weight_decay: lambda of lambda/2 |W|^2 beside the mean over the rows.
-        bias_learning_rate: of the biases, as a multiple of the trainer's.
-        sparsity_target, sparsity_penalty: the probability that hidden units should have on average, and how much it
-            matters; a penalty of 0 switches it off.
+        by: whether rows are "item" or "user".
+        hidden_units: number of hidden units.
+        gibbs_steps: k of CD-k: a number, or [[epoch, k], ...], where each k holds from its epoch on, counted from 0.
+        conditional: whether the hidden units also depend on which ratings a row has, apart from their values.
+        rank: rank of the factored weights; 0 = one weight per (visible unit, value, hidden unit).
+        weight_decay: lambda of the penalty lambda/2 |W|^2, which is added to the mean over the rows.
+        bias_learning_rate: learning rate of the biases, as a multiple of the trainer's.
+        sparsity_target, sparsity_penalty: target of the hidden units' mean probability, and weight of the penalty;
+            0 = no penalty.
         prediction: "expectation" or "mode".
-        levels: the values that ratings take; None = those in the training ratings.
-        arithmetic: "dense" makes batches dense on the device, "sparse" gathers the rows of the tables that a batch
-            touches and updates only those, "auto" takes the faster one.
+        levels: all possible rating values; None = those of the training ratings.
+        arithmetic: "dense" makes batches dense on the device; "sparse" gathers the rows of the tables that occur in
+            the batch and updates only those; "auto" takes the faster one.
     """
 
     family = "ratings"
@@ -111,14 +111,14 @@ class RBM(SoftmaxScorer):
             self._build(levels)
 
     def _build(self, levels: Sequence[float]) -> None:
-        """Creates the weights, once it is known which values ratings take."""
+        """Creates the weights for these rating values."""
         self.levels = sorted(float(level) for level in levels)
         columns, values, units = self.num_columns, len(self.levels), self.rank or self.hidden_units
         self.row_sparse = self.arithmetic == "sparse" or (self.arithmetic == "auto" and columns * values > DENSE_UP_TO)
         fixed = {"trainable": False, "autocast": False}
         self.level_values = self.add_weight((values,), "zeros", name="levels", **fixed)
         self.level_values.assign(self.levels)
-        # So that A B deviates as much as an unfactored W.
+        # With this, A B has the same standard deviation as an unfactored W.
         deviation = DEVIATION if not self.rank else (DEVIATION / self.rank**0.5) ** 0.5
         small = keras.initializers.RandomNormal(0.0, deviation)
         table = {"trainable": not self.row_sparse, "autocast": False}
@@ -169,7 +169,7 @@ class RBM(SoftmaxScorer):
         known = rows.counts() > 0
         self.known.assign(known)
         self.visible_bias.assign(log_shares(rows, ops.convert_to_numpy(self.level_values)))
-        # What was never seen has nothing to say.
+        # Columns without training ratings get weights of 0.
         self.visible_weights.assign(self.visible_weights * known[:, None, None])
 
     def state(self) -> dict[str, np.ndarray]:
@@ -182,7 +182,7 @@ class RBM(SoftmaxScorer):
         super().load_state(arrays)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Sets k of CD-k."""
+        """Sets k of CD-k for this epoch."""
         self.chain_length.assign([k for start, k in self.gibbs_steps if start <= epoch][-1])
 
     def rate_factor(self, variable: keras.Variable) -> float:
@@ -211,7 +211,7 @@ class RBM(SoftmaxScorer):
         return prediction
 
     def free_energy(self, batch: Batch) -> Any:
-        """(B,) float32, of each row with its ratings."""
+        """(B,) float32 free energy of each row, given its ratings."""
         return self._machines(batch).free_energy(states(batch["value"], self.level_values))
 
     def _machines(self, batch: Batch) -> Machines:
@@ -228,7 +228,7 @@ class RBM(SoftmaxScorer):
         return Machines(batch, self.num_columns, **tables, **how)
 
     def _sparsity(self, batch: Batch, signal: Any) -> Any:
-        """(B,) or 0: the cross-entropy between the target and each hidden unit's probability, summed."""
+        """(B,) or 0: cross-entropy between the target and the hidden units' probabilities, summed over units."""
         if not self.sparsity_penalty:
             return 0.0
         entropy = ops.sum(ops.softplus(signal) - self.sparsity_target * signal, axis=1)
@@ -247,7 +247,7 @@ class RBM(SoftmaxScorer):
         return self.weight_decay / 2.0 * total
 
     def hidden_of(self, batch: Batch) -> Any:
-        """(B, units) float32: the hidden units' probabilities, as the visible weights meet them."""
+        """(B, units) float32: probabilities of the hidden units as multiplied with the visible weights."""
         machines = self._machines(batch)
         hidden = ops.sigmoid(machines.signal(states(batch["value"], self.level_values)))
         return ops.cast(machines.projected(hidden), "float32")
@@ -255,11 +255,11 @@ class RBM(SoftmaxScorer):
     # Diagnostics
 
     def diagnostics(self, train: Ratings, validation: HeldOut | None) -> dict[str, float]:
-        """Root mean squared error of reconstruction, and how much higher free energies are on new users.
+        """Returns the reconstruction RMSE, and the difference of free energies between new users and training users.
 
-        Both go by the same rows of the training all along. `free_energy_gap` is the free energy per rating of the
-        validation users' histories minus that of the training users: it grows as the machine overfits. It is there
-        for user-based machines whose validation users are new.
+        Both use the same sample of training rows in all epochs. `free_energy_gap` is the free energy per rating of the
+        validation users' histories minus that of the training users; it grows with overfitting. It is only computed
+        with by="user", if the validation users are not in the training part.
         """
         rows = self.training_rows(train)
         error, energy, ratings = self._measured(rows)
@@ -270,7 +270,7 @@ class RBM(SoftmaxScorer):
         return figures
 
     def _measured(self, rows: Rows) -> tuple[float, float, float]:
-        """The squared error of reconstruction, the free energy and the number of ratings, over a sample of the rows."""
+        """Returns squared reconstruction error, free energy and number of ratings, summed over a sample of the rows."""
         filled = np.flatnonzero(rows.lengths)
         sample = filled[np.linspace(0, len(filled) - 1, min(len(filled), SAMPLE)).astype(int)]
         totals = np.zeros(3)
@@ -286,7 +286,7 @@ class RBM(SoftmaxScorer):
 
 # Columns times values up to which dense arithmetic is faster on two CPU cores (benchmarks/rbm.py).
 DENSE_UP_TO = 40_000
-# Rows that diagnostics go by.
+# Number of rows that diagnostics are computed on.
 SAMPLE = 1_024
 # Standard deviation of the initial weights (the paper's).
 DEVIATION = 0.01

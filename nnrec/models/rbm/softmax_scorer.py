@@ -1,4 +1,4 @@
-"""Scoring by the probabilities of the values that a rating can take."""
+"""Scoring by the probabilities of the rating values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,19 @@ from nnrec.models.rbm.boltzmann import states
 class SoftmaxScorer(Recommender):
     """Predicts a rating from hidden units h: the expectation, or the mode, of softmax_k(b_ik + sum_j h_j W_ikj).
 
-    What each subclass has: `by`, "user" (h belongs to users, W to items) or "item" (the other way round);
-    `visible_weights` (columns, K, units) and `visible_bias` (columns, K); `level_values` (K,), the ratings that the
-    values stand for; `known` (columns,), 1 for those in the training; `prediction`, "expectation" or "mode";
-    `weight_decay` and `num_rows`, for strangers; and if `by="item"`, to be filled by `prepare`, `encodings`
-    (num_items, units) and the average user's `average` (K, units + 1).
+    Each subclass sets these attributes.
+
+    Attributes:
+        by: "user" (h belongs to users, W to items) or "item" (h belongs to items, W to users).
+        num_items: size of the catalogue.
+        num_rows, weight_decay: determine the penalty with which unseen users are fitted.
+        prediction: "expectation" or "mode".
+        level_values: (K,) rating values, ascending.
+        visible_weights: (columns, K, units) W.
+        visible_bias: (columns, K) b.
+        known: (columns,) 1 for columns with training ratings.
+        encodings: (num_items, units) hidden units of the items, set by `prepare` (by="item" only).
+        average: (K, units + 1) weights and biases of the average user, set by `prepare` (by="item" only).
     """
 
     by: str
@@ -40,11 +48,11 @@ class SoftmaxScorer(Recommender):
     average: keras.Variable
 
     def hidden_of(self, batch: Batch) -> Any:
-        """(B, units) float32: the hidden units' probabilities of rows, as the visible weights meet them."""
+        """(B, units) float32: probabilities of the hidden units as multiplied with the visible weights."""
         raise NotImplementedError
 
     def rating_of(self, logits: Any, axis: int = -1) -> Any:
-        """Predictions from logits whose axis holds the values."""
+        """Returns predicted ratings from logits of the K values along `axis`."""
         if self.prediction == "mode":
             return ops.take(self.level_values, ops.argmax(logits, axis=axis))
         return self.expectation(logits, axis)
@@ -55,7 +63,7 @@ class SoftmaxScorer(Recommender):
         return ops.sum(ops.softmax(logits, axis=axis) * ops.reshape(self.level_values, shape), axis=axis)
 
     def prepare(self, history: Ratings) -> None:
-        """Infers the hidden units of all items from the ratings that may be seen (item-based only)."""
+        """Infers the hidden units of all items from the ratings in `history` (by="item" only)."""
         if self.by != "item":
             return
         batches = RowBatches(history.rows("item"), 256)
@@ -65,14 +73,14 @@ class SoftmaxScorer(Recommender):
         self.average.assign(ops.sum(share[:, None, None] * self._units(slice(None)), axis=0))
 
     def _units(self, columns: Any) -> Any:
-        """(m, K, units + 1): these visible units' weights and biases."""
+        """(m, K, units + 1) weights and biases of these visible units."""
         weights, bias = ops.convert_to_tensor(self.visible_weights), ops.convert_to_tensor(self.visible_bias)
         if not isinstance(columns, slice):
             weights, bias = ops.take(weights, columns, axis=0), ops.take(bias, columns, axis=0)
         return ops.concatenate([weights, bias[:, :, None]], axis=2)
 
     def encode(self, batch: Batch) -> Any:
-        """The users' hidden units (B, units), or the weights and biases of their visible units (B, K, units + 1)."""
+        """(B, units) hidden units of users, or (B, K, units + 1) weights and biases of their visible units."""
         if self.by == "user":
             return self.hidden_of(batch)
         users = np.asarray(batch["index"])
@@ -92,7 +100,7 @@ class SoftmaxScorer(Recommender):
         return ops.convert_to_tensor(queries)
 
     def export_scores(self, batch: Any) -> Any:
-        """Scores; of users of the training alone where `by="item"`: others are fitted in many steps."""
+        """Scores in an exported graph; with by="item" only for users known from training, as others must be fitted."""
         if self.by == "user":
             return super().export_scores(batch)
         return self.score(self._units(ops.maximum(batch["index"], 0)))
@@ -100,7 +108,7 @@ class SoftmaxScorer(Recommender):
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
         """(B, num_items) or (B, m) predicted ratings."""
         items = np.arange(self.num_items) if items is None else np.asarray(items)
-        rows = queries.shape[0] or ROWS  # within a graph the number is unknown
+        rows = queries.shape[0] or ROWS  # in an exported graph the number is unknown
         size = max(BLOCK // (rows * self.level_values.shape[0]), 1)
         blocks = [self._score(queries, items[start : start + size]) for start in range(0, len(items), size)]
         return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
@@ -121,10 +129,10 @@ class SoftmaxScorer(Recommender):
         return self._of_pairs(self.rating_of, (), queries, rows, items)
 
     def probabilities(self, queries: Any, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """How likely each value of a rating is, of single (query, item) pairs.
+        """Probabilities of the rating values for single (query, item) pairs.
 
         Args:
-            queries: what `encode` returned.
+            queries: from `encode`.
             rows: (m,) positions in `queries`.
             items: (m,) item indices.
 
@@ -136,7 +144,7 @@ class SoftmaxScorer(Recommender):
     def _of_pairs(
         self, function: Callable[[Any], Any], shape: tuple[int, ...], queries: Any, rows: np.ndarray, items: np.ndarray
     ) -> np.ndarray:
-        """(m, *shape) float32: a function of the (some, K) logits of single pairs."""
+        """(m, *shape) float32: applies a function to the (block, K) logits of single pairs, one block at a time."""
         size = max(BLOCK // int(np.prod(self.visible_weights.shape[1:])), 1)
         found = [np.empty((0, *shape), np.float32)]
         for start in range(0, len(items), size):
@@ -152,7 +160,7 @@ class SoftmaxScorer(Recommender):
         return np.concatenate(found)
 
 
-# Numbers in the largest intermediate result when scoring.
+# Size of the largest intermediate tensor when scoring.
 BLOCK = 2**26
-# Users at a time that an exported graph is made for.
+# Number of users assumed when the block size of an exported graph is chosen.
 ROWS = 64

@@ -1,4 +1,4 @@
-"""A 3D convolutional network that reads what the clicks of a session say, character by character."""
+"""CNN3D: a 3D convolutional network over the content of a session's items, read character by character."""
 
 from __future__ import annotations
 
@@ -27,62 +27,66 @@ from nnrec.models.sessions.item_content import BLOCK, TABLE, ItemContent
 
 
 class CNN3D(SessionRecommender):
-    """Convolutions over (clicks x characters x attributes), and a vector for every item from what it says itself.
+    """3D convolutions over (clicks x characters x attributes) of a session, and item vectors computed from content.
 
     Paper: Tuan, Phuong: 3D Convolutional Networks for Session-based Recommendation with Content Features, RecSys 2017.
-    An item has texts (title, category ...), an attribute each, of W characters; with e numbers for each character the
-    last L clicks of a session are a volume (L, W, attributes, e). Convolutions with ReLU and max-pooling make a smaller
-    one of it (`Convolution`), and dense layers make h of its maxima over characters and attributes:
+    An item has texts of W characters, one for each attribute (title, category, ...). With a learnt vector of length e
+    for each character, the last L clicks of a session are a volume (L, W, attributes, e). Convolutions with ReLU and
+    max-pooling reduce it (`Convolution`); dense layers compute h from its maxima over characters and attributes, and
+    from the vectors u_l of the clicks:
 
         query q = t (sum_l a_l u_l M + h),  score_j = q . v_j + b_j
 
-    u and v are the vectors of an item as a click and as what comes next. Both are c, made of its content alone
-    (`ItemContent`), so that an item that no session of the training holds has them too; with `ids` an item of the
-    training adds a vector of its own to each, and has a bias b. a_l, adding up to 1 over the clicks that are there,
-    says how much the l-th last one counts; M begins as the identity, h as 0, so that training begins with the items
-    whose content is most like that of the clicks. h sees the u_l too.
+    u is the vector of an item as a click, v its vector as the next item. Both are the content vector c (`ItemContent`),
+    so that items without a training event have them too. With `ids`, each training item adds a learnt vector to u and
+    another to v, and has a bias b. The learnt weights a_l of the l-th last clicks sum to 1 over the clicks present; t
+    is a learnt scale. Initially M is the identity and h is 0, so that training starts from scores by the similarity of
+    content to that of the clicks.
 
-    In: batches of `SegmentBatches`, parts of sessions. Out: (N S, U) scores of the batch's items. Loss: the sum over
-    the examples of the cross-entropy of their targets among the batch's targets and the negatives drawn, corrected by
-    the logarithms of how likely each is to be among them (`nnrec.models.layers.sampled_losses`), divided by all N S.
+    In: batches of `SegmentBatches`, parts of sessions. Out: (N S, U) scores of the batch's U items after each of N S
+    examples. Loss: the sum over the examples of the cross-entropy of the target among the batch's targets and the
+    sampled negatives, corrected by the logarithms of their sampling probabilities
+    (`nnrec.models.layers.sampled_losses`), divided by N S.
+
+    Scoring: (M, num_items) float32, q . v_j + b_j. Item vectors are computed once after each change of the weights.
 
     Absent clicks are zeros before and after every layer, absent characters before the first. Convolutions that cover a
-    single click are computed once for each distinct item of a batch, and scoring multiplies queries with vectors that
-    are computed once after each change of the weights.
+    single click are computed once for each distinct item of a batch.
 
-    Differs: the paper's alphabet, sizes, padding and figures are not public; those here are choices. Characters have
-    numbers that are learnt in place of one-hot codes: the same first convolution, with fewer multiplications.
-    Attributes are an axis of their own, so that words are found by the same filters in each. Two towers, u and v,
-    instead of a softmax layer with weights for every item: that could score no new item. The term with M: without it
-    as little data as shops with content have are not enough to find out what is alike. Negatives are sampled, because
-    catalogues are large. The session slides through the layers, one result for each click, where a window at a time
-    would compute the same numbers L times. Dropout is on what dense layers see, because small data are learnt by heart
-    otherwise; an item's own vectors are hidden from a batch at random, so that content does not rely on them. Draws are
-    keyed by seed, epoch and event or item.
+    Differs: the paper's alphabet, sizes, padding and other values are not public; those here are choices.
+    Characters have learnt vectors instead of one-hot codes: the same first convolution, with fewer multiplications.
+    Attributes are a separate axis, so that the same filters find words in each attribute. Two towers, u and v, replace
+    a softmax layer with weights for every item, which could not score new items. The term with M is added, because the
+    little data of shops with content are not enough to learn which contents are similar. Negatives are sampled, because
+    catalogues are large. The layers slide over the session with one result per click; computing each window separately
+    would repeat the same computations L times. Dropout is applied to the inputs of dense layers against overfitting on
+    small data; the learnt vectors of random items are hidden from a batch, so that content does not rely on them.
+    Random draws are keyed by seed, epoch and event or item.
 
     Args:
         num_items: size of the data.
         texts: columns of the item table that are read as characters; "id" is the item's raw id.
-        characters: W, characters of a text that count; see `nnrec.data.encoding.characters` for what is cut off.
-        alphabet: characters with a code of their own; None = `nnrec.data.encoding.characters.ALPHABET`.
-        character_units: e.
-        categories: columns whose values have a vector each.
-        category_values: how many of the most frequent values have one; others share that of a missing value.
-        category_units: its length.
-        numbers: columns of numbers, brought to mean 0 and variance 1 over the items of the training.
+        characters: W, the length to which texts are cut, see `nnrec.data.encoding.characters`.
+        alphabet: characters that have their own code; None = `nnrec.data.encoding.characters.ALPHABET`.
+        character_units: e, length of the characters' vectors.
+        categories: columns of categorical values, each with a vector per value.
+        category_values: number of most frequent values with a vector; all others share the vector of missing values.
+        category_units: length of these vectors.
+        numbers: numeric columns, scaled to mean 0 and variance 1 over the training items.
         clicks: L.
-        convolutions: of each its `filters`, its `kernel` and its `pool`, these as (clicks, characters, attributes).
-        embedding_dim: length of v and q.
+        convolutions: layers, each with `filters`, `kernel` and `pool`, the latter two as (clicks, characters,
+            attributes).
+        embedding_dim: length of u, v and q.
         hidden_units: sizes of the dense layers before q.
-        ids: whether items of the training have vectors and biases of their own.
-        id_rate: what the learning rate of these is multiplied by.
-        id_dropout: probability of hiding these from a batch, for each of its items.
-        dropout: probability of dropping what goes into a dense layer.
-        n_sample: negatives drawn for each batch.
-        sample_alpha: they are drawn with probabilities proportional to support ** sample_alpha.
-        logq: how much of the correction is applied: 1 = all, 0 = none.
-        event: the kind of event that is to be predicted, such as "buy"; None = the next event of any kind.
-        prefixes: whether it learns from every beginning of a session, or from whole sessions alone.
+        ids: whether training items have learnt vectors and biases beside their content.
+        id_rate: factor of the learning rate of these vectors and biases.
+        id_dropout: probability, for each item of a batch, of hiding its learnt vectors.
+        dropout: probability of dropping an input of a dense layer.
+        n_sample: number of negatives sampled per batch.
+        sample_alpha: negatives are sampled with probabilities proportional to support ** sample_alpha.
+        logq: strength of the correction by sampling probabilities: 1 = full, 0 = none.
+        event: kind of event to predict, such as "buy"; None = the next event of any kind.
+        prefixes: whether every prefix of a session is a training example, or only the whole session.
     """
 
     reads_files = False  # segments are drawn from anywhere
@@ -144,11 +148,11 @@ class CNN3D(SessionRecommender):
             self.row_tables = tuple(own)
             self.row_lists = (RowList(), RowList(moves="scored"), RowList(moves="scored"))
         self._functions: dict[str, Any] = {}
-        self._scoring: Any = None  # vectors and biases of all items, as the weights are now
+        self._scoring: Any = None  # vectors and biases of all items for the current weights; None = not computed yet
         self.built = True
 
     def _build_session(self, convolutions: Sequence[Mapping[str, Any]]) -> None:
-        """What makes a query of the clicks."""
+        """Creates the layers that compute a query from clicks."""
         own, channels = self.options, self.content.channels
         self.layers_over_clicks: list[Convolution] = []
         for number, layer in enumerate(convolutions, start=1):
@@ -183,12 +187,12 @@ class CNN3D(SessionRecommender):
         return {"num_items": self.num_items, **self.options, "name": self.name}
 
     def adapt(self, train: Sessions) -> None:
-        """Reads what the items say, see `ItemContent.read`."""
+        """Reads the content of the items, see `ItemContent.read`."""
         self.content.read(train)
         self._scoring = None
 
     def training_batches(self, train: Sessions, batch_size: int | Literal["auto"], seed: int) -> TrainingBatches:
-        """Segments of sessions; "auto" takes about 30 batches per epoch, of 16 to 512 examples."""
+        """Returns batches of segments of sessions; "auto" gives about 30 batches per epoch of 16 to 512 examples."""
         names = ("clicks", "n_sample", "sample_alpha", "event", "prefixes")
         size = rows_per_batch(batch_size, len(train))
         return SegmentBatches(train, size, seed=seed, **{name: self.options[name] for name in names})
@@ -215,12 +219,12 @@ class CNN3D(SessionRecommender):
         return scores
 
     def _items(self, items: Any, own: Sequence[Any], shown: Any = None) -> tuple[Any, Any, Any, Any]:
-        """What is known of some items, each looked at by itself.
+        """Computes maps, vectors and biases of some items.
 
         Args:
-            items: (U,) which they are.
-            own: their rows of `row_tables`, if there are such.
-            shown: (U,) 0 where these are to be hidden; None = nowhere.
+            items: (U,) item indices.
+            own: the items' rows of `row_tables`; empty without `ids`.
+            shown: (U,) float32, 0 for items whose learnt vectors are hidden; None = none are hidden.
 
         Returns:
             (U, W', A', channels) maps of their texts, (U, d) vectors u and v, (U,) biases.
@@ -233,12 +237,12 @@ class CNN3D(SessionRecommender):
         return maps, *mine, bias
 
     def _session(self, maps: Any, inputs: Any, clicks: Any, present: Any, key: Any = None) -> Any:
-        """(N, D - L + 1, d) what is known after each click but the first L - 1, from it and the L - 1 before it.
+        """(N, D - L + 1, d) queries after each click except the first L - 1, from it and the L - 1 clicks before it.
 
         Args:
-            maps, inputs: of some items, from `_items`: what their texts make, and u.
-            clicks: (N, D) positions among these.
-            present: (N, D) float32, 0 where there is no click.
+            maps, inputs: maps and vectors u of some items, from `_items`.
+            clicks: (N, D) positions of the clicked items among these.
+            present: (N, D) float32, 0 for no click.
             key: (N, D - L + 1) random keys for dropout; None = no dropout.
         """
         volume = ops.take(maps, clicks, axis=0) * ops.cast(present, maps.dtype)[:, :, None, None, None]
@@ -267,7 +271,7 @@ class CNN3D(SessionRecommender):
         return values * dropout_mask(key[:, :, None], columns[None, None, :], rate)
 
     def _matmul(self, one: Any, other: Any) -> Any:
-        """The product in the compute dtype."""
+        """Returns the matrix product, computed in the compute dtype."""
         return ops.cast(ops.matmul(ops.cast(one, self.compute_dtype), ops.cast(other, self.compute_dtype)), "float32")
 
     # Scoring
@@ -283,13 +287,13 @@ class CNN3D(SessionRecommender):
         return self._session(maps, inputs, clicks, present)
 
     def _compiled(self, name: str) -> Any:
-        """A method of this class, compiled."""
+        """Returns a method of this class, compiled."""
         if name not in self._functions:
             self._functions[name] = device_function(getattr(self, name), self.weights)
         return self._functions[name]
 
     def encode(self, batch: Batch) -> Any:
-        """(B, T, d) what is known after each event."""
+        """(B, T, d) queries after each event."""
         items = np.pad(batch["item"], ((0, 0), (self.options["clicks"] - 1, 0)), constant_values=-1)
         present = items >= 0
         distinct, places = np.unique(items[present], return_inverse=True)
@@ -300,7 +304,7 @@ class CNN3D(SessionRecommender):
         return self._compiled("_queries")(*map(ops.convert_to_tensor, arrays))
 
     def advance(self, state: Any, item: int) -> tuple[Any, Any]:
-        """One more event of a session; the state is its last L - 1 items."""
+        """Processes one more event of a session; the state holds its last L - 1 items."""
         events = np.append([] if state is None else state, item).astype(np.int32)
         return events[-(self.options["clicks"] - 1) :], self.encode({"item": events[None]})[:, -1]
 
@@ -316,7 +320,7 @@ class CNN3D(SessionRecommender):
         return self.score(self._queries(some, clicks, present)[:, 0])
 
     def _all_items(self) -> tuple[Any, Any]:
-        """The vectors and biases of all items, computed where the weights have changed since."""
+        """Returns vectors and biases of all items; computes them only if the weights have changed."""
         if self._scoring is None:
             blocks = []
             for start in range(0, self.num_items, BLOCK):
@@ -327,21 +331,21 @@ class CNN3D(SessionRecommender):
         return self._scoring
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
-        """(M, num_items) or (M, m) products of queries and item vectors, with the biases."""
+        """(M, num_items) or (M, m) products of queries and item vectors, plus biases."""
         vectors, bias = self._all_items()
         if items is not None:
             vectors, bias = ops.take(vectors, items, axis=0), ops.take(bias, items)
         return ops.matmul(ops.convert_to_tensor(queries), ops.transpose(vectors)) + bias
 
     def item_vectors(self) -> np.ndarray:
-        """(num_items, d) the vectors that items are scored with."""
+        """(num_items, d) item vectors v, which scores are computed with."""
         return ops.convert_to_numpy(self._all_items()[0])
 
     def rate_factor(self, variable: keras.Variable) -> float:
-        """Items' own vectors, which are in few batches, learn at a rate of their own."""
+        """Returns `id_rate` for the items' learnt vectors and biases, which occur in few batches; else 1."""
         return self.options["id_rate"] if any(variable is table for table in self.row_tables) else 1.0
 
-    # Whatever changes the weights makes the items' vectors outdated.
+    # The methods below change weights, after which the items' vectors must be computed again.
 
     def begin_epoch(self, epoch: int) -> None:
         self._scoring = None
@@ -359,7 +363,7 @@ class CNN3D(SessionRecommender):
 
 
 def windows(values: Any, size: int) -> Any:
-    """(N, T - size + 1, size d): what stands at each place but the first size - 1, and at the size - 1 before it."""
+    """(N, T - size + 1, size d): concatenates each position, except the first size - 1, with the size - 1 before it."""
     length = values.shape[1]
     end = None if length is None else length
     parts = [values[:, back : (end or ops.shape(values)[1]) - size + 1 + back] for back in range(size)]
@@ -367,7 +371,7 @@ def windows(values: Any, size: int) -> Any:
 
 
 def check_options(own: Mapping[str, Any]) -> None:
-    """Raises ConfigError at the first setting that makes no sense."""
+    """Raises ConfigError at the first setting that is not valid."""
 
     def demand(right: bool, what: str, key: str) -> None:
         if not right:
@@ -395,7 +399,7 @@ def check_options(own: Mapping[str, Any]) -> None:
 
 
 def covers_one(layer: Mapping[str, Any]) -> bool:
-    """Whether a convolution looks at each click by itself."""
+    """Whether a convolution covers only a single click."""
     return layer["kernel"][0] == layer["pool"][0] == 1
 
 

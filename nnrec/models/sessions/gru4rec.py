@@ -34,23 +34,24 @@ class GRU4Rec(SessionRecommender):
 
     Paper: Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural Networks, ICLR
     2016; Hidasi, Karatzoglou: Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018.
-    For an event x after the state h,
+    The new state h' and the scores after an event x in the state h are
 
         r = sigmoid(x W_r + h U_r + b_r),  z = sigmoid(x W_z + h U_z + b_z)
         c = tanh(x W_c + b_c + r * (h U_c + d_c)),  h' = (1 - z) h + z c,  score_j = h' . w_j + b_j
 
-    In: the steps of `SessionParallelBatches`. Out: (B, U) scores of the step's items. Loss: the sum over the slots in
-    use of `nnrec.models.layers.sampled_losses`, divided by all B of them, as the authors do it: their learning rates
-    hold here. An update is made after every event of all slots; the state is carried on, dropout included, and is not
-    differentiated.
+    In: the steps of `SessionParallelBatches`, with B slots. Out: (B, U) scores of the step's U items. Loss: the sum
+    over the slots in use of one of the `nnrec.models.layers.sampled_losses`, divided by the number B of all slots. The
+    authors' programs do the same, so that their learning rates can be used. The weights are updated after every event
+    of all slots. The state, dropout included, is carried over to the next step, and is not differentiated.
 
-    Scores are what goes into the final activation: softmax and ELU keep the order, but would make ties.
+    Scoring: (M, num_items) float32, the inputs of the final activation: softmax and ELU keep their order, but would
+    create ties.
 
-    Differs: draws of negatives and dropout are keyed by seed, epoch and step or event, not by order. With `embedding=0`
-    the hidden dropout applies to the first layer, as in the authors' Theano program; their PyTorch program applies the
-    other rate there. BPR is a mean over the negatives, as in the paper; the authors' programs sum (Adagrad
-    takes the same steps either way, but for its epsilon). Additions, off by default: layers after the GRU, content
-    features, back-propagation through time.
+    Differs: random draws of negatives and dropout are keyed by seed, epoch and step or event, instead of being drawn in
+    sequence. With `embedding=0` the hidden dropout applies to the first layer, as in the authors' Theano program; their
+    PyTorch program applies the embedding dropout there. BPR is a mean over the negatives, as in the paper; the authors'
+    programs use the sum (Adagrad takes the same steps either way, except for its epsilon). Additions, off by default:
+    layers after the GRU, content features, back-propagation through time.
 
     Names: the authors' `layers` is `hidden_units`; their `learning_rate`, `batch_size`, `n_epochs` and `momentum` are
     trainer.learning_rate, trainer.batch_size, trainer.epochs and trainer.optimizer_options.momentum, with
@@ -60,23 +61,24 @@ class GRU4Rec(SessionRecommender):
         num_items: size of the data.
         hidden_units: sizes of the GRU layers.
         loss: one of `LOSSES`.
-        constrained_embedding: whether an item enters as the vector that it is scored with.
-        embedding: length of vectors of its own that an item enters with, else; 0 = one-hot, which is a vector of the
-            first layer's gates for each item.
-        n_sample: negatives drawn for each step, for all slots, beside the other slots' targets.
-        sample_alpha: they are drawn with probabilities proportional to support ** sample_alpha.
-        logq: cross-entropy subtracts logq ln P from the scores, P the support of other slots' targets and
-            support ** sample_alpha of drawn negatives; in training only.
+        constrained_embedding: whether an item's input vector is the vector w that it is scored with.
+        embedding: otherwise, length of the items' separate input vectors; 0 = one-hot input, which equals a vector for
+            the first layer's gates per item.
+        n_sample: number of negatives sampled per step, shared by all slots, in addition to the other slots' targets.
+        sample_alpha: negatives are sampled with probabilities proportional to support ** sample_alpha.
+        logq: in training, cross-entropy subtracts logq ln P from the scores, where P is the support of other slots'
+            targets, and support ** sample_alpha of sampled negatives.
         bpreg: weight of BPR-max's penalty on scores.
-        elu_param: alpha of the ELU that scores pass through before all losses but cross-entropy; 0 = none.
+        elu_param: alpha of the ELU that is applied to scores before all losses except cross-entropy; 0 = no ELU.
         dropout_p_embed, dropout_p_hidden: probabilities of dropping an input, and a unit of a layer.
         feed_forward: sizes of tanh layers between the GRU and the scores.
-        features: columns of the data's item table that enter beside the item.
-        feature_units: length of their vectors.
-        bptt: events after which an update is made; the gradient goes back through so many. 1 = as the authors have it.
-        train_random_order: whether every epoch takes the sessions in a random order, not in that of their start.
-        parameters: the authors' settings, a string of theirs ("loss=bpr-max,layers=100,...") or a file of theirs; they
-            take the place of those above (see `nnrec.models.sessions.gru4rec_parameters`).
+        features: columns of the data's item table that are inputs in addition to the item.
+        feature_units: length of the vectors of their values.
+        bptt: number of events per update, through which the gradient is propagated back; 1 = as in the authors'
+            programs.
+        train_random_order: whether every epoch visits sessions in random order, instead of in the order of their start.
+        parameters: settings in the authors' format, a string ("loss=bpr-max,layers=100,...") or a file; they replace
+            those above (see `nnrec.models.sessions.gru4rec_parameters`).
     """
 
     row_sparse = True
@@ -117,7 +119,7 @@ class GRU4Rec(SessionRecommender):
         for key in ("hidden_units", "feed_forward", "features"):
             own[key] = tuple(own[key])
         _check_options(own)
-        if parameters is not None:  # a run folder needs no file from elsewhere
+        if parameters is not None:  # so that a run folder does not depend on the file
             lists = {key: list(value) for key, value in own.items() if isinstance(value, tuple)}
             self.inlined_config = MappingProxyType(
                 own | lists | {"parameters": None}
@@ -154,31 +156,31 @@ class GRU4Rec(SessionRecommender):
             (self.num_items, len(features)), "zeros", name="codes", dtype="int32", **TABLE
         )
         self.feature_tables: list[keras.Variable] = []
-        self.running: list[keras.Variable] = []  # the states of the sessions in the slots
+        self.running: list[keras.Variable] = []  # states of the sessions in the slots, one per layer
         self._states: set[int] = set()
         self._functions: dict[str, Any] = {}
 
     def _table(self, name: str, units: int, blocks: int = 1) -> keras.Variable:
-        """(num_items, blocks * units), each block uniform as Glorot has it."""
+        """Adds a (num_items, blocks * units) table; each block is initialised by Glorot's uniform distribution."""
         limit = (6 / (self.num_items + units)) ** 0.5
         drawn = keras.initializers.RandomUniform(-limit, limit)
         return self.add_weight((self.num_items, blocks * units), drawn, name=name, **TABLE)
 
     @classmethod
     def trainer_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """What `parameters` says of the optimizer, the batches and the epochs."""
+        """Returns the settings of optimizer, batches and epochs that `parameters` contains."""
         given = settings.get("parameters")
         return {} if given is None else authors_settings(given)["trainer"]
 
     def item_vectors(self) -> np.ndarray:
-        """(num_items, d) the vectors that items are scored with."""
+        """(num_items, d) item vectors w, which scores are computed with."""
         return ops.convert_to_numpy(self.items)
 
     def get_config(self) -> dict[str, Any]:
         return {"num_items": self.num_items, **self.settings, "name": self.name}
 
     def adapt(self, train: Sessions) -> None:
-        """Reads off the item table what the features of each item are."""
+        """Reads the features of each item from the item table."""
         names = self.settings["features"]
         if not names:
             return
@@ -203,7 +205,7 @@ class GRU4Rec(SessionRecommender):
         ]
 
     def training_batches(self, train: Sessions, batch_size: int | Literal["auto"], seed: int) -> TrainingBatches:
-        """Session-parallel steps, many in each batch. "auto" takes 32 slots, the authors' first choice for tuning."""
+        """Returns session-parallel steps, many per batch; "auto" has 32 slots, the authors' first choice for tuning."""
         slots, parts = in_parts(32) if batch_size == "auto" else batch_size, num_parts()
         if not self.running or self.running[0].shape[0] != slots // parts:
             self.running = [
@@ -224,18 +226,18 @@ class GRU4Rec(SessionRecommender):
         )
 
     def learnt_weights(self) -> list[keras.Variable]:
-        """All weights but the states of the sessions that training is in the middle of."""
+        """Returns all weights except the states of the current training sessions."""
         return [weight for weight in self.weights if id(weight) not in self._states]
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         if self.settings["features"] and not self.feature_tables:
-            # Keras lists them before all other weights.
+            # Keras lists the feature tables before all other weights.
             tables = [arrays.get(str(number)) for number in range(len(self.settings["features"]))]
             self._build_features([len(table) for table in tables if table is not None])
         super().load_state(arrays)
 
     def call(self, batch: Batch, training: bool = False) -> Any:
-        """(B, U) scores of the step's items after the last of its moments; adds the loss."""
+        """(B, U) scores of the step's items after its last time step; adds the loss."""
         items, bias, looked_up = (self.rows_of(table, batch) for table in (self.items, self.item_bias, self.inputs))
         unique_ids = batch["looked_up" if "looked_up" in batch else "unique_ids"]
         states = [ops.convert_to_tensor(state) for state in self.running]
@@ -246,7 +248,7 @@ class GRU4Rec(SessionRecommender):
             states = [state * (1.0 - here["reset"][:, None]) for state in states]
             rows, key = ops.take(looked_up, here["input"], axis=0), here["key"] if training else None
             hidden, states = self._read(rows, ops.take(unique_ids, here["input"]), states, key)
-            # Items first in memory: so both products of the gradient run at the speed of this one.
+            # The item axis comes first in memory, so that both products of the gradient are as fast as this one.
             scores = ops.transpose(self._matmul(items, ops.transpose(hidden)) + bias[:, None])
             columns = Columns(here["aimed"], batch["drawn"], batch["support"])
             total = total + ops.sum(here["weight"] * self._loss(Scored(scores, here["target"], columns)))
@@ -268,12 +270,16 @@ class GRU4Rec(SessionRecommender):
         return {"bpr": losses.bpr, "top1": losses.top1, "top1-max": losses.top1_max}[own["loss"]](scored)
 
     def _read(self, rows: Any, items: Any, states: list[Any], key: Any = None) -> tuple[Any, list[Any]]:
-        """One event of each session: the last layer's units, (B, d), and the new state of each GRU layer.
+        """Processes one event of each session.
 
         Args:
-            rows: (B, ...) the items' rows of the table of inputs.
-            items: (B,) which items they are.
+            rows: (B, ...) the items' rows of the input table.
+            items: (B,) item indices.
+            states: (B, units) state of each GRU layer.
             key: (B,) random keys for dropout; None = no dropout.
+
+        Returns:
+            (B, d) units of the last layer, and the new state of each GRU layer.
         """
         codes = ops.take(self.feature_codes, items, axis=0)
         parts = [] if self.one_hot else [rows]
@@ -302,7 +308,7 @@ class GRU4Rec(SessionRecommender):
         return values * dropout_mask(key[:, None], columns[None, :], rate)
 
     def _matmul(self, one: Any, other: Any) -> Any:
-        """The product in the compute dtype."""
+        """Returns the matrix product, computed in the compute dtype."""
         if self.compute_dtype == "float32":
             return ops.matmul(one, other)
         return ops.cast(ops.matmul(ops.cast(one, self.compute_dtype), ops.cast(other, self.compute_dtype)), "float32")
@@ -314,12 +320,12 @@ class GRU4Rec(SessionRecommender):
         return self._read(ops.take(self.inputs, items, axis=0), items, states)
 
     def _sessions(self, items: Any) -> Any:
-        """(B, T, d) what is known after each event of (B, T) items."""
+        """(B, T, d) units of the last layer after each event of (B, T) items."""
         states = [ops.zeros((ops.shape(items)[0], layer.units)) for layer in self.recurrent]
 
         def event(states: list[Any], column: Any) -> tuple[list[Any], list[Any]]:
             _, states = self._event(column, states)
-            return states, states  # `ops.scan` wants both of one structure
+            return states, states  # `ops.scan` requires both to have the same structure
 
         _, states = ops.scan(event, states, ops.transpose(items))
         hidden = ops.transpose(states[-1], (1, 0, 2))
@@ -328,7 +334,7 @@ class GRU4Rec(SessionRecommender):
         return hidden
 
     def _compiled(self, name: str) -> Any:
-        """A method of this class, compiled."""
+        """Returns a method of this class, compiled."""
         if name not in self._functions:
             self._functions[name] = device_function(getattr(self, name), self.learnt_weights())
         return self._functions[name]
@@ -338,7 +344,7 @@ class GRU4Rec(SessionRecommender):
         return self._compiled("_sessions")(ops.convert_to_tensor(batch["item"]))
 
     def advance(self, state: Any, item: int) -> tuple[Any, Any]:
-        """One more event of a session: a step of the network, whatever came before."""
+        """Processes one more event of a session in one step of the network; the state holds the GRU layers' states."""
         if state is None:
             state = [np.zeros((1, layer.units), np.float32) for layer in self.recurrent]
         query, state = self._compiled("_event")(ops.convert_to_tensor(np.array([item], np.int32)), state)
@@ -360,19 +366,19 @@ class GRU4Rec(SessionRecommender):
         return self.score(hidden)
 
     def score(self, queries: Any, items: np.ndarray | None = None) -> Any:
-        """(M, num_items) or (M, m) scores, before the final activation, which keeps their order."""
+        """(M, num_items) or (M, m) scores before the final activation, which keeps their order."""
         table, bias = ops.convert_to_tensor(self.items), ops.convert_to_tensor(self.item_bias)
         if items is not None:
             table, bias = ops.take(table, items, axis=0), ops.take(bias, items)
         return ops.einsum("md,id->mi", ops.convert_to_tensor(queries), table) + bias
 
 
-# Of weights that no optimizer sees whole.
+# Options of weights that Keras does not train as a whole.
 TABLE = {"trainable": False, "autocast": False}
 
 
 def _check_options(own: dict[str, Any]) -> None:
-    """Raises ConfigError at the first setting that makes no sense."""
+    """Raises ConfigError at the first setting that is not valid."""
 
     def demand(right: bool, what: str, key: str) -> None:
         if not right:

@@ -1,4 +1,4 @@
-"""The settings of GRU4Rec in its authors' formats, so that what they have tuned runs unchanged."""
+"""Reads settings of GRU4Rec in its authors' formats, so that their tuned settings can be used unchanged."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from nnrec.core.errors import ConfigError
 
 
 def settings(text: str) -> dict[str, dict[str, Any]]:
-    """What the authors' settings are called here.
+    """Translates the authors' settings to those of nnrec.
 
     Args:
-        text: "name=value,name=value", sizes of layers apart by "/"; or the path of a file of theirs: a Python program
-            that assigns an OrderedDict, or a dict, to `gru4rec_params`; or the content of such a file. Nothing of it
-            is executed.
+        text: "name=value,name=value", with sizes of layers separated by "/"; or the path of a parameter file, a Python
+            program that assigns an OrderedDict, or a dict, to `gru4rec_params`; or the content of such a file. No code
+            in it is executed.
 
     Returns:
-        {"model": settings of `GRU4Rec`, "trainer": settings of `nnrec.training.Trainer`}; what the text leaves out is
-        as in the authors' PyTorch program.
+        {"model": settings of `GRU4Rec`, "trainer": settings of `nnrec.training.Trainer`}; settings that the text does
+        not contain have the defaults of the authors' PyTorch program.
 
     Raises:
-        ConfigError: it cannot be read, or holds what is not known here.
+        ConfigError: the text cannot be read, or contains unknown settings or values.
     """
     pairs = _pairs(text)
     unknown = [name for name in pairs if name not in KNOWN]
@@ -63,7 +63,7 @@ def _translated(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _pairs(text: str) -> dict[str, Any]:
-    """Names and values, the values strings or Python's."""
+    """Returns names and values; values are strings or Python literals."""
     if "gru4rec_params" not in text and "=" in text and not text.rstrip().endswith(".py"):
         parts = [part.partition("=") for part in text.split(",") if part.strip()]
         wrong = [name for name, equals, _ in parts if not equals]
@@ -81,7 +81,7 @@ def _pairs(text: str) -> dict[str, Any]:
 
 
 def _assigned(source: str, where: str) -> dict[str, Any]:
-    """What a Python program assigns to gru4rec_params, if it is a literal."""
+    """Returns the literal that a Python program assigns to gru4rec_params."""
     try:
         for statement in ast.parse(source).body:
             match statement:
@@ -122,7 +122,7 @@ def _embedding(value: Any) -> int | str:
 
 
 def _final_activation(value: Any) -> float:
-    """elu_param, which stands for it here."""
+    """Returns the elu_param that corresponds to the authors' final activation."""
     if value in ("linear", "softmax", "softmax_logit"):
         return 0.0
     if not str(value).startswith("elu-"):
@@ -130,7 +130,7 @@ def _final_activation(value: Any) -> float:
     return _number(str(value).removeprefix("elu-"))
 
 
-# What each of their settings is read by.
+# The authors' settings, with the functions that convert their values.
 KNOWN: dict[str, Callable[[Any], Any]] = {
     "layers": _sizes,
     "loss": lambda value: {"xe_logit": "cross-entropy"}.get(str(value), str(value)),
@@ -162,5 +162,5 @@ DEFAULTS = {
     "constrained_embedding": True, "n_epochs": 10, "bpreg": 1.0, "elu_param": 0.5, "logq": 0.0,
 }  # fmt: skip
 TRAINER = {"batch_size": "batch_size", "learning_rate": "learning_rate", "n_epochs": "epochs"}
-# Settings of theirs that have one value here.
+# The authors' settings of which nnrec supports a single value.
 FIXED = {"hidden_act": "tanh", "adapt": "adagrad", "time_sort": True, "lmbd": 0.0, "grad_cap": 0.0, "smoothing": 0.0}

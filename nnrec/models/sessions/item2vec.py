@@ -1,4 +1,4 @@
-"""Item2vec: items that stand in the same sessions get similar vectors."""
+"""Item2vec: item embeddings from co-occurrence in sessions."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class Item2Vec(SessionRecommender):
 
     In: batches of examples, see `WindowBatches`. Every item has an input vector u and an output vector v. Out: (B, 1 +
     N) float32, products of the mean input vector h of an example with the output vectors of its target (first) and its
-    negatives. Scoring: with q the mean of the input vectors of the session's last `last_n` events,
-    cos(q, u_j) (cosine; each of the vectors in the mean has length 1), q.u_j (dot), q.v_j (output).
-    Loss: the mean over the examples of -ln sigmoid(h.v_target) - sum over the negatives of ln sigmoid(-h.v_negative); a
-    negative that is the target counts nothing.
+    N negatives. Scoring: (M, num_items) float32; with q the mean of the input vectors of the session's last `last_n`
+    events, cos(q, u_j) (cosine; the vectors in the mean are scaled to length 1 first), q.u_j (dot) or q.v_j (output).
+    Loss: the mean over the examples of -ln sigmoid(h.v_target) - sum over the negatives of ln sigmoid(-h.v_negative);
+    a negative that equals the target is ignored.
 
-    Differs: the window is bounded by `window` (null is the paper's whole set); other events of the same item are no
-    context; frequent items are subsampled once, not in each epoch; any optimizer instead of plain SGD.
+    Differs: the context is limited to `window` events (null is the paper's whole set); other events of the same item
+    are not context; frequent items are subsampled once, not in each epoch; any optimizer instead of plain SGD.
 
     Args:
         num_items: size of the data.
-        embedding_dim: of the vectors.
+        embedding_dim: length of the vectors.
         architecture: "skipgram" or "cbow".
-        window: events before and after one that count as around it; None = the whole session.
-        negatives: per example.
-        power: negatives are drawn in proportion to the number of events to this power.
+        window: number of events before and after an event that are its context; None = the whole session.
+        negatives: N, number of negatives per example.
+        power: negatives are sampled in proportion to the items' numbers of events to this power.
         subsample: threshold of subsampling, as in `WindowBatches`; None = no subsampling.
-        scoring: see above.
-        last_n: how many of the session's last events make up the query.
+        scoring: "cosine", "dot" or "output", see above.
+        last_n: number of the session's last events in the query.
     """
 
     row_sparse = True
@@ -92,7 +92,7 @@ class Item2Vec(SessionRecommender):
         return {"num_items": self.num_items, **self.options, "name": self.name}
 
     def adapt(self, train: Sessions) -> None:
-        """Notes which items occur."""
+        """Sets which items occur in training."""
         self.known.assign((train.support > 0).astype(np.float32))
 
     def training_batches(self, train: Sessions, batch_size: int | Literal["auto"], seed: int) -> WindowBatches:
@@ -139,14 +139,14 @@ class Item2Vec(SessionRecommender):
         return ops.convert_to_numpy(self.inputs_table)
 
     def similar_items(self, items: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest other items by the cosine of their input vectors; those without a training event are none.
+        """Returns the most similar other items by the cosine of input vectors, among items with a training event.
 
         Args:
             items: (m,) item indices.
-            count: how many for each.
+            count: number of similar items for each.
 
         Returns:
-            (m, count) int32 indices and (m, count) float32 cosines, the nearest first; fewer where there are fewer
+            (m, count) int32 indices and (m, count) float32 cosines, in descending order; fewer if there are fewer
             items.
         """
         items = np.asarray(items)
@@ -164,5 +164,5 @@ class Item2Vec(SessionRecommender):
 
 
 def unit(vectors: Any) -> Any:
-    """The vectors (..., d) at length 1."""
+    """Scales vectors (..., d) to length 1."""
     return vectors * ops.rsqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-24))

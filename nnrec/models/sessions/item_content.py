@@ -1,4 +1,4 @@
-"""What items say of themselves, as vectors: texts by their characters, categories, numbers."""
+"""Item vectors computed from item content: characters of texts, categories, numbers."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ TABLE = {"trainable": False, "autocast": False}
 
 
 class ItemContent(keras.layers.Layer):
-    """A vector for each item, made of its content alone.
+    """Computes a vector for each item from its content only.
 
-    Each text is W characters, e numbers for each; convolutions make a map of them, whose maximum over the characters,
-    together with a vector for each category and the numbers, is what a dense layer makes a vector of length 1 of.
+    Each text has W characters, each character a vector of length e. Convolutions compute a map from them. The map's
+    maxima over the characters, a vector for each category and the numbers are the features, from which a dense layer
+    computes a vector that is scaled to length 1.
 
-    In: (U,) items. Out: (U, W', A', channels) maps, and (U, d) float32 vectors.
+    In: (U,) item indices. Out: (U, W', A', channels) maps, and (U, d) float32 vectors.
 
     Args:
         num_items: size of the data.
         texts, categories, numbers: columns of the item table; "id" is the item's raw id.
         width: W.
-        alphabet: characters with a code of their own.
+        alphabet: characters that have their own code.
         character_units: e.
-        category_values: how many of the most frequent values of a category have a vector.
-        category_units: its length.
-        convolutions: arguments of `Convolution`, which cover a single click.
+        category_values: number of most frequent values of a category that have a vector.
+        category_units: length of these vectors.
+        convolutions: arguments of `Convolution` layers, each of which covers a single click.
         dim: d.
     """
 
@@ -82,7 +83,7 @@ class ItemContent(keras.layers.Layer):
         self.built = True
 
     def read(self, train: Sessions) -> None:
-        """Reads what the items say; statistics of numbers and categories are those of the items of the training.
+        """Reads the content of the items; statistics of numbers and categories are those of the training items.
 
         Raises:
             DataError: the item table lacks a column.
@@ -101,9 +102,9 @@ class ItemContent(keras.layers.Layer):
         self._centre(np.flatnonzero(known))
 
     def _centre(self, items: np.ndarray) -> None:
-        """Makes the last layer take the features of these items to mean 0 and variance 1 first.
+        """Initialises the last layer so that it standardises the features of these items to mean 0 and variance 1.
 
-        Maxima of many numbers are alike in all items: without this all vectors would point in one direction.
+        Maxima of many numbers are similar for all items: without this all vectors would have nearly the same direction.
         """
         items = np.random.default_rng(0).permutation(items)[:SAMPLE].astype(np.int32)
         blocks = [items[start : start + BLOCK] for start in range(0, len(items), BLOCK)]
@@ -118,9 +119,9 @@ class ItemContent(keras.layers.Layer):
         return maps, unit(self.to_vector(features))
 
     def _features(self, items: Any) -> tuple[Any, Any]:
-        """The maps, and (U, F) what the vectors are made of."""
+        """Returns the maps, and the (U, F) features that the vectors are computed from."""
         codes = ops.cast(ops.take(self.codes, items, axis=0), "int32")
-        # A product, not a look-up, whose gradient would be added up number by number.
+        # A matrix product, because the gradient of a look-up would be accumulated number by number.
         which = ops.one_hot(codes - 1, self.letters.shape[0], dtype=self.compute_dtype)  # code 0: all zeros
         volume = ops.matmul(which, ops.cast(self.letters, self.compute_dtype))[:, None]
         for layer in self.layers:
@@ -138,7 +139,7 @@ class ItemContent(keras.layers.Layer):
 
 
 def unit(vectors: Any) -> Any:
-    """The vectors (..., d) at length 1."""
+    """Scales vectors (..., d) to length 1."""
     return vectors * ops.rsqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-12))
 
 

@@ -1,4 +1,4 @@
-"""Markov chains and sequential rules: what tends to follow the last item."""
+"""Markov: Markov chains and sequential rules, which score the usual followers of the last item."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from nnrec.models.base.session_baseline import Decay, SessionBaseline, check_at_
 class Markov(SessionBaseline):
     """Scores an item by how often it followed the session's last item in training.
 
-    Source: Ludewig, Jannach: Evaluation of Session-based Recommendation Algorithms, 2018, section 2.1: steps=1 is their
-    simple Markov chain (MC), an item's score the share of the transitions from the last item that led to it; with more
-    steps sequential rules (SR): an item x events after another in a session counts the weight of x, 1 / x by default.
+    Source: Ludewig, Jannach: Evaluation of Session-based Recommendation Algorithms, 2018, section 2.1. steps=1 is their
+    simple Markov chain (MC): an item's score is its share of the transitions from the last item. More steps give
+    sequential rules (SR): an item x events after another in a session adds a weight that depends on x, 1 / x by
+    default.
 
-    In: sessions. Out: (M, num_items) float32: shares, which add up to 1 over the followers of the last item; all other
-    items follow by popularity.
+    In: sessions. Out: (M, num_items) float32: shares, which sum to 1 over the followers of the last item; all other
+    items follow by popularity, with negative scores.
 
-    Differs: SR's scores are divided by the sum of all weights from the last item, which changes no list.
+    Differs: SR's scores are divided by the sum of all weights from the last item, which does not change lists.
 
     Args:
         num_items: size of the data.
-        steps: how many events ahead an item counts as a follower.
-        weighting: how much x steps count, see `decays`.
+        steps: maximum number of events between an item and its follower.
+        weighting: weight of a follower x steps ahead, see `nnrec.models.base.session_baseline.decays`.
     """
 
     learnt = ("backoff", "shares")
@@ -36,7 +37,7 @@ class Markov(SessionBaseline):
         self.steps, self.weighting = steps, weighting
 
     def fit(self, train: Sessions) -> None:
-        """Sets `shares`: (num_items, num_items), in each row what followed the item."""
+        """Sets `shares`: (num_items, num_items) sparse, in each row the shares of the item's followers."""
         self.fit_backoff(train)
         shape = (self.num_items, self.num_items)
         counts = sparse.csr_array(shape, dtype=np.float64)

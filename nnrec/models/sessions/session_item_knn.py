@@ -1,4 +1,4 @@
-"""Item-kNN on sessions: items that share sessions with the last one."""
+"""Item-kNN on sessions: items that co-occur in sessions with the last item."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnrec.core.console import ProgressBar
 from nnrec.data.sessions import Sessions
 from nnrec.models.base.session_baseline import SessionBaseline, check_at_least, put_rows, sets_of
 
-# Co-occurrences that are counted at a time, at most (unless one item has more).
+# Maximum number of co-occurrences counted at a time (more if a single item has more).
 BLOCK_PAIRS = 2**24
 
 
@@ -19,19 +19,20 @@ class SessionItemKNN(SessionBaseline):
     """Scores an item by its similarity to the session's last item.
 
     Source: Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural Networks, 2016,
-    section 4, and the authors' code. With n_ij the sessions that hold both items and n_i those that hold i
+    section 4, and the authors' code. With n_ij the number of sessions that contain both items and n_i the number that
+    contain i,
 
         similarity of j to the last item i = n_ij / ((n_i + lmbd)^alpha (n_j + lmbd)^(1 - alpha))
 
-    In: sessions. Out: (M, num_items) float32 similarities; items without one follow by popularity.
+    In: sessions. Out: (M, num_items) float32 similarities; all other items follow by popularity, with negative scores.
 
     Differs: n counts sessions, as in the paper; the authors' code counts events.
 
     Args:
         num_items: size of the data.
-        n_sims: similar items kept for each item.
-        lmbd: regularisation: discounts the similarity of rare items.
-        alpha: 0.5 is the cosine, 1 the confidence of an association rule, between them a balance.
+        n_sims: number of most similar items stored for each item.
+        lmbd: regularisation, which lowers the similarity of rare items.
+        alpha: 0.5 is the cosine, 1 the confidence of an association rule, values between them a compromise.
         memory_limit: as in `SessionBaseline`.
     """
 
@@ -52,12 +53,12 @@ class SessionItemKNN(SessionBaseline):
         self.n_sims, self.lmbd, self.alpha = n_sims, lmbd, alpha
 
     def memory_needed(self, train: Sessions) -> int:
-        # A column and a value for each pair kept, as found and joined; two orders of a block beside them.
+        # A column and a value per stored pair, in blocks and concatenated; and sorting orders of a block.
         pairs = int((train.lengths.astype(np.float64) ** 2).sum())
         return 2 * 8 * min(pairs, self.n_sims * self.num_items) + 40 * min(pairs, BLOCK_PAIRS)
 
     def fit(self, train: Sessions) -> None:
-        """Sets `similar`: (num_items, num_items), in each row the items most similar to it."""
+        """Sets `similar`: (num_items, num_items) sparse, in each row the most similar items."""
         self.fit_backoff(train)
         sets = sets_of(train)
         holders = sets.T.tocsr()
@@ -81,7 +82,7 @@ class SessionItemKNN(SessionBaseline):
 
 
 def largest(matrix: sparse.coo_array, count: int) -> sparse.csr_array:
-    """Only the `count` largest entries above 0 of each row, equal ones by rising column."""
+    """Returns the `count` largest entries above 0 of each row; of equal ones, those with the lower column index."""
     some = matrix.data > 0
     row, column, values = matrix.row[some], matrix.col[some], matrix.data[some]
     order = np.lexsort((column, -values, row))

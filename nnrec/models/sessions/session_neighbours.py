@@ -1,4 +1,4 @@
-"""Session-kNN: what sessions like the current one went on with."""
+"""Base class of session-kNN models: items of training sessions similar to the current one."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from nnrec.models.base.session_baseline import Decay, SessionBaseline, check_at_
 from nnrec.models.knn.similarity import in_tiles
 
 Similarity = Literal["cosine", "vec"]
-# Queries that a core scores at a time.
+# Queries that a CPU core scores at a time.
 ROWS = 128
-# The score of what comes after everything else.
+# The score of an item that is ranked after all others.
 LAST = -2
 
 
 class SessionNeighbours(SessionBaseline):
-    """What `SKNN` and `VSKNN` share; they say what they follow.
+    """Base class of `SKNN` and `VSKNN`, which name their sources.
 
-    s is the current session, as the set of its last `last_n_clicks` items; n is a training session, as a set. With
-    w(i) the weight of the latest place of item i in s, counted among |clicks|,
+    s is the current session, as the set of the items of its last `last_n_clicks` events; n is a training session, as a
+    set. w(i) is the weight of the latest position of item i in s (`place_weights`):
 
-        similarity(s, n) = sum of w(i) over the items in both / (|w| sqrt(|n|))       similarity=cosine
-                         = sum of w(i) over the items in both / items of s            similarity=vec
+        similarity(s, n) = sum of w(i) over the items in both / (|w| sqrt(|n|))            similarity=cosine
+                         = sum of w(i) over the items in both / number of items of s       similarity=vec
 
-    Of the `sample_size` latest training sessions that share an item with s (by their start), those with the `k` largest
-    similarities (equal ones: the later) are its neighbours. An item's score is
+    Candidates are the `sample_size` training sessions with the latest start among those that share an item with s. The
+    `k` candidates with the largest similarities are the neighbours; of equally similar ones, the later. The score of an
+    item is
 
-        (1 + idf_weighting * idf(item)) * sum of similarity(s, n) * decay(s, n) over the neighbours n that hold it
+        (1 + idf_weighting * idf(item)) * sum of similarity(s, n) * decay(s, n) over the neighbours n that contain it
 
-    where decay goes by how far back in s lies the latest item that n shares with it, and idf(item) is the logarithm of
-    all sessions / those that hold the item, brought to 0 ... 1. Without `repeat_last` the last item of s comes last.
+    decay(s, n) is the weight, by its distance from the end of s, of the latest item of s that n contains (`decays`).
+    idf(item) is the logarithm of the number of all sessions / the number of those that contain the item, rescaled to
+    0 ... 1. Without `repeat_last`, the last item of s is ranked after all others.
     """
 
     learnt = ("backoff", "sessions", "holders", "idf")
@@ -65,7 +67,7 @@ class SessionNeighbours(SessionBaseline):
         self.window, self.repeat_last = last_n_clicks, repeat_last
 
     def fit(self, train: Sessions) -> None:
-        """Keeps the training sessions, and the sessions of each item."""
+        """Stores the training sessions, the sessions of each item, and the items' idf."""
         self.fit_backoff(train)
         self.sessions = sets_of(train)
         self.holders = self.sessions.T.tocsr()
@@ -99,12 +101,12 @@ class SessionNeighbours(SessionBaseline):
 
 
 def compact(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """Row starts and columns in the types that compiled loops expect."""
+    """Returns row starts and columns in the types that compiled loops expect."""
     return matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False)
 
 
 def place_weights(kind: Decay, width: int) -> np.ndarray:
-    """(width + 1, width) float64: at [n, x] the weight of the item x places before the last in a session of n.
+    """(width + 1, width) float64: at [n, x] the weight of the event x places before the last in a session of n events.
 
     same 1; div (n - x) / n; linear max(0, 1 - x / 10); log 1 / log10(x + 1.7); quadratic ((n - x) / n)^2.
     """
@@ -123,7 +125,7 @@ def _score(
     """Writes the scores of queries; see `SessionNeighbours`."""
     num_sessions = len(starts) - 1
     common = np.zeros(num_sessions, np.float32)
-    latest = np.zeros(num_sessions, np.int32)  # 1 + the place of the latest shared item; 0 = nothing shared
+    latest = np.zeros(num_sessions, np.int32)  # 1 + position of the latest shared item; 0 = none
     candidates = np.empty(num_sessions, np.int32)
     for row in range(len(queries)):
         query = queries[row]
@@ -141,7 +143,7 @@ def _score(
             weight = weights[length, place]
             distinct += 1
             squares += weight * weight
-            # Sessions are in the order of their start: the latest that share anything are among these.
+            # Sessions are ordered by their start, so that the latest candidates are among these.
             stop = holder_starts[item + 1]
             for entry in range(max(holder_starts[item], stop - sample_size), stop):
                 session = holder_ids[entry]
@@ -158,7 +160,7 @@ def _score(
         similar = np.empty(len(sample), np.float32)
         for position in range(len(sample)):
             similar[position] = common[sample[position]] * norms[sample[position]]
-        # Positive floats are ordered as their bits are: one number to sort by similarity, then by start.
+        # Positive floats sort like their bits, so that one integer key sorts by similarity, then by start.
         keys = similar.view(np.int32).astype(np.int64) << 32 | sample
         if len(keys) > k:
             keys = np.partition(keys, len(keys) - k)[len(keys) - k :]

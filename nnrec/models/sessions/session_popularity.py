@@ -1,4 +1,4 @@
-"""Popularity within the session."""
+"""Popularity of items within the session, or over all sessions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class SessionPopularity(SessionBaseline):
     """Scores an item by how often it occurred in the session so far.
 
     Source: Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural Networks, 2016,
-    section 4: S-POP, ties are broken by global popularity; with in_session=false POP.
+    section 4: S-POP, with ties broken by global popularity; with in_session=false POP.
 
-    In: sessions. Out: (M, num_items) float32; S-POP: for items of the session the number of their events minus their
-    place in the order of popularity, a share of 1; for all others minus that place. POP: training events.
+    In: sessions. Out: (M, num_items) float32. S-POP: the number of the item's events in the session plus its negative
+    popularity score of -1 to 0 (`SessionBaseline.backoff`). POP: the item's number of training events.
 
     Differs: nothing.
 
     Args:
         num_items: size of the data.
-        in_session: S-POP; false = POP, the same for everybody.
+        in_session: true = S-POP; false = POP, the same list for all sessions.
     """
 
     window = None

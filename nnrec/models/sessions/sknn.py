@@ -1,4 +1,4 @@
-"""S-kNN: what similar sessions hold."""
+"""S-kNN: items of similar sessions."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from nnrec.models.sessions.session_neighbours import SessionNeighbours
 
 
 class SKNN(SessionNeighbours):
-    """Scores an item by the similarities of the nearest training sessions that hold it.
+    """Scores an item by the similarities of the nearest training sessions that contain it.
 
     Source: Jannach, Ludewig: When Recurrent Neural Networks meet the Neighborhood for Session-Based Recommendation,
     2017, section 3.2: cosine of the sessions as sets of items, k neighbours among the `sample_size` latest sessions
-    that share an item with the current one.
+    that share an item with the current one. `SessionNeighbours` has the formulas.
 
-    In: sessions. Out: (M, num_items) float32 sums of similarities; items without any follow by popularity.
+    In: sessions. Out: (M, num_items) float32 sums of similarities; all other items follow by popularity, with negative
+    scores.
 
     Differs: nothing.
 
     Args:
         num_items: size of the data.
-        k: neighbours.
-        sample_size: sessions among which they are sought.
-        last_n_clicks: how much of the session counts; None = all.
-        repeat_last: whether the session's last item can come again at once; otherwise it comes after all others.
+        k: number of neighbours.
+        sample_size: number of sessions among which neighbours are searched.
+        last_n_clicks: number of the session's last events to use; None = all.
+        repeat_last: whether the session's last item can be recommended; otherwise it is ranked after all others.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""V-S-kNN: what similar sessions hold, with weight on the latest events."""
+"""V-S-kNN: items of similar sessions, with more weight on the latest events."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from nnrec.models.sessions.session_neighbours import SessionNeighbours, Similari
 
 
 class VSKNN(SessionNeighbours):
-    """S-kNN in which the session's latest items count most.
+    """S-kNN in which the latest items of the session weigh most.
 
     Source: Ludewig, Jannach: Evaluation of Session-based Recommendation Algorithms, 2018, section 2.2 (V-SKNN), with
-    the weight of neighbours by the latest item they share (S-SKNN there) and of rare items (idf) as in the authors'
-    published code, whose names the options have; see `SessionNeighbours` for the formulas.
+    weights of neighbours by the latest item that they share (S-SKNN there) and of rare items (idf) as in the authors'
+    published code. Options are named as in that code. `SessionNeighbours` has the formulas.
 
-    In: sessions. Out: (M, num_items) float32; items that no neighbour holds follow by popularity.
+    In: sessions. Out: (M, num_items) float32; items that no neighbour contains follow by popularity, with negative
+    scores.
 
-    Differs: `linear` weights do not become negative; idf is that of sessions, not of events; similarity=cosine is that
+    Differs: `linear` weights do not become negative; idf counts sessions, not events; similarity=cosine is the cosine
     of the weighted session.
 
     Args:
         num_items: size of the data.
-        k: neighbours.
-        sample_size: sessions among which they are sought, the latest that share an item.
+        k: number of neighbours.
+        sample_size: number of sessions among which neighbours are searched, the latest that share an item.
         similarity: "vec" or "cosine"; see `SessionNeighbours`.
-        weighting: of the session's items by place, see `nnrec.models.sessions.session_neighbours.place_weights`.
-        weighting_score: of neighbours by the latest item they share, see `nnrec.models.base.session_baseline.decays`;
-            the last item of the session is one step away.
-        idf_weighting: how much more rare items count; 0 = no difference.
-        last_n_clicks: how much of the session counts; None = all.
-        repeat_last: whether the session's last item can come again at once; otherwise it comes after all others.
+        weighting: weights of the session's items by position, see
+            `nnrec.models.sessions.session_neighbours.place_weights`.
+        weighting_score: weights of neighbours by the latest item that they share, see
+            `nnrec.models.base.session_baseline.decays`; the last item of the session is one step away.
+        idf_weighting: additional weight of rare items; 0 = none.
+        last_n_clicks: number of the session's last events to use; None = all.
+        repeat_last: whether the session's last item can be recommended; otherwise it is ranked after all others.
     """
 
     def __init__(

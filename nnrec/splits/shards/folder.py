@@ -1,4 +1,4 @@
-"""Folders of shards: writing a split as one, reading one."""
+"""Folders of shards: writes and reads splits."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from nnrec.splits.shards import ratings, sessions
 from nnrec.splits.shards.shard_files import VERSION, Cache
 from nnrec.splits.split import Split
 
-# What writes and reads the shards of a family.
+# Data family -> the module that writes and reads its shards.
 FAMILIES: dict[str, Any] = {"ratings": ratings, "sessions": sessions}
 
 
 def write_shards(split: Split | SessionSplit, folder: Path, name: str) -> None:
-    """Writes a split as a folder of shards; about.json comes last.
+    """Writes a split as a folder of shards; about.json is written last.
 
     Args:
-        folder: is empty, or not there.
-        name: what the data are called.
+        split: the split.
+        folder: an empty folder, or one that does not exist.
+        name: name of the data.
     """
     FAMILIES[split.train.family].write_split(split, folder, name)
 
 
 def check_free(folder: Path) -> None:
-    """Makes sure that shards can go here.
+    """Checks that a folder for shards is empty or does not exist.
 
     Raises:
-        ConfigError: the folder already holds something.
+        ConfigError: it is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"output={folder} already holds something. Choose another folder, or remove it.")
@@ -39,7 +40,7 @@ def check_free(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The split that the data come with: of `data=shards`."""
+    """The split stored with the data, for `data=shards`."""
 
     def __call__(self, given: Split | SessionSplit | None, seed: int) -> Split | SessionSplit:
         if given is None:
@@ -50,19 +51,19 @@ class Prepared:
 
 
 def read_shards(path: str | Path, cache: Cache = "auto") -> Split | SessionSplit:
-    """The split that a folder of shards holds.
+    """Reads the split in a folder of shards.
 
-    In files, what is in memory is the vocabularies with their tables, a number per user (or session) and item, and the
-    parts that are not trained on.
+    If the training part is stored in files, only the vocabularies with their tables, one number per user (or session)
+    and item, and the validation and test part are in memory.
 
     Args:
         path: the folder.
-        cache: a folder for the arrays of the training part, in which a folder of their own is made once, in passing;
-            "auto" = where they are larger than 256 MiB, $XDG_CACHE_HOME/nnrec (~/.cache/nnrec); None = into memory. A
-            change of a shard makes a new folder.
+        cache: parent folder for the folder with the arrays of the training part, which is made once, chunk by chunk;
+            "auto" = $XDG_CACHE_HOME/nnrec (~/.cache/nnrec) if they are larger than 256 MiB, else in memory; None = in
+            memory. A change of a shard makes a new folder.
 
     Raises:
-        DataError: no such folder, or another version's; a shard is missing, or holds what it should not.
+        DataError: no such folder, or one of another version; a shard is missing or has invalid content.
     """
     folder = Path(path).expanduser()
     about = _about(folder)

@@ -1,10 +1,10 @@
 """Shards of ratings; see `nnrec.splits.shards.shard_files`.
 
-Columns are user, item (int32), value (float32) and, where there are such, time (int64, seconds), weight (float32),
-event (int16, an index into the names in about.json). Users who are held out whole have folders of their own,
-validation_history/ and test_history/, for what may be seen of them.
+Columns are user, item (int32), value (float32) and optionally time (int64, seconds), weight (float32), event (int16, an
+index into the names in about.json). In splits with new users, the histories of held-out users are in the folders
+validation_history/ and test_history/.
 
-The rows of a part are in the order of `Ratings`: by user, then time, then order of arrival. A part of n rows makes
+The rows of a part are in the order of `Ratings`: by user, then time, then order of arrival. A part of n rows has
 ceil(n / `SHARD_ROWS`) shards, and user u of U is in shard floor(u * shards / U); a shard without a rating has no file.
 """
 
@@ -27,13 +27,13 @@ from nnrec.data.stored.ratings import DTYPES, StoredRatings
 from nnrec.splits.shards import shard_files
 from nnrec.splits.split import HeldOut, Split
 
-# What about.json says beside the rows of every shard.
+# Keys of about.json besides the rows of every shard.
 KEYS = ("name", "split", "new_users", "users", "items", "columns", "time_kind", "event_names", "notes")
 COLUMNS = ("user", "item", "value", "time", "weight", "event")
 
 
 def schema_of(columns: Iterable[str]) -> pa.Schema:
-    """Names and types of the columns of a shard."""
+    """Returns names and types of the columns of a shard."""
     return pa.schema([(name, pa.from_numpy_dtype(DTYPES[name])) for name in columns])
 
 
@@ -64,13 +64,13 @@ def write_split(split: Split, folder: Path, name: str) -> None:
 
 
 def about_of(name: str, ratings: Ratings, columns: Iterable[str], definition: str, new_users: bool) -> dict[str, Any]:
-    """What about.json says beside the rows of every shard.
+    """Returns the content of about.json besides the rows of every shard.
 
     Args:
-        name: what the data are called.
-        ratings: tells vocabularies, kind of times, names of events and notes.
-        columns: of the shards.
-        definition, new_users: of the split.
+        name: name of the data.
+        ratings: source of the vocabularies' sizes, kind of times, names of events and notes.
+        columns: columns of the shards.
+        definition, new_users: attributes of the split.
     """
     return {
         "family": "ratings",
@@ -87,7 +87,7 @@ def about_of(name: str, ratings: Ratings, columns: Iterable[str], definition: st
 
 
 def read(folder: Path, about: Mapping[str, Any], cache: shard_files.Cache) -> Split:
-    """The split; see `nnrec.splits.read_shards`."""
+    """Reads the split; see `nnrec.splits.read_shards`."""
     nothing: dict[str, Any] = {name: np.zeros(0, DTYPES[name]) for name in about["columns"]}
     for role in ("user", "item"):
         nothing |= {f"{role}s": shard_files.read_vocabulary(folder, role, about)}
@@ -132,7 +132,7 @@ def _in_memory(folder: Path, part: str, about: Mapping[str, Any], empty: Ratings
 
 
 def _chunks(folder: Path, part: str, about: Mapping[str, Any], names: Iterable[str]) -> Iterator[dict[str, np.ndarray]]:
-    """The rows of some shards, checked."""
+    """Yields the rows of some shards chunk by chunk, checked."""
     schema, last = schema_of(about["columns"]), 0
     for name in names:
         path = folder / part / name
@@ -146,6 +146,6 @@ def _chunks(folder: Path, part: str, about: Mapping[str, Any], names: Iterable[s
 
 
 def _check_order(path: Path, user: np.ndarray, last: int) -> None:
-    """Users ascend."""
+    """Raises DataError if users are not in ascending order."""
     if len(user) and (user[0] < last or (np.diff(user) < 0).any()):
         raise DataError(f"{path} is not in the order of users, as shards are: was it written by something else?")

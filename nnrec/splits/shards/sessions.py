@@ -1,10 +1,10 @@
 """Shards of sessions; see `nnrec.splits.shards.shard_files`.
 
-A row is an event: columns session (its raw id, int64 or text), item (int32) and, where there are such, time (float64,
-seconds) and event (int16, an index into the names in about.json). The events of a session stand together in one shard,
-in their order, and no two sessions of a part have one id: a session ends where the id changes.
+A row is an event: columns session (its raw id, int64 or text), item (int32) and optionally time (float64, seconds) and
+event (int16, an index into the names in about.json). The events of a session are consecutive in one shard, in order,
+and session ids are unique within a part: a session ends where the id changes.
 
-The sessions of a part are in the order of `Sessions`. A part of n events makes ceil(n / `SHARD_ROWS`) shards, and the
+The sessions of a part are in the order of `Sessions`. A part of n events has ceil(n / `SHARD_ROWS`) shards, and the
 s-th of S sessions is in shard floor(s * shards / S).
 """
 
@@ -28,19 +28,20 @@ from nnrec.data.vocabulary import Vocabulary
 from nnrec.splits.sessions import SessionSplit
 from nnrec.splits.shards import shard_files
 
-# What about.json says beside the rows of every shard.
+# Keys of about.json besides the rows of every shard.
 KEYS = ("name", "split", "sessions", "session_id_bytes", "items", "columns", "time_kind", "event_names", "notes")
 COLUMNS = ("session", "item", "time", "event")
 PARTS = ("train", "validation", "test")
-# Events that are made ready for writing at a time.
+# Events per chunk when shards are written.
 CHUNK_EVENTS = 2**20
 
 
 def schema_of(columns: Iterable[str], text: bool) -> pa.Schema:
-    """Names and types of the columns of a shard.
+    """Returns names and types of the columns of a shard.
 
     Args:
-        text: whether the ids of sessions are text.
+        columns: names of the columns.
+        text: whether session ids are text.
     """
     ids = pa.string() if text else pa.int64()
     return pa.schema([(name, ids if name == "session" else pa.from_numpy_dtype(DTYPES[name])) for name in columns])
@@ -71,12 +72,12 @@ def write_split(split: SessionSplit, folder: Path, name: str) -> None:
 
 
 def longest_id(ids: Iterable[str]) -> int:
-    """The bytes of the longest of some ids that are text."""
+    """Returns the number of bytes of the longest of some text ids."""
     return max((len(name.encode()) for name in ids), default=1)
 
 
 def _pieces(part: Sessions, columns: list[str], first: int, last: int) -> Iterator[dict[str, np.ndarray]]:
-    """The events of the sessions `first` ... `last` - 1, some sessions at a time."""
+    """Yields the events of the sessions `first` ... `last` - 1, chunk by chunk."""
     while first < last:
         stop = int(np.searchsorted(part.offsets, part.offsets[first] + CHUNK_EVENTS, side="right")) - 1
         stop = min(max(stop, first + 1), last)
@@ -89,15 +90,15 @@ def _pieces(part: Sessions, columns: list[str], first: int, last: int) -> Iterat
 def about_of(
     name: str, sessions: Sessions, columns: Iterable[str], sizes: Mapping[str, int], longest: int | None, how: str
 ) -> dict[str, Any]:
-    """What about.json says beside the rows of every shard.
+    """Returns the content of about.json besides the rows of every shard.
 
     Args:
-        name: what the data are called.
-        sessions: tells vocabularies, kind of times, names of events and notes.
-        columns: of the shards.
-        sizes: part -> sessions.
-        longest: bytes of the longest session id; None where ids are numbers.
-        how: the split's definition.
+        name: name of the data.
+        sessions: source of the number of items, kind of times, names of events and notes.
+        columns: columns of the shards.
+        sizes: part -> number of sessions.
+        longest: bytes of the longest session id; None if ids are numbers.
+        how: definition of the split.
     """
     return {
         "family": "sessions",
@@ -114,7 +115,7 @@ def about_of(
 
 
 def read(folder: Path, about: Mapping[str, Any], cache: shard_files.Cache) -> SessionSplit:
-    """The split; see `nnrec.splits.read_shards`."""
+    """Reads the split; see `nnrec.splits.read_shards`."""
     numeric = about["session_id_bytes"] is None
     nothing: dict[str, Any] = {name: np.zeros(0, DTYPES[name]) for name in about["columns"] if name != "session"}
     empty = Sessions(
@@ -134,11 +135,11 @@ def read(folder: Path, about: Mapping[str, Any], cache: shard_files.Cache) -> Se
 
 
 class _Chunk(NamedTuple):
-    """Some neighbouring events.
+    """A chunk of consecutive events.
 
     Attributes:
-        starts: where sessions begin among them; a session may go on from the chunk before.
-        ids: of the sessions that begin here.
+        starts: positions at which sessions start; the first events may belong to a session of the previous chunk.
+        ids: ids of the sessions that start here.
         arrays: item, time, event.
     """
 
@@ -175,7 +176,7 @@ def _train(folder: Path, about: Mapping[str, Any], empty: Sessions, cache: shard
 
 
 def _id_dtype(about: Mapping[str, Any]) -> np.dtype:
-    """How ids of sessions lie in files."""
+    """Returns the dtype of session ids in files."""
     longest = about["session_id_bytes"]
     return np.dtype(np.int64 if longest is None else f"S{longest}")
 
@@ -204,7 +205,7 @@ def _counted(folder: Path, part: str, about: Mapping[str, Any], sessions: Sessio
 
 
 def _chunks(folder: Path, part: str, about: Mapping[str, Any], names: Iterable[str]) -> Iterator[_Chunk]:
-    """The events of some shards, checked; a shard begins with a session."""
+    """Yields the events of some shards chunk by chunk, checked; every shard starts with a new session."""
     schema = schema_of(about["columns"], about["session_id_bytes"] is not None)
     for name in names:
         path, last = folder / part / name, None

@@ -1,13 +1,13 @@
-"""Folders of shards: data that are filtered, split and encoded, in Parquet files of any number and size.
+"""Files of a folder of shards: filtered, split and encoded data in any number of Parquet files.
 
-    about.json                  what the folder holds: version, family, split, sizes, the rows of every shard
+    about.json                  description of the folder: version, family, split, sizes, the rows of every shard
     items.parquet, users.parquet            raw ids in index order
-    item_table.parquet, user_table.parquet  titles, ... in index order (where the source has them)
-    train/part-00000.parquet ...            what is learnt from
-    validation/, test/          what is to be predicted
+    item_table.parquet, user_table.parquet  titles etc. in index order (if the source has them)
+    train/part-00000.parquet ...            the training part
+    validation/, test/          the targets of the held-out parts
 
-`nnrec.splits.shards.ratings` and `nnrec.splits.shards.sessions` say what the rows are, and which row is in which shard.
-The same data and split give the same files, whoever writes them: `prepare.py` or `nnrec.spark`.
+See `nnrec.splits.shards.ratings` and `nnrec.splits.shards.sessions` for the format of rows and their assignment to
+shards. `prepare.py` and `nnrec.spark` write the same files for the same data and split.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,36 +29,34 @@ from nnrec.core.files import atomic, write_json
 from nnrec.core.stored_arrays import made_once
 from nnrec.data.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    pass
-
-# Raised when the meaning of a folder's files changes.
+# Version of the format; raised when the meaning of the files changes.
 VERSION = 1
 SHARD_ROWS = 4_000_000
-# Rows that are written, and can be read, at a time.
+# Rows of a Parquet row group, which are written and read at a time.
 GROUP_ROWS = 2**17
-# A training part of more bytes is read into arrays in files, unless somebody says otherwise.
+# With cache="auto", the arrays of larger training parts are stored in files.
 IN_MEMORY_BYTES = 2**28
 
 Cache = str | Path | None
 
 
 def num_shards(rows: int) -> int:
-    """How many shards so many rows make."""
+    """Returns the number of shards for a number of rows."""
     return -(-rows // SHARD_ROWS)
 
 
 def shard_name(number: int) -> str:
-    """The file name of a shard."""
+    """Returns the file name of a shard."""
     return f"part-{number:05d}.parquet"
 
 
 def write_shard(path: Path, schema: pa.Schema, chunks: Iterable[Mapping[str, np.ndarray]]) -> int:
-    """Writes one shard, whole or not at all, and returns its number of rows.
+    """Writes one shard atomically and returns its number of rows.
 
     Args:
+        path: the file.
         schema: names and types of the columns.
-        chunks: the rows in their order, some at a time.
+        chunks: the rows in order, chunk by chunk.
     """
     rows, waiting, held = 0, [], 0
     with atomic(path) as place, pq.ParquetWriter(place, schema) as writer:
@@ -83,25 +81,26 @@ def write_shard(path: Path, schema: pa.Schema, chunks: Iterable[Mapping[str, np.
 
 
 def write_about(folder: Path, about: Mapping[str, Any], rows: Mapping[str, Mapping[str, int]]) -> None:
-    """Writes about.json, with which a folder is complete.
+    """Writes about.json, which completes a folder.
 
     Args:
-        about: family, name, split, sizes, ...: what the family needs.
-        rows: part -> shard -> rows.
+        folder: the folder of shards.
+        about: family, name, split, sizes, ...: the keys of the family.
+        rows: part -> shard -> number of rows.
     """
     sorted_rows = {part: dict(sorted(shards.items())) for part, shards in rows.items()}
     write_json(folder / "about.json", {"version": VERSION, **about, "rows": sorted_rows})
 
 
 def there(file: Path) -> Path:
-    """The file; raises DataError where it is missing."""
+    """Returns the file; raises DataError if it is missing."""
     if not file.is_file():
         raise DataError(f"{file} is missing: the folder of shards is not complete. Copy it again, or make it anew.")
     return file
 
 
 def read_vocabulary(folder: Path, role: str, about: Mapping[str, Any]) -> Vocabulary:
-    """The ids of users or items ("user", "item"), as many as about.json says."""
+    """Reads the ids of users or items ("user", "item"); raises DataError if their number differs from about.json."""
     vocabulary, number = Vocabulary.load(there(folder / f"{role}s.parquet")), about[f"{role}s"]
     if len(vocabulary) != number:
         raise DataError(f"{folder / f'{role}s'}.parquet holds {len(vocabulary):,} ids, about.json says {number:,}.")
@@ -109,7 +108,7 @@ def read_vocabulary(folder: Path, role: str, about: Mapping[str, Any]) -> Vocabu
 
 
 def read_table_of(folder: Path, role: str) -> pd.DataFrame | None:
-    """What is known of users or items, in index order; None where nothing is."""
+    """Reads the table of users or items, in index order; None if there is none."""
     file = folder / f"{role}_table.parquet"
     return pd.read_parquet(file) if file.is_file() else None
 
@@ -117,11 +116,14 @@ def read_table_of(folder: Path, role: str) -> pd.DataFrame | None:
 def made_arrays(
     folder: Path, about: Mapping[str, Any], cache: Cache, row_bytes: int, make: Callable[[Path], None]
 ) -> Path | None:
-    """The folder with the arrays of the training part, which `make` fills once; None where they go into memory.
+    """Returns the folder with the arrays of the training part, which `make` fills once; None for arrays in memory.
 
     Args:
+        folder: the folder of shards.
+        about: content of about.json.
         cache: as in `read_shards`.
-        row_bytes: of a row, in arrays.
+        row_bytes: bytes of a row in the arrays.
+        make: writes the arrays to a folder.
     """
     if cache == "auto":
         large = sum(about["rows"]["train"].values()) * row_bytes > IN_MEMORY_BYTES
@@ -135,13 +137,15 @@ def made_arrays(
 
 
 def read_rows(path: Path, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a shard, some at a time.
+    """Yields the rows of a shard, `GROUP_ROWS` at a time.
 
     Args:
-        rows: how many there should be.
+        path: the file.
+        schema: the expected columns.
+        rows: the expected number of rows.
 
     Raises:
-        DataError: the file is missing, or holds something else.
+        DataError: the file is missing or damaged, or its columns or number of rows are not as expected.
     """
     try:
         file = pq.ParquetFile(there(path))
@@ -152,7 +156,7 @@ def read_rows(path: Path, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBat
 
 
 def check_codes(path: Path, name: str, codes: np.ndarray, about: Mapping[str, Any]) -> None:
-    """Raises DataError for an index ("user", "item") that its vocabulary does not have."""
+    """Raises DataError for an index of a user or item ("user", "item") outside its vocabulary."""
     if len(codes) and (codes.min() < 0 or codes.max() >= about[f"{name}s"]):
         raise DataError(f"{path}: column {name!r} holds an index that {name}s.parquet does not have.")
 

@@ -23,7 +23,7 @@ def test_churn():
 
 def test_changed():
     assert metrics.changed(BEFORE, AFTER) == pytest.approx([0, 1, 1, 1, 1, 1, np.nan], nan_ok=True)
-    # However an end is marked, it is the end.
+    # Any negative number marks the end of a list.
     assert metrics.changed(np.array([[7, -1]]), np.array([[7, -2]])).tolist() == [0]
 
 
@@ -33,7 +33,7 @@ def test_rank_biased_overlap():
     # Shortened: 1, 1, 2/3: .5 + .25 + .125 * 2/3 + .125 * 2/3.
     found = metrics.rank_biased_overlap(BEFORE, AFTER, p=0.5)
     assert found == pytest.approx([1, 0.375, 0.25 / 3, 0, 0.75 + 0.5 / 3, 0, np.nan], nan_ok=True)
-    # What stands first weighs most: the last of three exchanged, the first of three exchanged.
+    # The first places weigh most: the last of three items exchanged, the first of three items exchanged.
     late, early = metrics.rank_biased_overlap(BEFORE[:2], np.array([[1, 2, 4], [4, 2, 3]]))
     assert late > early
 

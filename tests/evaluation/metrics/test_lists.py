@@ -110,7 +110,7 @@ def test_popularity_itself_is_never_serendipitous(seed, k):
     assert not metrics.serendipity(lists >= 0, np.full(5, 8), k, places).any()
 
 
-# Four users rated five items: columns (3,4,0,0), (3,4,0,0), (0,0,2,0), (4,-3,0,0) and, rated by nobody, zero.
+# Four users rated five items: columns (3,4,0,0), (3,4,0,0), (0,0,2,0), (4,-3,0,0) and zeros for an unrated item.
 TRAINING = scipy.sparse.csr_array(np.array([[3, 3, 0, 4, 0], [4, 4, 0, -3, 0], [0, 0, 2, 0, 0], [0, 0, 0, 0, 0.0]]))
 
 

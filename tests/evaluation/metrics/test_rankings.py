@@ -28,7 +28,7 @@ PER_USER = (
 
 def test_hits_compares_each_user_with_their_own_items():
     assert np.array_equal(metrics.hits(LISTS, OFFSETS, RELEVANT), HIT)
-    # The same items, shifted by one user: nobody is given what is relevant to them.
+    # The same items, shifted by one user: no user's list has a relevant item.
     assert not metrics.hits(LISTS[[2, 0, 1]][:2], np.array([0, 0, 1]), np.array([2])).any()
     with pytest.raises(ValueError, match="One list per user"):
         metrics.hits(LISTS, OFFSETS[:-1], RELEVANT)
@@ -92,7 +92,7 @@ def test_ranking_per_user():
         metrics.ranking_per_user(LISTS, OFFSETS, RELEVANT, [4], ["recal", "map"])
 
 
-# Four users with one item left out each: hits at places 1, 3 and 2, none, and a user without a left-out item.
+# Four users with one held-out item each: hits at places 1, 3 and 2, and none; and a fifth without a held-out item.
 LEFT_OUT_HIT = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]], bool)
 LEFT_OUT = np.array([1, 1, 1, 1, 0])
 
@@ -108,7 +108,7 @@ def test_cumulative_hit_rate_by_the_true_rating_leaves_users_out():
 
 def test_cumulative_hit_rate_by_predicted_ratings_throws_hits_away():
     predicted = np.array([[4.5, 4.0, 3.0], [5.0, 4.5, 4.0], [3.9, 3.8, 3.7], [5, 5, 5], [5, 5, 5]])
-    # Hits at 4.5, at 4.0 (which counts) and at 3.8 (which does not); everybody stays in the denominator.
+    # Hits at 4.5, at 4.0 (which counts) and at 3.8 (which does not); all users stay in the mean.
     found = metrics.cumulative_hit_rate(LEFT_OUT_HIT, LEFT_OUT, 3, predicted, 4.0)
     assert found == pytest.approx([1, 1, 0, 0, np.nan], nan_ok=True)
     with pytest.raises(ValueError, match=r"Received: shapes \(2,\) and \(5, 3\)"):
@@ -117,14 +117,14 @@ def test_cumulative_hit_rate_by_predicted_ratings_throws_hits_away():
 
 def test_hit_rate_by_true_rating():
     rating = np.array([5.0, 4.0, 5.0, 4.0, 4.0])
-    # Rating 4: users 1 (hit at 3) and 3 (none); rating 5: users 0 (1) and 2 (2). User 4 has nothing left out.
+    # Rating 4: users 1 (hit at 3) and 3 (none); rating 5: users 0 (1) and 2 (2). User 4 has no held-out item.
     assert metrics.hit_rate_by_value(LEFT_OUT_HIT, LEFT_OUT, 3, rating) == {4.0: (0.5, 2), 5.0: (1.0, 2)}
     assert metrics.hit_rate_by_value(LEFT_OUT_HIT, LEFT_OUT, 1, rating) == {4.0: (0.0, 2), 5.0: (0.5, 2)}
 
 
 def test_hit_rate_by_predicted_rating():
     predicted = np.array([5.7, 3.5, 3.49, -2.0, 3.0])
-    # Nearest of 1 ... 5: 5, 4 (half way goes up), 3, 1; user 4 has nothing left out, nobody is at 2.
+    # Nearest of 1 ... 5: 5, 4 (half way goes up), 3, 1; user 4 has no held-out item, no user is at 2.
     found = metrics.hit_rate_by_value(LEFT_OUT_HIT, LEFT_OUT, 2, predicted, np.arange(1, 6))
     assert found == {1.0: (0.0, 1), 3.0: (1.0, 1), 4.0: (0.0, 1), 5.0: (1.0, 1)}
     assert metrics.hit_rate_by_value(LEFT_OUT_HIT, np.zeros(5, int), 2, predicted) == {}

@@ -48,7 +48,7 @@ def test_intervals_by_name_share_their_resamples(monkeypatch):
     values = {"a": rng.random(50), "b": rng.random(50)}
     values["b"][::3] = np.nan
     found = metrics.bootstrap_intervals(values, draws=200, seed=3)
-    # However many draws are held at a time.
+    # The result does not depend on the number of draws held at a time.
     monkeypatch.setattr(nnrec.evaluation.metrics.statistics, "RESAMPLED_ENTRIES", 120)
     for name, value in values.items():
         expected = metrics.bootstrap_interval(value, draws=200, seed=3)
