@@ -1,4 +1,4 @@
-"""Time and memory of nnrec's AutoRec beside plain dense implementations in Keras and in PyTorch.
+"""Time and memory of nnrec's AutoRec, compared with plain dense implementations in Keras and PyTorch.
 
     python benchmarks/autorec.py --case ml-1m|100k|1m|crossover|all [--repeats 3] [--epochs 4] [--torch python]
 
@@ -9,38 +9,38 @@
 | 1m        | 100,000 | 1,000,000 | 5,000,000 | users | 64      | 512   | nnrec alone                        |
 | crossover | 1,280   | varies    | varies    | users | 64, 500 | 128   | nnrec's arithmetic, dense, sparse  |
 
-All sides: the paper's model in float32, with Adam, without dropout or centring, with the same L2; Keras
-runs on TensorFlow. How it is measured: benchmarks/frame.py.
+All implementations: the paper's model in float32, with Adam, without dropout or centring, with the same L2; Keras
+runs on TensorFlow. benchmarks/frame.py describes the measurement.
 
-What bounds the work. R rows, C columns, H hidden units, B rows a batch, E ratings a batch, U columns
-that a batch touches, all float32. Two cores do about 190 GFLOP/s and move about 10-20 GB/s.
+Lower bounds. R rows, C columns, H hidden units, B rows per batch, E ratings per batch, U distinct columns
+in a batch, all float32. Two cores compute about 190 GFLOP/s and move about 10-20 GB/s.
 
-    dense arithmetic, a step:  10 B C H FLOP          five products (two forward, three backward)
+    dense arithmetic, step:    10 B C H FLOP          five products (two forward, three backward)
                                28 * 2 C H bytes       Adam: reads gradient, weight, two moments; writes three
                                about 10 * 4 B C bytes the passes over the (B, C) ratings, predictions, errors
-    ml-1m, an epoch:           112 GFLOP (0.6 s) + 29 * 169 MB (0.3-0.5 s) + 29 * 31 MB
-    100k, an epoch:            6,400 GFLOP (34 s) + 196 * (358 MB + 2 GB) (25-45 s)
+    ml-1m, epoch:              112 GFLOP (0.6 s) + 29 * 169 MB (0.3-0.5 s) + 29 * 31 MB
+    100k, epoch:               6,400 GFLOP (34 s) + 196 * (358 MB + 2 GB) (25-45 s)
 
-    row-sparse, a step:        10 E H FLOP            nothing
+    row-sparse, step:          10 E H FLOP            negligible
                                6 * 4 E H bytes        gathered twice forward, the same backward
-                               40 * 2 U H bytes       touched rows of the tables and of their two moments
-    100k, an epoch:            3.2 GFLOP + 196 * (39 MB + 82 MB at U = 16,000): 2 s at the least; it
+                               40 * 2 U H bytes       updated rows of the tables and of their two moments
+    100k, epoch:               3.2 GFLOP + 196 * (39 MB + 82 MB at U = 16,000): 2 s at least; it
                                takes 9 s, since XLA's gathers and sums run on one core
-    1m, an epoch:              the same: the tables (128 M weights, with moments 1.5 GB) are only gathered from
+    1m, epoch:                 the same: the tables (128 M weights, with moments 1.5 GB) are only gathered from
 
-What is left then is overhead: many small operations, which XLA fuses in the row-sparse step.
+The rest is overhead of many small operations, which XLA fuses in the row-sparse step.
 
-Which arithmetic: CPU milliseconds per step of 128 rows, two cores of an Intel Xeon shared with other
-work (load average 5), TensorFlow 2.21, 2026-11-23. XLA gains the dense step nothing (within noise).
+Choice of arithmetic: CPU milliseconds per step of 128 rows, two cores of an Intel Xeon shared with other
+work (load average 5), TensorFlow 2.21, 2026-11-23. XLA does not speed up the dense step (within noise).
 
-    ratings a row, hidden    50, 64        50, 500        165, 64       165, 500
+    ratings per row, hidden  50, 64        50, 500        165, 64       165, 500
     columns               dense sparse   dense sparse   dense sparse   dense sparse
       4,000                  16     13      55     78      19     26      63    184
      10,000                  36     20     147     94      43     36     157    194
      30,000                  83     18     405     93      76     40     381    234
     100,000                 238     20    1222    109     251     46    1232    289
 
-The change comes at about a hundred times the ratings a row, hence `DENSE_UP_TO` in
+Sparse becomes faster when columns exceed about a hundred times the ratings per row, hence `DENSE_UP_TO` in
 nnrec/models/autoencoders/autorec.py.
 """
 
@@ -77,7 +77,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, arithmetic: str = "auto", x
 
 
 def run_keras(case: Case, arrays: dict, epochs: int) -> Outcome:
-    """What one writes first: dense rows in, dense rows out, a mask in the loss."""
+    """The straightforward implementation: dense rows in, dense rows out, a mask in the loss."""
     import keras
     from keras import ops
 

@@ -2,16 +2,16 @@
 
     python benchmarks/clicks.py [--events 10000000] [--cases csv,parquet,iso,users] [--repeats 1]
 
-The log has four events per session on average, of `--items` items whose popularity falls with rank, in files such as
-people have them:
+The log has four events per session on average, of `--items` items whose popularity falls with rank, in common file
+layouts:
 
     csv      session, item, time in seconds, with a header; events of a session together, as in most publishers' files
     parquet  the same, all events in order of time
     iso      the layout of RecSys Challenge 2015: no header, times such as 2014-04-07T10:51:09.277Z
     users    Parquet with user ids instead of session ids, cut at pauses of half an hour
 
-Every load runs in a process of its own; shown are wall and CPU seconds of the fastest, and the peak of its memory. The
-aim is 10 million events in less than 30 s and 4 GiB on two cores.
+Every load runs in a process of its own. The output shows wall and CPU seconds of the fastest one, and its peak memory.
+The goal is 10 million events in less than 30 s and 4 GiB on two cores.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SEED = 0
 
 
 def write(folder: Path, cases: list[str], num_events: int, num_items: int) -> None:
-    """The files of the cases."""
+    """Writes the files of the cases."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute
@@ -73,7 +73,7 @@ def write(folder: Path, cases: list[str], num_events: int, num_items: int) -> No
 
 
 def load(folder: Path, case: str) -> dict[str, float]:
-    """Loads a case in this process: wall and CPU seconds, GiB at the peak, sessions and events left."""
+    """Loads a case in this process; returns wall and CPU seconds, peak GiB, remaining sessions and events."""
     from nnrec.data.filters.sessions import filter_sessions
     from nnrec.data.readers.sessions import read_clicks
     from nnrec.splits.sessions import LastDays

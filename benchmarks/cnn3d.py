@@ -1,25 +1,25 @@
-"""Examples per second and memory of nnrec's 3D-CNN beside windows that convolve every click anew; encoding of texts.
+"""Examples per second and memory of nnrec's 3D-CNN, compared with convolving every window; encoding of texts.
 
     python benchmarks/cnn3d.py --case shop|encode|all [--repeats 3] [--epochs 3]
 
 | case   | events | items     | what is measured                                                                       |
 |--------|--------|-----------|----------------------------------------------------------------------------------------|
 | shop   | 20,000 | 3,000     | an epoch of training: titles and categories, 64 characters each, the default network   |
-| encode |        | 1,000,000 | the codes of as many titles                                                            |
+| encode |        | 1,000,000 | encoding of this many titles                                                           |
 
-"windows" is what the paper describes, written down with Keras's Conv3D and fit: each example is a window of L clicks,
+"windows" is the model as the paper describes it, in Keras with Conv3D and fit: each example is a window of L clicks,
 whose texts are convolved as a whole, with the vectors of its target and of the same number of negatives. One example is
-a click to read and an item to predict. How it is measured: benchmarks/frame.py; the first epoch is shown apart.
+an input click and a target item. benchmarks/frame.py describes the measurement; the first epoch is shown separately.
 
-What bounds the work. W = 64 characters of A = 2 attributes, e = 16, the default convolutions.
+Lower bounds. W = 64 characters of A = 2 attributes, e = 16, the default convolutions.
 
-    an item    2 W A e 4 96 FLOP     1.6 MFLOP for its maps and its vector, three times that in training
-    a click    12 16 96 64 2 FLOP    2.4 MFLOP for the convolution over it and the click before, likewise
-    a batch    U = 500 items and 250 clicks, context included, are 500 x 4.8 + 250 x 7 MFLOP: 4 GFLOP for 128 examples,
-               22 ms at 190 GFLOP/s (two cores). An item counts once, whether it is read, predicted or drawn, and a
-               click once for all the windows that hold it; "windows" has 8 x (1.6 + 2.4) x 3 = 96 MFLOP an example
+    item       2 W A e 4 96 FLOP     1.6 MFLOP for its maps and its vector, three times that in training
+    click      12 16 96 64 2 FLOP    2.4 MFLOP for the convolution over it and the previous click, three times likewise
+    batch      U = 500 items and 250 clicks, context included, are 500 x 4.8 + 250 x 7 MFLOP: 4 GFLOP for 128 examples,
+               22 ms at 190 GFLOP/s (two cores). An item counts once, whether input, target or negative, and a
+               click once for all windows that contain it; "windows" has 8 x (1.6 + 2.4) x 3 = 96 MFLOP per example
     memory     the codes of an item are W A bytes (128 MB for a million items); a batch's largest array has U W A 96
-               numbers, 25 MB for 500 items, and its gradient some such; for scoring there is a vector of each item
+               numbers, 25 MB for 500 items, and its gradient about the same; for scoring there is a vector per item
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BATCH, NEGATIVES, CLICKS, WIDTH, UNITS = 128, 256, 8, 64, 64
 
 @dataclass(frozen=True)
 class Case:
-    """A number of events of a number of items, and who is measured."""
+    """The numbers of events and items, and the contenders to measure."""
 
     num_events: int
     num_items: int
@@ -47,7 +47,7 @@ CASES = {"shop": Case(20_000, 3_000), "encode": Case(0, 1_000_000, ("encode",))}
 
 
 def make_data(case: Case, real: Path | None, path: Path) -> None:
-    """Writes simulated sessions, and the texts of their items."""
+    """Writes simulated sessions and the texts of their items."""
     import numpy as np
 
     from nnrec.data.simulators.sessions import simulate_clicks
@@ -82,7 +82,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int) -> Outcome:
 
 
 def run_windows(case: Case, arrays: dict, epochs: int) -> Outcome:
-    """A plain Keras model on windows of clicks, its items scored by the same vectors that content gives them."""
+    """A plain Keras model on windows of clicks; items are scored by the vectors computed from their content."""
     import keras
     import numpy as np
     from keras import layers, ops

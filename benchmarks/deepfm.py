@@ -1,4 +1,4 @@
-"""Rows per second of nnrec's DeepFM beside DeepCTR and a plain PyTorch implementation.
+"""Rows per second of nnrec's DeepFM, compared with DeepCTR and a plain PyTorch implementation.
 
     python benchmarks/deepfm.py --case 1m|10m|embedded|all [--repeats 3] [--torch python] [--deepctr python]
 
@@ -8,26 +8,27 @@
 | 10m      | 10,000,000 | raw             | the same                                                              |
 | embedded | 1,000,000  | embedded        | the same, with vectors of the numeric columns in FM and deep part     |
 
-All sides: 26 categorical fields with vectors of 16, 13 numeric columns, a deep part of 3 x 400 (ReLU, no dropout, no
-normalisation, no penalty), cross-entropy, Adam with a learning rate of .001. Values of a field are drawn uniformly,
-which is the hardest case: hardly an id comes twice in a batch. nnrec goes the whole way from columns to steps, as
+All implementations: 26 categorical fields with vectors of 16, 13 numeric columns, a deep part of 3 x 400 (ReLU, no
+dropout, no normalisation, no penalty), cross-entropy, Adam with a learning rate of .001. Values of a field are drawn
+uniformly, which is the hardest case: ids rarely repeat in a batch. nnrec runs the whole path from columns to steps, as
 `train.py` does; DeepCTR gets arrays by column through `fit`, PyTorch slices of shuffled arrays.
 
-"torch" has dense gradients and Adam (its fused kernel) over whole tables, "torch-sparse" SparseAdam for tables and Adam
-for the rest, which is what nnrec computes too: only the rows of a batch move. "-bfloat16" is trainer.precision=
+"torch" has dense gradients and Adam (its fused kernel) over whole tables. "torch-sparse" uses SparseAdam for tables and
+Adam for the rest, which nnrec computes too: only the rows of a batch are updated. "-bfloat16" is trainer.precision=
 mixed_bfloat16, in PyTorch autocast. DeepCTR (pip install deepctr tf-keras, with the version of TensorFlow) needs an
 interpreter of its own, since it runs on Keras 2. "products" is the matrix products of the deep part alone, in NumPy.
-How it is measured: benchmarks/frame.py; each contender's first epoch, with all compiling, is shown apart.
+benchmarks/frame.py describes the measurement; each contender's first epoch, including compilation, is shown separately.
 
-What bounds the work, per batch of B = 4,096 rows with C = 26 fields, d = 16, on two cores:
+Lower bounds per batch of B = 4,096 rows with C = 26 fields, d = 16, on two cores:
 
     deep part    6 B (429 400 + 2 400^2 + 400) FLOP = 12.1 GFLOP: 63 ms at 190 GFLOP/s, so at most 65,000 rows/s in
                  float32; with the numeric columns embedded (624 inputs) 56,000; in bfloat16 twice as many
     lookups      B C (d + 1) floats are 7.2 MB, of which vectors, products and gradients make five passes: .5 ms each
-    rows         table and two moments, each gathered and written: 6 x 7.2 MB at random places of 68 MB (1m) or 680 MB
-                 (10m) a table; 27 ns a row, all together some 15 ms of one core
-    dense Adam   reads and writes three whole tables: 6 x 68 MB a step (1m), 6 x 680 MB (10m), 40 and 400 ms at 10 GB/s
-    input        numbering the distinct ids of a batch takes 2 ms of a core, encoding and slicing 3
+    rows         table and two moments, each gathered and written: 6 x 7.2 MB at random positions of 68 MB (1m) or 680
+                 MB (10m) per table; 27 ns per row, about 15 ms of one core in all
+    dense Adam   reads and writes three whole tables: 6 x 68 MB per step (1m), 6 x 680 MB (10m), 40 and 400 ms at 10
+                 GB/s
+    input        numbering the distinct ids of a batch takes 2 ms of a core, encoding and slicing 3 ms
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ FIELDS, NUMBERS, DIM, UNITS, BATCH, STEPS, RATE = 26, 13, 16, (400, 400, 400), 4
 
 @dataclass(frozen=True)
 class Case:
-    """A number of ids, whether numeric columns have vectors, and who is measured."""
+    """The number of ids, whether numeric columns have vectors, and the contenders to measure."""
 
     num_ids: int
     embedded: bool = False
@@ -94,7 +95,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int, precision: str = "float32")
     columns |= {f"n{place}": arrays["numeric"][:, place] for place in range(NUMBERS)}
     numeric = [f"n{place}" for place in range(NUMBERS)]
     impressions = from_frame(pd.DataFrame(columns | {"label": arrays["label"]}), categorical=names, numeric=numeric)
-    # Hashed, so that the table has as many ids as the case says.
+    # Hashed, so that the table has as many ids as the case specifies.
     settings = Preprocessing(hash=dict.fromkeys(names, case.per_field - 1))
     train = fitted(replace(impressions, preprocessing=settings), np.arange(len(impressions)))
 
@@ -206,7 +207,7 @@ def run_torch_sparse_bfloat16(case: Case, arrays: dict, epochs: int) -> Outcome:
 
 
 def run_products(case: Case, arrays: dict, epochs: int) -> Outcome:
-    """The matrix products of as many steps, on random numbers."""
+    """The matrix products of the same number of steps, on random numbers."""
     import numpy as np
 
     rng = np.random.default_rng(SEED)

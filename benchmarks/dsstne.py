@@ -1,4 +1,4 @@
-"""Time and memory of nnrec's DSSTNE beside plain dense implementations in Keras and in PyTorch.
+"""Time and memory of nnrec's DSSTNE, compared with plain dense implementations in Keras and PyTorch.
 
     python benchmarks/dsstne.py --case ml-1m|100k|1m|all [--repeats 3] [--epochs 4] [--torch python]
 
@@ -8,24 +8,24 @@
 | 100k  | 100,000 | 100,000   | 5,000,000 | 128    | 512   | 2,048   | nnrec beside dense Keras, PyTorch  |
 | 1m    | 100,000 | 1,000,000 | 5,000,000 | 128    | 512   | 2,048   | nnrec alone                        |
 
-All sides: the network of DSSTNE's MovieLens sample (128 sigmoid units, a sigmoid for every item, cross-entropy
-over the whole catalogue, which is the scaled marginal one with targets 1 and 0; without denoising and
-sparseness), float32, Adam. At 100,000 items nnrec samples its output layer, the others compute it whole. How it
-is measured: benchmarks/frame.py.
+All implementations: the network of DSSTNE's MovieLens sample (128 sigmoid units, a sigmoid for every item,
+cross-entropy over the whole catalogue, which is the scaled marginal one with targets 1 and 0; without denoising and
+sparseness), float32, Adam. At 100,000 items nnrec samples its output layer, the others compute all of it.
+benchmarks/frame.py describes the measurement.
 
-What bounds the work. R rows, I items, H hidden units, B rows a batch, E likes a batch, U columns that a batch
-touches, N columns drawn for it, all float32. Two cores do about 190 GFLOP/s and move about 10-20 GB/s.
+Lower bounds. R rows, I items, H hidden units, B rows per batch, E likes per batch, U distinct columns in a
+batch, N columns sampled for it, all float32. Two cores compute about 190 GFLOP/s and move about 10-20 GB/s.
 
-    dense, a step:         10 B I H FLOP      five products (two forward, three backward)
+    dense, step:           10 B I H FLOP      five products (two forward, three backward)
                            28 * 2 I H bytes   Adam
                            about 8 * 4 B I    passes over the (B, I) logits, errors and their gradients
-    ml-1m, an epoch:       29 GFLOP (.15 s) + 24 * 27 MB + 24 * 30 MB (.1 s)
-    100k, an epoch:        6,600 GFLOP * 2 (70 s) + 196 * (717 MB + 1.6 GB) (25-45 s)
+    ml-1m, epoch:          29 GFLOP (.15 s) + 24 * 27 MB + 24 * 30 MB (.1 s)
+    100k, epoch:           6,600 GFLOP * 2 (70 s) + 196 * (717 MB + 1.6 GB) (25-45 s)
 
-    sampled, a step:       10 E H + 6 B N H FLOP
-                           40 * 2 U H bytes   touched rows of the tables and of their two moments
-    100k, an epoch:        3 * 10^12 FLOP * .05 (.9 s) + 196 * 180 MB (2-4 s): the gathers are what remains
-    1m, an epoch:          the same: the tables (256 M weights, with moments 3 GB) are only gathered from
+    sampled, step:         10 E H + 6 B N H FLOP
+                           40 * 2 U H bytes   updated rows of the tables and of their two moments
+    100k, epoch:           3 * 10^12 FLOP * .05 (.9 s) + 196 * 180 MB (2-4 s): mostly gathers
+    1m, epoch:             the same: the tables (256 M weights, with moments 3 GB) are only gathered from
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from frame import SEED, DenseRows, Outcome
 
 @dataclass(frozen=True)
 class Case(frame.Case):
-    """A size to measure, and how many columns nnrec draws for a batch."""
+    """A size to measure, and the number of columns that nnrec samples per batch."""
 
     sampled: int | None = None
 
@@ -51,7 +51,7 @@ CASES = {
 
 
 def likes(arrays: dict) -> dict:
-    """The ratings as ones."""
+    """The arrays with all ratings replaced by 1."""
     import numpy as np
 
     return arrays | {"value": np.ones(len(arrays["user"]), np.float32)}
@@ -68,7 +68,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int) -> Outcome:
 
 
 def run_keras(case: Case, arrays: dict, epochs: int) -> Outcome:
-    """What one writes first: dense rows in, dense rows out, a binary cross-entropy summed over items."""
+    """The straightforward implementation: dense rows in and out, a binary cross-entropy summed over items."""
     import keras
     from keras import ops
 

@@ -1,15 +1,14 @@
-"""How much faster batches are made where several workers share the making.
+"""Speed-up of making batches when several workers share the work.
 
     python benchmarks/exchange.py [--workers 1,2] [--users 1200000] [--items 1000000] [--repeats 3]
 
-Sparse rows of 20 random items each lie in files, and batches are those of a sampled autoencoder (batches of 8,192 rows,
-8,192 negatives, touched columns numbered), of which a device's part of each is handed to it. Each worker is a process
-without a device, bound to one core: it goes through its parts of an epoch's batches (`nnrec.batches.worker_exchange`),
-and does nothing with them.
+Sparse rows of 20 random items each are stored in files. Batches are those of a sampled autoencoder (8,192 rows, 8,192
+negatives, distinct columns numbered); each device receives its part. Each worker is a process without a device, bound
+to one core: it iterates over its parts of an epoch's batches (`nnrec.batches.worker_exchange`) and discards them.
 
-What bounds the work: numbering and drawing, on one core a worker; what is handed over is a part of the rows and all of
-the touched columns, some 3 MB a batch for each other worker. Shown are the milliseconds a batch, the median of the
-epochs, by the slowest worker, and how many times as fast as one worker that is. There can be as many as cores.
+Lower bounds: numbering and sampling, on one core per worker. Workers exchange a part of the rows and all distinct
+columns, about 3 MB per batch for each other worker. The output shows milliseconds per batch (the median of the epochs,
+by the slowest worker) and the speed-up over one worker. There can be as many workers as cores.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ BATCH, LENGTH, NEGATIVES = 8_192, 20, 8_192
 
 
 def work(index: int, count: int, users: int, items: int, folder: str, shared: Any, told: Any) -> None:
-    """Goes through three epochs as one of several workers, and tells the seconds of each."""
+    """Iterates over three epochs as one of several workers, and reports the seconds of each."""
     from nnrec.batches import worker_exchange
     from nnrec.batches.rows import RowBatches
     from nnrec.core.devices import strategy
@@ -66,7 +65,7 @@ def work(index: int, count: int, users: int, items: int, folder: str, shared: An
 
 
 def measure(count: int, options: argparse.Namespace, folder: str) -> float:
-    """Seconds a batch with so many workers."""
+    """Seconds per batch with `count` workers."""
     context = multiprocessing.get_context("spawn")
     told = context.Queue()
     shared = (context.Barrier(count), context.Array("i", count, lock=False), options.repeats)

@@ -1,15 +1,15 @@
-"""What benchmarks share: ratings of a size, contenders in turns in processes of their own, a table of ratios.
+"""Common parts of benchmarks: ratings of a size, contenders run in turns in their own processes, a table of ratios.
 
-A benchmark says which `Case`s there are and gives a function for each contender, which trains it and returns what
-was `Outcome`; `main` does the rest:
+A benchmark defines its `Case`s and a function for each contender, which trains it and returns an `Outcome`; `main` does
+the rest:
 
     python benchmarks/<name>.py --case <case>|all [--repeats 3] [--epochs 4] [--torch path/to/python]
 
 `fit_nnrec`, `fit_keras` and `fit_torch` are the training loops of the contenders "nnrec", "keras" and "torch";
-`DenseRows` makes ratings dense for the latter two. A contender whose name begins with "torch" runs in the interpreter
-given by --torch, which needs torch and NumPy only: hence nothing else is imported here until it is used; so does one
-whose name begins with one of `others` in an interpreter given by an option of that name. One whose name ends with
-"-jax" runs on JAX, the others on TensorFlow.
+`DenseRows` makes ratings dense for the latter two. A contender whose name starts with "torch" runs in the interpreter
+given by --torch, which needs torch and NumPy only: hence nothing else is imported here until it is used. Likewise, a
+contender whose name starts with one of `others` runs in the interpreter given by the option of that name. Contenders
+whose names end with "-jax" run on JAX, the others on TensorFlow.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Case:
-    """A size to measure; `peers` are the contenders, `dense_steps` how many steps of an epoch dense ones are given."""
+    """A size to measure; `peers` are the contenders, `dense_steps` the number of steps per epoch for dense ones."""
 
     num_users: int
     num_items: int
@@ -43,17 +43,17 @@ class Case:
     batch_size: int
     by: str = "user"
     peers: tuple[str, ...] = ("nnrec", "keras", "torch")
-    dense_steps: int | None = None  # scaled up to the whole epoch; None = all
+    dense_steps: int | None = None  # times are scaled up to the whole epoch; None = all steps
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
+        """The number of steps per epoch."""
         return -(-(self.num_items if self.by == "item" else self.num_users) // self.batch_size)
 
 
 @dataclass
 class Outcome:
-    """Wall and CPU seconds of each epoch, what share of the epoch's steps they cover, and the last epoch's loss."""
+    """Wall and CPU seconds of each epoch, the fraction of the epoch's steps they cover, and the last epoch's loss."""
 
     epochs: list[tuple[float, float]]
     share: float = 1.0
@@ -87,9 +87,9 @@ class Stopwatch:
 
 
 class DenseRows:
-    """The rows of a case, made dense: all at once where all steps are measured, else batch by batch.
+    """The dense rows of a case: made all at once if all steps are measured, else batch by batch.
 
-    Iterating yields the (batch_size, num_columns) float32 batches of an epoch, 0 where there is no rating.
+    Iterating yields the (batch_size, num_columns) float32 batches of an epoch, with 0 for missing ratings.
     """
 
     def __init__(self, case: Case, arrays: Mapping[str, Any]) -> None:
@@ -123,11 +123,11 @@ class DenseRows:
 
 
 def fit_nnrec(make: Callable[[], Any], case: Case, arrays: dict, epochs: int, **settings: Any) -> Outcome:
-    """Trains a model of nnrec in nnrec's training loop.
+    """Trains an nnrec model in nnrec's training loop.
 
     Args:
-        make: builds the model, once Keras has been started.
-        case, arrays, epochs: as `main` gave them.
+        make: builds the model, called after Keras has been started.
+        case, arrays, epochs: as given by `main`.
         settings: of the trainer.
     """
     import numpy as np
@@ -170,7 +170,7 @@ def fit_keras(model: Any, rows: DenseRows, epochs: int) -> Outcome:
     import keras
 
     class Batches(keras.utils.PyDataset):
-        """Some steps of an epoch; each batch is made when it is asked for."""
+        """Some steps of an epoch; each batch is made on demand."""
 
         def __len__(self) -> int:
             return rows.steps
@@ -191,7 +191,7 @@ def fit_keras(model: Any, rows: DenseRows, epochs: int) -> Outcome:
 
 
 def fit_torch(step: Callable[[Any], Any], rows: DenseRows, epochs: int) -> Outcome:
-    """Calls `step` with each dense batch, as a tensor; it takes an optimizer's step and returns the loss."""
+    """Calls `step` with each dense batch as a tensor; `step` makes one optimizer step and returns the loss."""
     import torch
 
     watch, loss = Stopwatch(), 0.0
@@ -203,7 +203,7 @@ def fit_torch(step: Callable[[Any], Any], rows: DenseRows, epochs: int) -> Outco
 
 
 def make_data(case: Case, real: Path | None, path: Path) -> None:
-    """Writes the (user, item, value) arrays of a case: of MovieLens 1M where `real` has it, else simulated."""
+    """Writes the (user, item, value) arrays of a case: MovieLens 1M if `real` has it, else simulated ratings."""
     import numpy as np
 
     if real and (real / "ratings.dat").is_file():
@@ -222,7 +222,7 @@ def make_data(case: Case, real: Path | None, path: Path) -> None:
 
 
 def measure(contender: Contender, case: Case, data: Path, epochs: int) -> dict[str, Any]:
-    """One measurement, in this process."""
+    """Makes one measurement in this process."""
     import numpy as np
 
     with np.load(data) as stored:
@@ -233,7 +233,7 @@ def measure(contender: Contender, case: Case, data: Path, epochs: int) -> dict[s
     return figures | {"peak": peak, "source": source}
 
 
-# In the process that the user started. It stays small: a child's peak memory counts from its parent's.
+# In the process that the user started. It stays small, since a child's peak memory includes its parent's.
 
 
 def call(python: str, *arguments: object, backend: str = "tensorflow") -> str:
@@ -249,10 +249,10 @@ def call(python: str, *arguments: object, backend: str = "tensorflow") -> str:
 def compare(
     name: str, case: Case, repeats: int, epochs: int, folder: Path, pythons: Mapping[str, str | None]
 ) -> dict[str, dict]:
-    """Medians of each peer; they take turns.
+    """Runs the peers in turns; returns the medians of each.
 
     Args:
-        pythons: beginnings of names, and the interpreters of such peers; None = they are left out.
+        pythons: prefix of names -> interpreter of these peers; None = they are left out.
     """
     data = folder / f"{name.replace('/', '-')}.npz"
     call(sys.executable, "--make", name, data)
@@ -275,7 +275,7 @@ def compare(
 
 
 def summary(results: list[dict]) -> dict[str, Any]:
-    """Medians of the epochs after the first, of whole epochs; `first` is what the first takes."""
+    """Medians over the epochs after the first one, scaled to whole epochs; `first` is the time of the first epoch."""
     later = [epoch for result in results for epoch in result["epochs"][1:]]
     wall, cpu = (statistics.median(epoch[part] for epoch in later) for part in (0, 1))
     start = statistics.median(result["epochs"][0][0] for result in results) - wall
@@ -349,16 +349,16 @@ def main(
     """The command line of a benchmark.
 
     Args:
-        title: over the tables.
-        cases: by name, `Case`s or what `make` and the contenders take for one. The one called ml-1m is measured on the
-            real data where NNREC_DATA has them.
+        title: heading of the tables.
+        cases: by name, `Case`s or objects that `make` and the contenders accept instead. The case ml-1m is measured on
+            the real data if NNREC_DATA has them.
         contenders: by name, functions of the case, its arrays and a number of epochs.
-        crossover: cases between nnrec's own ways to compute, named by their sizes, such as "4000/50".
-        sizes: what those sizes are.
-        make: writes the arrays of a case, as `make_data` does.
-        show: prints the results, as `print_comparison` does.
-        others: beginnings of the names of contenders that need an interpreter of their own.
-        repeats, epochs: how often, unless the command line says otherwise.
+        crossover: cases that compare nnrec's own arithmetics, named by their sizes, such as "4000/50".
+        sizes: the names of those sizes.
+        make: writes the arrays of a case, like `make_data`.
+        show: prints the results, like `print_comparison`.
+        others: prefixes of the names of contenders that need an interpreter of their own.
+        repeats, epochs: defaults of the command line's options.
     """
     crossover = crossover or {}
     parser = argparse.ArgumentParser(description=f"Time and memory of {title} beside plain implementations.")

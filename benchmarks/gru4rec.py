@@ -1,33 +1,33 @@
-"""Events per second of nnrec's GRU4Rec beside a plain PyTorch implementation; evaluation; recommending click by click.
+"""Events per second of nnrec's GRU4Rec, compared with plain PyTorch; evaluation; recommending click by click.
 
     python benchmarks/gru4rec.py --case 18k|1m|evaluation|click|all [--repeats 5] [--epochs 2] [--torch python]
 
 | case       | events    | items     | what is measured                                                              |
 |------------|-----------|-----------|-------------------------------------------------------------------------------|
-| 18k        | 300,000   | 18,000    | an epoch of training: 100 units, 144 slots, 2,048 drawn negatives, BPR-max    |
+| 18k        | 300,000   | 18,000    | an epoch of training: 100 units, 144 slots, 2,048 sampled negatives, BPR-max  |
 | 1m         | 1,300,000 | 1,000,000 | the same                                                                      |
-| evaluation | 70,000    | 17,000    | places of all next items, and recall, MRR and NDCG from them                  |
+| evaluation | 70,000    | 17,000    | ranks of all next items, and recall, MRR and NDCG from them                   |
 | click      | 2,000     | 20,000    | one event of a running session, and its ten recommendations                   |
 
-All sides of the first two: constrained embedding, ELU, BPR-max with its penalty, Adagrad, float32, no dropout, the same
-sessions and distribution of negatives, an update per step. "torch" is what the papers describe, written down with
-nn.GRUCell, autograd and torch.optim.Adagrad as it comes; "torch-sparse" has sparse gradients of the tables;
-"torch-fused" is as quick as PyTorch was made to be, with the optimizer's fused kernel, denormal numbers flushed and one
-look-up for all items of a step. "products" is the step's matrix products alone, in NumPy. An event is a pair of
-neighbours in a session: one to read, one to predict. How it is measured: benchmarks/frame.py; each contender's first
-epoch, with all compiling, is shown apart.
+All implementations of the first two: constrained embedding, ELU, BPR-max with its penalty, Adagrad, float32, no
+dropout, the same sessions and distribution of negatives, one update per step. "torch" is the papers' model, in plain
+nn.GRUCell, autograd and torch.optim.Adagrad; "torch-sparse" has sparse gradients of the tables; "torch-fused" is the
+fastest PyTorch version found, with the optimizer's fused kernel, denormal numbers flushed and one look-up for all items
+of a step. "products" is the step's matrix products alone, in NumPy. An event is a pair of consecutive items in a
+session: one input, one target. benchmarks/frame.py describes the measurement; each contender's first epoch, including
+compilation, is shown separately.
 
-What bounds the work. B = 144 slots, C = B + 2,048 columns, d = 100 units; 300,000 events are 1,628 steps.
+Lower bounds. B = 144 slots, C = B + 2,048 columns, d = 100 units; 300,000 events are 1,628 steps.
 
-    scores              6 B C d FLOP     189 MFLOP a step: scores, gradients of the states and of the items
-    GRU                36 B d^2 FLOP      52 MFLOP: six products of (B, d) and (d, d), forth and twice back
+    scores              6 B C d FLOP     189 MFLOP per step: scores, gradients of the states and of the items
+    GRU                36 B d^2 FLOP      52 MFLOP: six products of (B, d) and (d, d), once forward, twice backward
     together           241 MFLOP, 1.3 ms at 190 GFLOP/s (two cores): at most 113,000 events/s; "products" measures it
-    loss               B C numbers are 1.3 MB, within the L2 cache of a core. An operation by itself takes .15 ms there,
-                       .3 with an exponential; BPR-max written out and differentiated has some thirty of them
+    loss               B C numbers are 1.3 MB, within the L2 cache of a core. One operation takes .15 ms there,
+                       .3 with an exponential; BPR-max with its gradient has about thirty of them
     tables             16 (C + B) d bytes of rows and accumulators, read and written: 3.7 MB; a dense update of 18,000
                        rows moves 36 MB, of 1,000,000 rows 2 GB
-    overhead           a step from Python is some 60 operations in PyTorch; many steps a call leave nnrec .1 ms of
-                       planning
+    overhead           a step from Python is about 60 operations in PyTorch; with many steps per call, nnrec has .1 ms
+                       of planning
     nnrec scores each distinct item once, with its count: here 1,980 columns instead of 2,192.
 
 `--case 18k --repeats 2 --epochs 3` on two quiet cores of an Intel Xeon, TensorFlow 2.21, JAX 0.10.2, PyTorch 2.13,
@@ -41,8 +41,8 @@ What bounds the work. B = 144 slots, C = B + 2,048 columns, d = 100 units; 300,0
     torch-sparse          19,700        11.8     23.2        .49
     torch                 16,400        14.2     27.9        .51
 
-The losses differ. PyTorch's Adagrad adds epsilon to the root, the authors' (and nnrec's) to what is under it: that may
-be why.
+The losses differ, possibly because PyTorch's Adagrad adds epsilon to the root, the authors' (and nnrec's) to the
+radicand.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ MEAN_LENGTH, DRAWS_AHEAD, CLICKS = 4.5, 256, 2_000
 
 @dataclass(frozen=True)
 class Case:
-    """A number of events of a number of items, and who is measured."""
+    """The numbers of events and items, and the contenders to measure."""
 
     num_events: int
     num_items: int
@@ -79,7 +79,7 @@ CASES = {
 
 
 def make_data(case: Case, real: Path | None, path: Path) -> None:
-    """Writes sessions with lengths from 2 on and a long tail of items, each of which occurs where events suffice."""
+    """Writes sessions of at least 2 events, with a long tail of items; each item occurs if there are enough events."""
     import numpy as np
 
     rng = np.random.default_rng(SEED)
@@ -93,7 +93,7 @@ def make_data(case: Case, real: Path | None, path: Path) -> None:
 
 
 def pairs(arrays: dict) -> int:
-    """Events to predict."""
+    """The number of events to predict."""
     return int(arrays["offsets"][-1]) - len(arrays["offsets"]) + 1
 
 
@@ -123,7 +123,7 @@ def run_nnrec(case: Case, arrays: dict, epochs: int) -> Outcome:
 
 
 def run_evaluation(case: Case, arrays: dict, epochs: int) -> Outcome:
-    """Evaluations of a model as it is initialised."""
+    """Evaluates an untrained model."""
     from nnrec.core.devices import backend
 
     backend.start("cpu")
@@ -139,7 +139,7 @@ def run_evaluation(case: Case, arrays: dict, epochs: int) -> Outcome:
 
 
 def run_click(case: Case, arrays: dict, epochs: int) -> Outcome:
-    """Sessions of ten clicks; a lap for each click, the first for a session that gets everything compiled."""
+    """Sessions of ten clicks, one lap per click; the first lap is a whole session, which includes compilation."""
     from types import SimpleNamespace
 
     from nnrec.core.devices import backend
@@ -171,9 +171,9 @@ def run_click(case: Case, arrays: dict, epochs: int) -> Outcome:
 
 
 def slots_of(offsets: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Session-parallel steps: (b,) events to read, which slots begin a session, and which have stayed on since before.
+    """Session-parallel steps: (b,) input events, which slots start a session, and which slots of the last step remain.
 
-    Slots go when there is no session left for them.
+    Slots are removed when no session is left for them.
     """
     import numpy as np
 
@@ -260,7 +260,7 @@ def run_torch_fused(case: Case, arrays: dict, epochs: int) -> Outcome:
 
 
 def run_products(case: Case, arrays: dict, epochs: int) -> Outcome:
-    """The matrix products of as many steps, on random numbers."""
+    """The matrix products of the same number of steps, on random numbers."""
     import numpy as np
 
     rng = np.random.default_rng(SEED)

@@ -1,22 +1,22 @@
-"""Rates of the data path of impressions alone: reading a log, and batches of it, without a model.
+"""Throughput of the data path of impressions: reading a log, and making batches, without a model.
 
     python benchmarks/impressions.py [--rows 2000000] [--ids 1000000] [--batch 4096] [--cases read,memory,...]
 
 Rows are as wide as Criteo's, 26 categorical columns, of which two share half of the ids, and 13 numbers. The cases:
 
-    read     CSV to arrays in files: rows and MiB of text a second, and the peak of memory
+    read     CSV to arrays in files: rows and MiB of text per second, and peak memory
     memory   shuffled batches of rows in memory
     touched  the same, with the ids of each batch renumbered for row-sparse updates
-    files    the same as touched, of rows in files
+    files    the same as touched, with rows stored in files
     tf.data  a peer: tf.data.Dataset over a dict with an array for each column, already encoded, shuffled with a buffer
              of 100,000 rows and batched
 
-What bounds a batch: 26 random reads of the row's codes and of the table of ids each, 13 of the numbers, a permutation,
-and, to renumber, as many random reads and writes of a table as long as the ids; some 500 bytes a row in cache lines.
-DeepFM on such rows takes some 65,000 rows a second on two cores: the rate must lie far above that.
+Lower bounds of a batch: 26 random reads each of the row's codes and of the table of ids, 13 of the numbers, a
+permutation and, to renumber, as many random reads and writes of a table with one entry per id; about 500 bytes per row
+in cache lines. DeepFM processes about 65,000 such rows per second on two cores: the throughput must be far higher.
 
-Every case runs in a process of its own. Shown is the median epoch of `--repeats`, by the clock and by CPU seconds of
-all threads.
+Every case runs in a process of its own. The output shows the median epoch of `--repeats`, in wall seconds and in CPU
+seconds of all threads.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SEED, WRITTEN_AT_A_TIME = 0, 2**17
 
 
 def write(path: Path, num_rows: int, num_ids: int) -> None:
-    """A log in Criteo's layout with a header."""
+    """Writes a log in Criteo's layout with a header."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.csv
@@ -63,7 +63,7 @@ def write(path: Path, num_rows: int, num_ids: int) -> None:
 
 
 def measure(case: str, path: Path, batch_size: int, repeats: int) -> dict[str, float]:
-    """A case in this process: rows a second and a CPU second (the median), and GiB at the peak."""
+    """Runs a case in this process: rows per second and per CPU second (medians), and peak GiB."""
     from nnrec.batches.impressions import ImpressionBatches
     from nnrec.data.readers.impressions import read_impressions
     from nnrec.splits.impressions import fitted
@@ -102,7 +102,7 @@ def now():
 
 
 def sliced_by_tensorflow(examples, batch_size: int):
-    """A function of the epoch that goes through the peer's batches."""
+    """A function of the epoch that iterates over the peer's batches."""
     import tensorflow as tf
 
     encoded = examples.encoded(examples.which)

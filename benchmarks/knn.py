@@ -1,16 +1,16 @@
-"""Time and memory of nnrec's item-kNN beside that of the library implicit.
+"""Time and memory of nnrec's item-kNN, compared with the library implicit.
 
     python benchmarks/knn.py [--repeats 3]
 
-6,040 users, 3,706 items, 1,000,209 ratings, of which those from 4 on (575,281) are likes: MovieLens 1M where
-NNREC_DATA has it, else simulated ratings of its size. Cosine, the 20 most similar items kept of each item, the
-20 best new items for everybody. Both sides run on all cores; every measurement is a process of its own, the
-two sides take turns, and shown is the median. Compiling (nnrec, once per machine) is not counted.
+6,040 users, 3,706 items, 1,000,209 ratings, of which those of 4 or more (575,281) are likes: MovieLens 1M if
+NNREC_DATA has it, else simulated ratings of its size. Cosine similarity, the 20 most similar items of each item, the
+20 best new items for every user. Both libraries run on all cores; every measurement is a process of its own, the
+two libraries take turns, and the output shows the median. Compilation (nnrec, once per machine) is not counted.
 
-What bounds the work. Fitting adds up sum_u n_u^2 products, n_u the likes of a user: 1.2e8 on ml-1m, at 3 ns each
-(scattered additions in a table of 60 kB) 0.4 s on a core; implicit, which keeps no count of common users, needs less.
-Scoring adds up 20 products for each like, 1.2e7 in all, and then goes through 2.2e7 scores for the best, which is
-what takes the time.
+Lower bounds. Fitting adds up sum_u n_u^2 products, where n_u is the number of likes of a user: 1.2e8 on ml-1m, at 3 ns
+each (scattered additions in a table of 60 kB) 0.4 s on a core; implicit keeps no count of common users and needs less.
+Scoring adds up 20 products for each like, 1.2e7 in all, and then finds the best among 2.2e7 scores, which takes most of
+the time.
 
 Two cores of an Intel Xeon shared with other work (load average 5), medians of 7, 2026-11-23:
 
@@ -37,7 +37,7 @@ RELEVANT = 4
 
 
 def make_data(path: Path) -> str:
-    """Writes the likes; returns where they are from."""
+    """Writes the likes; returns their source."""
     import numpy as np
 
     real = Path(os.environ.get("NNREC_DATA", "data"), "ml-1m")
@@ -82,7 +82,7 @@ def run_nnrec(user, item, shape) -> dict:
 
 
 def run_implicit(user, item, shape) -> dict:
-    """The same with CosineRecommender; an item is among its own neighbours there."""
+    """The same with CosineRecommender, in which an item is one of its own neighbours."""
     import warnings
 
     import numpy as np

@@ -3,15 +3,15 @@
     python benchmarks/metrics.py [--users 6040] [--items 3706] [--entries 1000000] [--lists random|popular]
 
 Scores are random; with `--lists popular` they are those of a popularity model with noise, whose lists hold few items
-with many ratings each. The training matrix has items of skewed popularity; a tenth as many entries again are held out.
-Everything at k = 10, 20, 50, 100. Shown is the fastest of `--repeats`, wall and CPU seconds; the aim at the size of
-ml-1m is 3 s on two cores.
+with many ratings each. The training matrix has items of skewed popularity; a tenth as many further entries are held
+out. All metrics at k = 10, 20, 50, 100. The output shows the fastest of `--repeats`, in wall and CPU seconds; the goal
+at the size of ml-1m is 3 s on two cores.
 
-What bounds the work, for U users, I items in the lists, k = 100, single precision:
+Lower bounds for U users, I items in the lists, k = 100, single precision:
 
     top k         U I comparisons                       22 M scores, 90 MB, partitioned
     diversity     U I^2 multiplications, once           83 G: half a second for a symmetric product at 190 GFLOP/s
-                  U k^2 look-ups                        60 M in a matrix of 4 I^2 bytes (55 MB), which no cache holds
+                  U k^2 look-ups                        60 M in a matrix of 4 I^2 bytes (55 MB), larger than any cache
     the rest      U k per metric and cutoff             0.6 M
 """
 
@@ -36,7 +36,7 @@ SEED = 0
 
 
 class Watch:
-    """Wall and CPU seconds by part, the fastest of the repeats."""
+    """Wall and CPU seconds of each part, for the fastest of the repeats."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, np.ndarray] = {}
@@ -50,7 +50,7 @@ class Watch:
 
 
 def draw(num_users: int, num_items: int, num_entries: int, rng: np.random.Generator) -> scipy.sparse.csr_array:
-    """A users x items matrix of at most that many ratings: popularity falls with rank, activity is log-normal."""
+    """A users x items matrix of at most `num_entries` ratings: popularity falls with rank, activity is log-normal."""
     popularity, activity = 1 / (np.arange(num_items) + 50.0), rng.lognormal(0, 1, num_users)
     user = rng.choice(num_users, num_entries, p=activity / activity.sum())
     item = rng.choice(num_items, num_entries, p=popularity / popularity.sum())
@@ -60,7 +60,7 @@ def draw(num_users: int, num_items: int, num_entries: int, rng: np.random.Genera
 
 
 def measure(scores: np.ndarray, train: scipy.sparse.csr_array, held_out: scipy.sparse.csr_array, watch: Watch) -> dict:
-    """All metrics of one model; the mean of each."""
+    """The mean of each metric of one model."""
     num_users, num_items = train.shape
     with watch.part("top 100 of the unseen"):
         histories, lists = Rows(train.indptr, train.indices, train.data, None, num_items), []
@@ -110,7 +110,7 @@ def main() -> None:
     watch, later = Watch(), Watch()
     for _ in range(options.repeats):
         figures = measure(scores, train, held_out, watch)
-        # Not part of the 3 s: how sure the figures are.
+        # Confidence intervals are not part of the 3 s.
         per_user = {name: values for name, values in figures.items() if isinstance(values, np.ndarray)}
         with later.part(f"bootstrap of {len(per_user)} metrics"):
             metrics.bootstrap_intervals(per_user)

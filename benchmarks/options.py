@@ -1,14 +1,14 @@
-"""What the trainer's options do to an epoch: precision, XLA, several steps in one go.
+"""Effect of the trainer's options on the time of an epoch: precision, XLA, several steps per call.
 
     python benchmarks/options.py --case large|small|all [--repeats 3] [--epochs 4]
 
-| case  | users | items | ratings   | hidden | batch | a step                                                |
+| case  | users | items | ratings   | hidden | batch | cost of a step                                        |
 |-------|-------|-------|-----------|--------|-------|-------------------------------------------------------|
 | large | 6,040 | 3,706 | 1,000,209 | 500    | 128   | 2.4 GFLOP in products of large matrices: 12 ms        |
-| small | 6,040 | 500   | 100,000   | 16     | 16    | next to none: what Python and TensorFlow do around it |
+| small | 6,040 | 500   | 100,000   | 16     | 16    | mostly the overhead of Python and TensorFlow          |
 
-User-based AutoRec with dense arithmetic and Adam on TensorFlow. "nnrec" is float32, a step at a time, without XLA; the
-others differ in one option each. How it is measured: benchmarks/frame.py.
+User-based AutoRec with dense arithmetic and Adam on TensorFlow. "nnrec" is float32, one step per call, without XLA; the
+others differ in one option each. benchmarks/frame.py describes the measurement.
 """
 
 from __future__ import annotations

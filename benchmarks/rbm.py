@@ -1,4 +1,4 @@
-"""Time and memory of nnrec's RBM beside plain dense implementations in Keras and in PyTorch.
+"""Time and memory of nnrec's RBM, compared with plain dense implementations in Keras and PyTorch.
 
     python benchmarks/rbm.py --case ml-1m|100k|crossover|all [--repeats 3] [--epochs 4] [--torch python]
 
@@ -7,41 +7,42 @@
 | ml-1m | 6,040   | 3,706   | 1,000,209 | 5      | items | 200    | 128   |
 | 100k  | 100,000 | 100,000 | 5,000,000 | 5      | users | 64     | 256   |
 
-All sides: one weight per (column, value, hidden unit), CD-1, Adam, float32, the same batches' sizes and weight decay.
-The plain implementations make a batch a dense (rows, columns, values) one-hot array with a mask, as the paper's
-equations are written down, and differentiate the same difference of free energies, which is their loss; nnrec shows the
-error of reconstruction instead. How it is measured: benchmarks/frame.py.
+All implementations: one weight per (column, value, hidden unit), CD-1, Adam, float32, equal batch sizes and weight
+decay. The plain implementations represent a batch as a dense (rows, columns, values) one-hot array with a mask, as in
+the paper's equations, and differentiate the same difference of free energies, which is their loss; nnrec reports the
+reconstruction error instead. benchmarks/frame.py describes the measurement.
 
-What bounds the work. B rows a batch, C columns, K values, H hidden units, E ratings a batch, U columns touched.
+Lower bounds. B rows per batch, C columns, K values, H hidden units, E ratings per batch, U distinct columns in a batch.
 
-    dense, a step:       2 (3 + 2 k) B C K H FLOP      five products for CD-1
+    dense, step:         2 (3 + 2 k) B C K H FLOP      five products for CD-1
                          28 C K H bytes                Adam
-                         4 B C K bytes a pass          over one-hots, logits, shares, draws: some 15 of them in the
+                         4 B C K bytes per pass        over one-hots, logits, shares, draws: about 15 passes in the
                                                        plain implementations; nnrec draws for the E ratings alone
-    ml-1m, an epoch:     224 GFLOP (1.2 s at 190 GFLOP/s) + 29 * 170 MB; a pass takes 15 MB
-    100k, an epoch:      16,000 GFLOP, and 512 MB a pass, 391 times
-    row-sparse, a step:  10 E K H FLOP                 nothing
+    ml-1m, epoch:        224 GFLOP (1.2 s at 190 GFLOP/s) + 29 * 170 MB; a pass takes 15 MB
+    100k, epoch:         16,000 GFLOP, and 512 MB per pass, 391 times
+    row-sparse, step:    10 E K H FLOP                 negligible
                          4 E K H bytes                 gathered for the logits, and 4 E H for each sum of rows
-                         40 U K H bytes                touched rows of the table and of its two moments
+                         40 U K H bytes                updated rows of the table and of its two moments
 
-A run each on two cores of an Intel Xeon shared with other work (load averages 5.5 and 12), TensorFlow 2.21, 2026-11-23:
+One run each on two cores of an Intel Xeon shared with other work (load averages 5.5 and 12), TensorFlow 2.21,
+2026-11-23:
 
                  ml-1m: epoch   CPU   peak        100k: epoch      CPU   peak
     nnrec               4.1 s   3.9 s  1.1 GiB           55 s     27 s  1.7 GiB
     Keras              18.7 s   7.5 s  1.4 GiB        5,400 s  2,200 s  4.4 GiB   (from 4 of 391 steps)
     PyTorch            20.9 s  16.5 s  0.9 GiB       32,500 s  5,100 s  4.6 GiB   (from 4 of 391 steps)
 
-Which arithmetic: milliseconds per step of 128 rows, the faster of two epochs, of one process each, in turns, there,
-at a load average of 14: only whether dense or sparse is faster means something.
+Choice of arithmetic: milliseconds per step of 128 rows, the faster of two epochs, one process each, in turns, on the
+same machine at a load average of 14: only the comparison of dense and sparse is meaningful.
 
-    ratings a row, hidden    50, 50        50, 200       165, 50       165, 200
+    ratings per row, hidden  50, 50        50, 200       165, 50       165, 200
     columns               dense sparse   dense sparse   dense sparse   dense sparse
       2,000                  88     94      57    275      71    149     131    437
       5,000                 120     75     203    340      77    242     143    959
      12,000                 246    148    1227    574     433    286     595    729
      30,000                 934    170
 
-The change comes between 4,000 and more than 12,000 columns of 5 values, around 8,000: hence `DENSE_UP_TO` in
+Sparse becomes faster between 4,000 and more than 12,000 columns of 5 values, around 8,000: hence `DENSE_UP_TO` in
 nnrec/models/rbm/rbm.py.
 """
 

@@ -1,11 +1,11 @@
-"""How long exported models take to answer: median milliseconds of a request for 1 and for 64 lists (or rows).
+"""Response times of exported models: median milliseconds of a request for 1 and for 64 lists (or rows).
 
     python benchmarks/serving.py served/autorec served/autorec_onnx ... [--requests 200]
 
-What bounds an answer: the item vectors are read once (num_items x d floats) and the scores of all items written and
-ranked (B x num_items); for one list of a small catalogue, the overhead of some hundred small operations. Requests hold
-the histories, sessions or rows of the run that the folder was made of. Time is that of the call alone, in one process:
-arrays in, arrays out, without a network.
+Lower bounds: the item vectors are read once (num_items x d floats), and the scores of all items are written and
+ranked (B x num_items); for one list of a small catalogue, the overhead of about a hundred small operations. Requests
+hold the histories, sessions or rows of the exported run. Times are those of the call alone, in one process: arrays in,
+arrays out, without a network.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def opened(folder: Path, about: dict[str, Any]) -> tuple[Any, dict[str, dict[str, np.ndarray]]]:
-    """The default graph as a function, and inputs for many rows, of users and of strangers where that differs."""
+    """The default graph as a function, and inputs of many rows: of users and, if these differ, of unseen users."""
     from nnrec.api import load
     from nnrec.serving.samples import columns_as_inputs, list_samples, random_rows, used_columns
 
@@ -74,7 +74,7 @@ def opened(folder: Path, about: dict[str, Any]) -> tuple[Any, dict[str, dict[str
 
 
 def median(function: Any, inputs: dict[str, np.ndarray], size: int, requests: int) -> float:
-    """Seconds of a request for `size` rows: other rows each time, no wider than they are long."""
+    """Median seconds of a request for `size` rows: different rows each time, trimmed to their longest history."""
     number, taken = len(next(iter(inputs.values()))), []
     for request in range(requests + 10):
         rows = (np.arange(size) + request * size) % number

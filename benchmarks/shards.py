@@ -1,28 +1,28 @@
-"""Peak memory and speed of a training from shards, in memory and in files, over the size of the data.
+"""Peak memory and speed of a training from shards, in memory and in files, for growing sizes of data.
 
     python benchmarks/shards.py [--ratings 10000000,100000000] [--folder shards] [--modes memory,first,files]
     python benchmarks/shards.py --events 20000000
 
 For each size a folder of shards is written once: users with 100 ratings on average, each user's items distinct among
-5,003, with times; one rating of every twentieth user for validation and one for test. Then `train.py` makes one epoch
+5,003, with times; one rating of every twentieth user for validation and one for test. Then `train.py` runs one epoch
 of AutoRec (user-based, 50 hidden units, batches of 512) without a refit, in a process of its own for each mode:
 
     memory  data.source.cache=null
-    files   data.source.cache=<folder>/cache: `first` makes the arrays, and `files` finds them made
+    files   data.source.cache=<folder>/cache: `first` creates the arrays, and `files` finds existing ones
 
-What bounds the work: a rating is 20 bytes (user, item, value, time), of which an epoch reads 8 (item, value) and
-validation and test as much again for the users they hold. In memory, the peak grows by these 20 bytes a rating and by
-what is made of them in passing, together some 70. In files it grows by what is kept for each user: ids, offsets, counts
-and the order of an epoch, some 120 bytes until the test, and by the figures of those who are tested.
+Lower bounds: a rating is 20 bytes (user, item, value, time), of which an epoch reads 8 (item, value), and validation
+and test read as much again for their users. In memory, the peak grows by these 20 bytes per rating and by temporary
+arrays, together about 70. In files it grows by the arrays kept for each user: ids, offsets, counts and the order of an
+epoch, about 120 bytes until the test, and by the figures of the test users.
 
 With --events the data are sessions: 5 events on average, among 20,011 items, each item one of ten that tend to follow
-the one before, with times; 1,000 sessions for validation and as many for test. A process reads them and makes all
-batches of an epoch of GRU4Rec (256 slots, 512 negatives a step), without the device: steps are the same wherever the
-events lie, and TensorFlow takes 1.3 GB in either case. An event is 12 bytes (item, time), of which an epoch reads 4.
-In memory the peak grows by these and, for each session, by its id and its place; in files by its place.
+the previous one, with times; 1,000 sessions each for validation and test. A process reads them and makes all
+batches of an epoch of GRU4Rec (256 slots, 512 negatives per step), without the device: steps do not depend on where
+the events are stored, and TensorFlow takes 1.3 GB in either case. An event is 12 bytes (item, time), of which an epoch
+reads 4. In memory the peak grows by these and, for each session, by its id and its position; in files by its position.
 
-Shown are the peak of the resident set (VmHWM), the seconds of the whole command, and the users (events)
-a second of the epoch. Further arguments, such as trainer.refit=true, go to train.py.
+The output shows the peak of the resident set (VmHWM), the seconds of the whole command, and the users (events)
+per second of the epoch. Further arguments, such as trainer.refit=true, are passed to train.py.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pathlib import Path
 import numpy as np
 
 NUM_ITEMS, MEAN, SEED = 5_003, 100, 0
-# Of sessions: items, events of a session, sessions for validation and for test.
+# For sessions: items, events per session, sessions for validation and for test.
 CATALOGUE, LENGTH, HELD_OUT = 20_011, 5, 1_000
 ROOT = Path(__file__).resolve().parent.parent
 EPOCH = """
@@ -142,7 +142,7 @@ def make_sessions(folder: Path, events: int) -> None:
 
 
 def measure(folder: Path, cache: str, settings: list[str]) -> tuple[float, float, float]:
-    """Peak in GB, seconds, and examples a second of one training."""
+    """Peak memory in GB, seconds, and examples per second of one training."""
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
         command = [sys.executable, str(ROOT / "train.py"), "model=autorec", "model.by=user", "model.hidden_units=[50]"]
@@ -153,13 +153,13 @@ def measure(folder: Path, cache: str, settings: list[str]) -> tuple[float, float
 
 
 def measure_sessions(folder: Path, cache: str, settings: list[str]) -> tuple[float, float, float]:
-    """Peak in GB, seconds, and events a second of the batches of one epoch."""
+    """Peak memory in GB, seconds, and events per second of making the batches of one epoch."""
     peak, seconds, said = watched([sys.executable, "-c", EPOCH, str(folder), cache])
     return peak, seconds, float(said.split()[-1])
 
 
 def watched(command: list[str]) -> tuple[float, float, str]:
-    """Peak in GB and seconds of a command, and what it said."""
+    """Peak memory in GB and seconds of a command, and its output."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""How `train.py -m` comes to nnrec's sweeps: Hydra looks for plugins in this namespace, at every start."""
+"""Connects `train.py -m` to nnrec's sweeps: Hydra discovers plugins in this namespace at every start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 
 class NnrecSweeper(BasicSweeper):
-    """A search where `sweep=` names one; otherwise Hydra's own grid, with a table of its runs at the end."""
+    """Runs a search if `sweep=` names one; otherwise Hydra's own grid, with a table of its runs at the end."""
 
     def sweep(self, arguments: list[str]) -> Any:
         from nnrec.commands.cli import report_errors

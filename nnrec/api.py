@@ -1,4 +1,4 @@
-"""What the command line does, as calls: train, load, compare, recommend, evaluate."""
+"""The Python interface to the commands: train, load, compare, recommend, evaluate."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def train(*overrides: str, data: Given | None = None, quiet: bool = False) -> Ru
 
     Args:
         overrides: as on the command line: "model=autorec", "trainer.epochs=5", ...
-        data: what to train on instead of a named data set: `Ratings`, `Sessions`, `Impressions`, or a data frame with
-            the columns user, item and, where there are such, rating, time, weight, event; for a model of sessions
-            with session, item and, where there is one, time; for a model of impressions with label and any others
-            (see `nnrec.data.readers.impressions.from_frame`; settings are then those of data=impressions). Or a sparse
-            matrix of SciPy, users by items, whose entries are the ratings, stored zeros included; ids are the numbers
-            of rows and columns, and those without an entry are users and items too.
-        quiet: whether to print nothing; in a notebook a single line still shows the progress.
+        data: training data instead of a named data set: `Ratings`, `Sessions`, `Impressions`, or a data frame with
+            the columns user, item and optionally rating, time, weight, event; for session models with
+            session, item and optionally time; for impression models with label and any others
+            (see `nnrec.data.readers.impressions.from_frame`; settings are then those of data=impressions);
+            or a SciPy sparse matrix, users by items, whose entries are the ratings, stored zeros included: the ids are
+            row and column numbers, and rows and columns without an entry are users and items too.
+        quiet: print nothing; a notebook still shows one line of progress.
 
     Returns:
         The finished run.
@@ -55,14 +55,14 @@ def train(*overrides: str, data: Given | None = None, quiet: bool = False) -> Ru
         chosen = any(override.startswith("data=") for override in overrides)
         family = family_named(compose("train", overrides).data.get("family"))
         if not chosen and family.frame_data is not None:
-            settings.append(f"data={family.frame_data}")  # not those of the simulation
+            settings.append(f"data={family.frame_data}")  # instead of the simulated data
         settings.append("data.name=frame")
     with hushed(quiet):
         return Run(train_command.execute(compose("train", settings), data))
 
 
 def load(path: str | Path) -> Run:
-    """A finished run, from its folder alone.
+    """Loads a finished run from its folder alone.
 
     Args:
         path: the folder; "latest" = the newest finished run below runs/.
@@ -85,12 +85,12 @@ def compare(
     Args:
         overrides: as on the command line: "data=ml-1m", "sort_by=rmse", ...
         runs: finished runs, or their folders.
-        models: what to train, such as ["popularity", "ease model.l2=200"].
-        data: ratings to train on instead of a named data set: a data frame, a sparse matrix, ..., as in `train`.
+        models: models to train, such as ["popularity", "ease model.l2=200"].
+        data: ratings to train on instead of a named data set, as in `train`: a data frame, a sparse matrix, ...
         quiet: as in `train`.
 
     Returns:
-        What comparison.csv holds: a row per run, best first, with all figures, intervals and times.
+        The content of comparison.csv: one row per run, best first, with all figures, intervals and times.
 
     Raises:
         ConfigError: the runs cannot be compared; ...
@@ -112,7 +112,7 @@ def compare(
 
 
 class Run(TrainedRun):
-    """A finished run, and what to do with it.
+    """A finished run: recommends, predicts and evaluates with its model.
 
     Args:
         folder: the run folder.
@@ -129,29 +129,29 @@ class Run(TrainedRun):
         stopwords: Words | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """The best items for some people, or for everybody.
+        """Top-N lists for some users, or for all of them.
 
         Args:
-            user: a raw user id, or a list of them; None = all. Of a model of sessions: session ids.
-            history: of somebody not seen in training: {item id: rating}, or a data frame with
-                columns item, rating and, for several people, user, or a sparse matrix with a row for each of them (ids
-                0, 1, ...) whose columns are item ids. Of a model of sessions: the item ids of a session
-                in order, or a data frame with columns session, item and perhaps time. Of a model of impressions: a
-                data frame with a row for each list wanted: the user, and columns of the data that are known (context).
-            top_n: how many items each.
-            exclude_seen: whether to leave out what is in the history; "auto" = where that are ratings.
-            stoplist: item ids never to recommend, as a list or a file (see conf/predict.yaml).
-            candidates: item ids to choose from, likewise.
+            user: a raw user id, or a list of them; None = all. For session models: session ids.
+            history: of unseen users: {item id: rating}, or a data frame with
+                columns item, rating and, for several users, user; or a sparse matrix with one row per user (ids 0, 1,
+                ...), whose columns are item ids. For session models: the item ids of a session
+                in order, or a data frame with columns session, item and optionally time. For impression models: a
+                data frame with one row per list: the user, and known columns of the data (context).
+            top_n: length of each list.
+            exclude_seen: whether to leave out the items of the history; "auto" = true if histories are ratings.
+            stoplist: item ids to exclude from all lists, as a list or a file (see conf/predict.yaml).
+            candidates: the only item ids to recommend, as a list or a file.
             stopwords: words, as a list or a file: items with one in their title or categories are never
-                recommended, and are printed; `nnrec.data.filters.stoplist` says how words match.
-            context: of a model of impressions: values of columns that hold for all lists, such as {"hour": 18}.
+                recommended, and are printed; see `nnrec.data.filters.stoplist` for the matching.
+            context: for impression models: column values of all lists, such as {"hour": 18}.
 
         Returns:
             Columns user_id (or session_id), item_id, rank (from 1), score, title (where known), source; see
             `nnrec.recommend.top_n.TopN`.
 
         Raises:
-            DataError, ConfigError, RunError: an unknown user, a history that cannot be used, ...
+            DataError, ConfigError, RunError: a user is unknown, a history cannot be used, ...
 
         Example:
             >>> run.recommend(history={1: 5, 50: 4}, top_n=3)  # doctest: +SKIP
@@ -161,37 +161,37 @@ class Run(TrainedRun):
         return recommend(self, user, history, top_n, exclude_seen, stoplist, candidates, stopwords, context)
 
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
-        """Of a model of impressions: the probability, or rating, of each row.
+        """For impression models: the predicted probability, or rating, of each row.
 
         Args:
-            rows: columns of the data; those that are not there are unknown.
+            rows: raw rows with columns of the data; absent columns are missing values.
 
         Returns:
             (n,) float32.
 
         Raises:
-            ConfigError: another model.
-            DataError: no column of the data is there, or a numeric one holds something else.
+            ConfigError: the model is not an impression model.
+            DataError: the rows have no column of the data, or a numeric column holds values that are not numbers.
         """
         from nnrec.recommend.score_rows import score_frame
 
         return score_frame(self, rows)
 
     def session(self, exclude_seen: bool = False) -> LiveSession:
-        """A session that goes on, event by event; see `nnrec.recommend.live_session.LiveSession`."""
+        """Starts a session that is extended event by event; see `nnrec.recommend.live_session.LiveSession`."""
         from nnrec.recommend.live_session import LiveSession
 
         return LiveSession(self, exclude_seen)
 
     def evaluate(self, data: Given | None = None) -> dict[str, float]:
-        """Measures the model again on the test part of its data.
+        """Evaluates the model again on the test part of its data.
 
         Args:
-            data: the ratings it was trained on, where these were not a named data set.
+            data: the training data, if they were not a named data set.
 
         Raises:
             DataError: the data are not those of the training.
-            RunError: the model was trained on everything, so that no test part is left.
+            RunError: the model was trained on all data, so that no test part is left.
         """
         evaluation = build(self.config.evaluation, "evaluation")
         if isinstance(evaluation, CourseEvaluation):

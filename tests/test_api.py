@@ -1,4 +1,4 @@
-"""The calls for a notebook, and a user's own loader and model."""
+"""The Python interface, and a user's own loader and model."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_trained_on(tmp_path):
 
 @pytest.fixture
 def own_configuration(tmp_path):
-    """A folder with a model and a data set of the user's own, beside conf/."""
+    """A configuration folder with a model and a data set of the user's own, in addition to conf/."""
     folder = tmp_path / "own"
     files = {
         "model/item_bias.yaml": ["_target_: tests.own_model.ItemBias", "name: item_bias", "strength: 2.0"],
@@ -140,7 +140,7 @@ def test_own_model_and_loader(own_configuration, tmp_path):
     assert run.metrics["test"]["rmse"] < 0.1
     loaded = nnrec.load(tmp_path / "run")
     assert loaded.evaluate() == pytest.approx(run.metrics["test"], rel=1e-6)
-    # Films 18 and 19 are the best; a newcomer who has seen the last gets the one before.
+    # Films 18 and 19 are the best; a new user who has seen 19 gets 18.
     assert loaded.recommend(history={"film 19": 5}, top_n=1)["item_id"].tolist() == ["film 18"]
 
 

@@ -1,4 +1,4 @@
-"""The command line: its commands, and the one way in which each becomes a Hydra application."""
+"""The command line: its commands, and how each is run as a Hydra application."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nnrec.core.errors import NnrecError
 
 
 class Command(NamedTuple):
-    """What can be started.
+    """A command of the command line.
 
     Attributes:
-        about: what it does, in a line.
+        about: description in one line.
         config: the name of its configuration in conf/.
-        execute: does what a composed configuration says.
-        note: stands in its --help in the place of the examples of the configuration.
+        execute: runs the command on a composed configuration.
+        note: shown in its --help instead of the examples of the configuration.
     """
 
     about: str
@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 
 def train(config: Any) -> str:
-    """Trains; returns the run folder."""
+    """Trains a model; returns the run folder."""
     from nnrec.commands.train import execute
 
     return str(execute(config).path)
@@ -44,7 +44,7 @@ def predict(config: Any) -> None:
 
 
 def compare(config: Any) -> None:
-    """Sets runs or models beside each other."""
+    """Compares runs or models."""
     from hydra.core.hydra_config import HydraConfig
 
     from nnrec.commands.compare import execute
@@ -53,14 +53,14 @@ def compare(config: Any) -> None:
 
 
 def export(config: Any) -> None:
-    """Writes a model for servers."""
+    """Writes a model for serving."""
     from nnrec.commands.export import execute
 
     execute(config)
 
 
 def prepare(config: Any) -> None:
-    """Writes shards of a log."""
+    """Writes a log as shards."""
     from nnrec.commands.prepare import execute
 
     execute(config)
@@ -96,8 +96,8 @@ def main(commands: Mapping[str, Command], program: str) -> None:
     """Runs the command that the command line names first, or lists the commands.
 
     Args:
-        commands: by what the user types; a name may be of two words.
-        program: what the user types before them, such as "nnrec".
+        commands: by name as typed; a name may consist of two words.
+        program: the program's name as typed, such as "nnrec".
     """
     words = sys.argv[1:]
     name = _named(words, commands)
@@ -119,7 +119,7 @@ def _named(words: list[str], commands: Mapping[str, Command]) -> str | None:
 
 
 def _list(words: list[str], commands: Mapping[str, Command], program: str) -> None:
-    """Lists the commands that begin with these words; where there is none, says what was probably meant."""
+    """Lists the commands that begin with these words; if there is none, suggests a similar one."""
     given = list(takewhile(lambda word: not word.startswith("-"), words))
     options = words[len(given) :]
     listed = {name: command for name, command in commands.items() if name.split()[: len(given)] == given}
@@ -137,7 +137,7 @@ def _list(words: list[str], commands: Mapping[str, Command], program: str) -> No
         told = f"{options[0]} comes after a command: {program} {firsts[0]} {' '.join(options)}."
     elif "=" in given[0]:
         told = f"Settings come after a command: {program} {firsts[0]} {' '.join(words)}."
-    elif given[0] in firsts:  # the first of two words, and the second is wrong or missing
+    elif given[0] in firsts:  # the first word of a two-word command, with the second wrong or missing
         told = f"There is no command {' '.join(given[:2])}.{meant(' '.join(given[:2]), list(listed or commands))}"
     else:
         told = f"There is no command {given[0]}.{meant(given[0], firsts)}"
@@ -146,7 +146,7 @@ def _list(words: list[str], commands: Mapping[str, Command], program: str) -> No
 
 
 def _complete(commands: Mapping[str, Command], program: str) -> None:
-    """Answers the shell: names of commands, then what Hydra knows of the command that is named."""
+    """Answers the shell's completion: names of commands, then Hydra's completion for the named command."""
     line = os.environ.get("COMP_LINE", "")
     first, *words = line.split() or [""]
     *whole, begun = words if words and not line.endswith(" ") else [*words, ""]
@@ -162,7 +162,7 @@ def _complete(commands: Mapping[str, Command], program: str) -> None:
 
 
 def _run(command: Command, called: str) -> None:
-    """Calls a command as a Hydra application; a mistake in the command line ends in what was probably meant.
+    """Runs a command as a Hydra application; for a mistake in the command line, suggests a correction.
 
     Args:
         command: what to run with the arguments of the command line.
@@ -175,7 +175,7 @@ def _run(command: Command, called: str) -> None:
             try:
                 show(command.config, sys.argv[1:], called, command.note)
                 sys.stdout.flush()
-            except BrokenPipeError:  # of `--help | head`
+            except BrokenPipeError:  # as with `--help | head`
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     import hydra

@@ -1,4 +1,4 @@
-"""A comparison from its configuration to a table, a CSV and a page; trains what is to be compared."""
+"""Runs a comparison: trains the models to compare, and writes a table, a CSV file and a page."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from nnrec.runs.result import NOT_PART, Result, flat
 if TYPE_CHECKING:
     from nnrec.data.load import Given
 
-# Settings of the comparison itself, which the models' own training does not know.
+# Settings of the comparison itself, which are not passed on to the trainings.
 OWN = ("runs", "models", "seeds", "folds", "sort_by", "people", "output")
-# What has to be said in another way here.
+# Settings of a training that are replaced by other settings in a comparison.
 INSTEAD = {
     "model": "models=[...], which names the models to train",
     "run_dir": "output=<folder>, which holds the runs",
@@ -37,7 +37,7 @@ INSTEAD = {
 
 
 def execute(config: Any, overrides: Sequence[str], data: Given | None = None) -> Comparison:
-    """Does what a composed comparison configuration asks for.
+    """Runs a comparison as configured.
 
     Args:
         config: the configuration, composed from conf/compare.yaml.
@@ -45,8 +45,8 @@ def execute(config: Any, overrides: Sequence[str], data: Given | None = None) ->
         data: ratings to train on instead of a named data set.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user. A model that cannot be trained
-            is reported in the table and stops nobody else.
+        NnrecError: the comparison cannot be run. A model that cannot be trained is reported in the table, and the
+            other models are trained.
     """
     from nnrec.reports.html.write import write_comparison
     from nnrec.reports.table import show
@@ -78,7 +78,7 @@ def execute(config: Any, overrides: Sequence[str], data: Given | None = None) ->
 
 @dataclass
 class _Member:
-    """A model to train: what to call it, how, and where it is kept."""
+    """A model to train: its label, configuration and run folder."""
 
     label: str
     config: Any
@@ -86,7 +86,7 @@ class _Member:
 
 
 def _finished(patterns: Sequence[Any]) -> list[RunFolder]:
-    """The run folders that paths name; of those that a pattern finds, the finished ones, each once."""
+    """The run folders of paths, and the finished run folders that match glob patterns, each once."""
     if isinstance(patterns, str):
         raise ConfigError(f"runs must be a list, such as runs=[{patterns}].")
     found: dict[Path, RunFolder] = {}
@@ -102,11 +102,11 @@ def _finished(patterns: Sequence[Any]) -> list[RunFolder]:
 
 
 def _members(config: Any, overrides: Sequence[str], folder: Path, named: bool) -> list[_Member]:
-    """What `models`, `seeds` and `folds` ask for.
+    """The models to train: each of `models` with each of `seeds` and `folds`.
 
     Raises:
-        ConfigError: settings that do not compose or have no place here, a model listed twice, or another comparison in
-            the folder.
+        ConfigError: settings do not compose or are not allowed in a comparison, a model is listed twice, or the folder
+            holds another comparison.
     """
     from omegaconf import OmegaConf
 
@@ -139,10 +139,10 @@ def _members(config: Any, overrides: Sequence[str], folder: Path, named: bool) -
 
 
 def _check_same(member: _Member) -> None:
-    """Makes sure that what already lies in the folder was asked for with the same settings, and notes those.
+    """Checks that an existing member of the folder has the same settings; writes the settings of a new one.
 
     Raises:
-        ConfigError: it was asked for with others.
+        ConfigError: the settings differ.
     """
     from omegaconf import OmegaConf
 
@@ -164,7 +164,7 @@ def _check_same(member: _Member) -> None:
 
 
 def _train(members: Sequence[_Member], data: Any, output: Path) -> tuple[list[Result], list[Failure]]:
-    """Trains what has not been trained yet.
+    """Trains the members that are not finished.
 
     Raises:
         Interrupted: Ctrl-C.
@@ -199,7 +199,7 @@ def _train(members: Sequence[_Member], data: Any, output: Path) -> tuple[list[Re
 
 
 def _release() -> None:
-    """Lets go of the last model before the next one needs the memory."""
+    """Frees the memory of the last model."""
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session()
     gc.collect()

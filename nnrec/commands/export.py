@@ -1,4 +1,4 @@
-"""An export from its configuration to a folder that has been checked."""
+"""Runs an export: writes a model for serving and checks it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from nnrec.serving.export import FORMATS, write
 
 
 def execute(config: Any) -> None:
-    """Does what a composed export configuration asks for.
+    """Exports a model as configured.
 
     Args:
         config: the configuration, composed from conf/export.yaml.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user; lists that are not nnrec's.
+        NnrecError: the model cannot be exported, or the exported lists differ from nnrec's.
     """
     from omegaconf import OmegaConf
 

@@ -1,4 +1,4 @@
-"""What `--help` prints: a command with its choices and settings, a group, or a choice; made from conf/ at each call."""
+"""The pages of `--help`, for a command, a group or a choice; generated from conf/ at each call."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nnrec.core.errors import ConfigError
 from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS
 
 WIDTH = 120
-# How groups of choices for the same data are headed, in this order.
+# Headings of the choices for each kind of data, in this order.
 FAMILIES = {
     RATINGS.name: "for ratings and likes",
     SESSIONS.name: "for sessions",
     IMPRESSIONS.name: "for impressions (click-through)",
     "": "others",
 }
-# Where comments begin beside settings, at the latest.
+# The last column in which comments next to settings may start.
 COMMENTS_AT = 44
-# The groups that a page lists, in this order, and their headings.
+# The groups that a command's page lists, in this order, and their headings.
 HEADINGS = {
     "model": "Models: model=",
     "data": "Data sets: data=",
@@ -35,16 +35,17 @@ HEADINGS = {
 
 
 def show(config: str, arguments: Sequence[str], called: str, note: str = "") -> None:
-    """Prints the help that a command line asks for.
+    """Prints the help for a command line.
 
     Args:
         config: the name of the command's configuration, such as "train".
-        arguments: of the command line, `--help` among them; where choices or groups are named, the help is theirs.
+        arguments: of the command line, including `--help`. If they name choices or groups, the pages of these are
+            printed, otherwise the page of the command.
         called: how the user called the command, such as "python train.py".
-        note: stands in the place of the configuration's examples; `{}` in it is `called`.
+        note: shown instead of the configuration's examples; `{}` in it is replaced by `called`.
 
     Raises:
-        ConfigError: a group or a choice that there is not.
+        ConfigError: a group or a choice does not exist.
     """
     folders = [config_folder()]
     words = []
@@ -63,7 +64,7 @@ def show(config: str, arguments: Sequence[str], called: str, note: str = "") -> 
 
 
 def _asked_for(word: str, groups: Groups, command: Choice) -> list[Iterator[str]]:
-    """The page of a choice (`model=ease`) or of a group (`model`); nothing of another setting."""
+    """The page of a choice (`model=ease`) or of a group (`model`); none for other settings."""
     group, equals, name = word.lstrip("+").partition("=")
     group, names = group.partition("@")[0], groups.names()
     if group in names:
@@ -76,7 +77,7 @@ def _asked_for(word: str, groups: Groups, command: Choice) -> list[Iterator[str]
 
 
 def _choice(choice: Choice) -> Iterator[str]:
-    """Everything about a choice."""
+    """The page of a choice."""
     yield f"{choice.group}={choice.name}" + (f"  {FAMILIES[choice.family]}" if choice.family else "")
     yield ""
     yield from choice.header
@@ -94,7 +95,7 @@ def _choice(choice: Choice) -> Iterator[str]:
 
 
 def _group(group: str, groups: Groups) -> Iterator[str]:
-    """The choices of a group with a line each."""
+    """The page of a group: one line for each choice."""
     yield f"{group}=..."
     yield from _by_family(groups.choices(group), _lines)
     yield ""
@@ -128,14 +129,14 @@ def _command(command: Choice, groups: Groups, called: str, note: str) -> Iterato
 
 
 def _groups_of(command: Choice) -> Iterator[str]:
-    """The groups in the defaults list of a command, and of that which it builds on."""
+    """The groups in the defaults list of a command, and of the configurations that it builds on."""
     for parent in command.parents:
         yield from _groups_of(parent)
     yield from command.brings
 
 
 def _examples(command: Choice) -> str:
-    """What the configuration says under hydra.help, as the user calls the commands."""
+    """The text of the configuration's hydra.help, with commands as the user calls them."""
     text = command.text("template").replace("${hydra.help.header}", command.text("header"))
     text = re.sub(r"python (\w+)\.py", lambda match: typed(match[1]), text)
     if typed("train") == "nnrec train":
@@ -144,7 +145,7 @@ def _examples(command: Choice) -> str:
 
 
 def _in_columns(lines: list[str]) -> Iterator[str]:
-    """The same lines; what stands after two blanks or more stands in a column."""
+    """Aligns in a column the text that follows the first two or more blanks of each line."""
     pairs = [re.split(r"  +", line, maxsplit=1) for line in lines]
     width = max((len(pair[0]) for pair in pairs if len(pair) > 1), default=0)
     for first, *second in pairs:
@@ -154,7 +155,7 @@ def _in_columns(lines: list[str]) -> Iterator[str]:
 def _by_family(
     choices: Sequence[Choice], lines: Callable[[Sequence[Choice], str, int], Iterator[str]]
 ) -> Iterator[str]:
-    """The choices under the names of the data that they are for, where they are for some."""
+    """The choices, grouped by the kind of data that they are for."""
     width = max(len(choice.name) for choice in choices) + 4
     found: dict[str, list[Choice]] = {family: [] for family in FAMILIES}
     for choice in choices:
@@ -166,7 +167,7 @@ def _by_family(
 
 
 def _lines(choices: Sequence[Choice], heading: str, width: int) -> Iterator[str]:
-    """A line for each choice, variants under what they vary."""
+    """A line for each choice, with its variants below it."""
     if heading:
         yield f"{heading}:"
     names = [choice.name for choice in choices]
@@ -180,7 +181,7 @@ def _lines(choices: Sequence[Choice], heading: str, width: int) -> Iterator[str]
 
 
 def _line(name: str, about: str, width: int) -> str:
-    """What it is called, in so many columns, and what it is."""
+    """The name, padded to `width` columns, and the description."""
     room = WIDTH - width - 2
     return f"{name:{width}}  {about if len(about) <= room else textwrap.shorten(about, room, placeholder=' ...')}"
 
@@ -193,7 +194,7 @@ def _names(choices: Sequence[Choice], heading: str, _: int) -> Iterator[str]:
 
 
 def _settings(settings: Iterable[Setting | str], prefix: str) -> Iterator[str]:
-    """`key=value` with the comments beside them, in columns."""
+    """`key=value` and the comments, in two columns."""
     settings = list(settings)
     written = [f"{prefix}{s.key}={s.value}" for s in settings if isinstance(s, Setting)]
     width = min(max(map(len, written), default=0), COMMENTS_AT)

@@ -1,4 +1,4 @@
-"""What the commands read from a configuration: its typed settings, the data, and what splits them."""
+"""Builds the inputs of commands from a configuration: typed settings, data and split."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Data, as they were read and filtered.
+    """Data after reading and filtering.
 
     Attributes:
-        data: `Ratings`, `Sessions` or `Impressions`; of data that come split the training part.
-        split: what they came split into, or None.
+        data: `Ratings`, `Sessions` or `Impressions`; for data that are already split, the training part.
+        split: the parts of data that are already split, otherwise None.
     """
 
     data: Data
     split: Any = None
 
     def fingerprint(self) -> str:
-        """A hash of all of them: the same data give the same string."""
+        """A hash of all data: equal data give equal strings."""
         return (self.data if self.split is None else self.split).fingerprint()
 
     def check_fingerprint(self, expected: str) -> None:
-        """Refuses data that are not those of a run.
+        """Checks that the data are those of a run.
 
         Raises:
             DataError: they differ.
@@ -51,13 +51,13 @@ class Loaded:
 
 
 def load_data(config: Mapping[str, Any], frame: Given | None = None) -> Loaded:
-    """The ratings, sessions or impressions of a `data` group, or those given instead."""
+    """Loads the ratings, sessions or impressions of a `data` group, or takes `frame` instead."""
     found: Any = load(config, frame)
     return Loaded(found.train, found) if isinstance(found, Parts) else Loaded(found)
 
 
 def resolve(config: Any) -> Settings:
-    """The typed settings of a composed training configuration; what is wrong with them is told before data are read.
+    """The typed settings of a composed training configuration; checked here, before data are read.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -66,14 +66,14 @@ def resolve(config: Any) -> Settings:
 
     plain: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
     check_seed(plain["seed"])
-    if isinstance(runs := plain["model"].get("runs"), list):  # a blend has the same members for good
+    if isinstance(runs := plain["model"].get("runs"), list):  # "latest" resolved for good, for resumed blends
         plain["model"] = {**plain["model"], "runs": [str(run_named(run)) if run == LATEST else run for run in runs]}
     trainer, evaluation, splitter = (build(plain[group], group) for group in ("trainer", "evaluation", "split"))
     return Settings(plain, trainer, evaluation, splitter)
 
 
 def model_class(settings: Mapping[str, Any]) -> Any:
-    """The class of a model, None where it is none of nnrec's kinds or cannot be found: building it says why."""
+    """The class of a model; None if it is not an nnrec model or cannot be found (building it raises the error)."""
     found = locate(str(settings.get("_target_", "")))
     return found if isinstance(found, type) and issubclass(found, Scorer) else None
 
@@ -111,16 +111,16 @@ def with_trainer_of_model(settings: Settings) -> Settings:
 
 
 def split_data(loaded: Loaded, splitter: Any, seed: int, name: str) -> Any:
-    """The split of the data.
+    """Splits the data.
 
     Args:
         loaded: the data.
-        splitter: what splits them.
+        splitter: a callable that takes data and a seed.
         seed: of the split.
         name: of the data, for messages.
 
     Raises:
-        ConfigError: the splitter cannot split such data.
+        ConfigError: the splitter does not split this kind of data.
     """
     data = loaded.data
     if isinstance(splitter, Prepared):

@@ -1,4 +1,4 @@
-"""A prediction from its configuration to a file or the screen."""
+"""Runs a prediction: writes lists or scores to a file, or shows them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from nnrec.recommend.users import People
 if TYPE_CHECKING:
     from nnrec.runs.trained import TrainedRun
 
-# Without output= and user=, so many people are shown, and so many items each.
+# Without output= and user=, the number of users shown, and of items for each.
 PREVIEW_PEOPLE, PREVIEW_ITEMS = 5, 5
-# So many of the items that a person liked are shown.
+# The number of liked items shown for one user.
 LIKED = 10
 
 
 def execute(config: Any) -> None:
-    """Does what a composed prediction configuration asks for.
+    """Recommends or scores as configured.
 
     Args:
         config: the configuration, composed from conf/predict.yaml.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user.
+        NnrecError: the prediction cannot be made.
     """
     from omegaconf import OmegaConf
 
@@ -76,15 +76,15 @@ def execute(config: Any) -> None:
 
 
 def write(top: TopN, people: Any, path: Path, file_format: str) -> None:
-    """Writes the lists of all people, a block at a time.
+    """Writes the lists of all users, a block at a time.
 
     Args:
-        path: the file; one that is there is replaced once the new one is whole.
-        file_format: a name of `nnrec.recommend.writers.FORMATS`.
+        path: the file; an existing one is replaced once the new one is complete.
+        file_format: a key of `nnrec.recommend.writers.FORMATS`.
 
     Raises:
         RunError: the file cannot be written.
-        DataError: nobody has an item left.
+        DataError: no user has an item left.
     """
     rows = by_model = by_fallback = 0
     start = time.perf_counter()
@@ -120,7 +120,7 @@ def write(top: TopN, people: Any, path: Path, file_format: str) -> None:
 
 
 def show_person(top: TopN, people: Any) -> None:
-    """Prints what one person liked, or what happened in a session, and what is recommended."""
+    """Prints a user's liked items, or a session's events, and the recommendations."""
     told = _TOLD[top.run.family]
     console.print(told(top.run, people))
     block = next(top.blocks(people))
@@ -172,7 +172,7 @@ def _situation(run: TrainedRun, people: Any) -> str:
 
 
 def show_preview(top: TopN, people: Any) -> None:
-    """Prints the heads of the lists of the first few people, and how to get all."""
+    """Prints the first items of the first few users' lists, and how to get all."""
     first = replace(people, which=people.which[:PREVIEW_PEOPLE])
     frame = pd.concat([block.table.to_pandas() for block in top.blocks(first)])
     table = Table(
@@ -203,7 +203,7 @@ _TOLD: dict[Family, Callable[[TrainedRun, Any], Any]] = {
 
 
 def _items_table(run: TrainedRun, title: str, first: str, last: str | None = None) -> Table:
-    wide = min(len(title), console.width)  # or the title would be broken
+    wide = min(len(title), console.width)  # so that the title is not wrapped
     table = Table(title=escape(title), title_justify="left", title_style="bold", min_width=wide)
     table.add_column(first, justify="right")
     table.add_column("item")
@@ -219,7 +219,7 @@ def _described_columns(run: TrainedRun) -> list[str]:
 
 
 def _described(run: TrainedRun, item: int) -> list[str]:
-    """The item's raw id and what the run's table says about it."""
+    """The item's raw id and its cells of the run's item table."""
     cells = [run.items.ids[item]]
     if run.item_table is not None:
         cells += run.item_table[_described_columns(run)].iloc[item].fillna("").tolist()

@@ -1,4 +1,4 @@
-"""From a log to a folder of shards, in memory; `nnrec.spark.preparation` does the same on any number of machines."""
+"""Converts a log to a folder of shards, in memory; `nnrec.spark.preparation` does the same on many machines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def execute(config: Any) -> None:
         config: the configuration, composed from conf/prepare.yaml.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user.
+        NnrecError: the shards cannot be written.
     """
     from nnrec.data.summary import print_summary, summarise
 
@@ -37,7 +37,7 @@ def execute(config: Any) -> None:
 
 
 def check(config: Any) -> Path:
-    """Makes sure, before anything is read, that such data can become shards; returns the folder.
+    """Checks, before anything is read, that the data can be written as shards; returns the output folder.
 
     Raises:
         ConfigError: they cannot.
@@ -61,7 +61,7 @@ def check(config: Any) -> Path:
 
 
 def tell(folder: Path, family: Family) -> None:
-    """Says what is there, and what comes next."""
+    """Prints what the folder holds and how to train on it."""
     console.print(f"Shards in {folder}", soft_wrap=True)
     console.print(
         f"Train:  {typed('train')} model={family.model_from_shards} data=shards split=prepared "

@@ -1,4 +1,4 @@
-"""A training from its configuration to its run folder: data, split, selection, refit, test."""
+"""Runs a training from its configuration to the run folder: data, split, selection, refit, test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def execute(config: Any, frame: Given | None = None) -> RunFolder:
-    """Runs a composed training configuration to its end, or resumes the run that it names.
+    """Trains as configured, or resumes the run given by `config.resume`.
 
     Args:
         config: the configuration, composed from conf/train.yaml.
@@ -38,7 +38,7 @@ def execute(config: Any, frame: Given | None = None) -> RunFolder:
         The folder of the finished run.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user.
+        NnrecError: the training cannot start or fails.
     """
     if config.get("sweep") is not None:
         raise ConfigError(f"A sweep takes many runs: say {typed('train')} -m ... sweep=...")
@@ -59,11 +59,11 @@ def execute(config: Any, frame: Given | None = None) -> RunFolder:
 
 
 def _execute(config: Any, frame: Any, folder: RunFolder | None, run_dir: str | Path) -> RunFolder:
-    """The same of a configuration that is settled.
+    """Trains with a final configuration.
 
     Args:
-        folder: holds what to go on from; None = begin.
-        run_dir: where a new run is kept.
+        folder: the run folder to resume; None = start a new run.
+        run_dir: the folder of a new run.
     """
     settings = resolve(config)
     loaded = load_data(settings.data, frame)
@@ -101,7 +101,7 @@ def _execute(config: Any, frame: Any, folder: RunFolder | None, run_dir: str | P
 
 
 def _work(config: Any, frame: Any, chiefs: RunFolder | None, run_dir: Path) -> RunFolder:
-    """Runs as one of several workers, but for the chief: says nothing, and what it writes is in a folder to be lost."""
+    """Trains as a worker that is not the chief: prints nothing and writes to a temporary folder."""
     console.quiet = True
     folder = None
     if chiefs is not None:
@@ -114,7 +114,7 @@ def _work(config: Any, frame: Any, chiefs: RunFolder | None, run_dir: Path) -> R
 
 
 def start_backend(settings: Settings) -> None:
-    """Prepares Keras for the training, where the model needs it."""
+    """Prepares Keras for the training, if the model needs it."""
     trainer = settings.trainer
     backend.start(
         trainer.devices,
@@ -127,12 +127,12 @@ def start_backend(settings: Settings) -> None:
 
 
 def plan(settings: Settings, loaded: Loaded) -> Learning | Course:
-    """What happens with the data: learning from one split, or the course's protocol."""
+    """The training to run on the data: from one split, or by the course's protocol."""
     name = settings.data["name"]
     check_families(settings, loaded.data.family)
     settings = with_trainer_of_model(settings)
     if loaded.split is not None:
-        settings = settings.changed("data", family=loaded.data.family.name)  # the folder of shards says it
+        settings = settings.changed("data", family=loaded.data.family.name)  # from the folder of shards
     if isinstance(settings.evaluation, CourseEvaluation):
         if loaded.split is not None:
             raise ConfigError(f"evaluation=course splits by itself, and data={name} come split.")

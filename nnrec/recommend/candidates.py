@@ -1,4 +1,4 @@
-"""Which items may be recommended."""
+"""Restricts which items may be recommended: stoplists, candidates and stopwords."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def excluded_items(
     table: TableFormat | None = None,
     stopwords: Words | None = None,
 ) -> np.ndarray | None:
-    """(num_items,) boolean, items that nobody may get; None where there is no restriction.
+    """(num_items,) boolean, items excluded from all lists; None if there is no restriction.
 
-    Ids that the run does not know are counted and reported, and so are the items that words catch.
+    Prints how many given ids are unknown to the run, and which items the stopwords match.
 
     Raises:
         DataError: a file cannot be read, the run has no titles to match words against, or no item is left.
@@ -50,7 +50,7 @@ def excluded_items(
 
 
 def _caught(run: TrainedRun, stopwords: Words) -> np.ndarray:
-    """Indices of the items that the words catch, which are printed."""
+    """Indices of the items that the stopwords match; prints these items."""
     words = read_words(stopwords, "stopwords")
     found = catch(run.item_table, run.items, words, "stopwords")
     heading = f"stopwords ({in_words(words)}) bar {len(found):,} of {len(run.items):,} items"
@@ -59,7 +59,7 @@ def _caught(run: TrainedRun, stopwords: Words) -> np.ndarray:
 
 
 def _known(run: TrainedRun, source: Ids, key: str, table: TableFormat | None) -> np.ndarray:
-    """Indices of those ids that the run knows."""
+    """Indices of the ids that are in the run's vocabulary; prints how many are not."""
     raw = read_ids(source, key, table or TableFormat())
     index = run.items.indices(raw)
     if unknown := int((index < 0).sum()):

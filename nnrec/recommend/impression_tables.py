@@ -1,4 +1,4 @@
-"""Tables of rows or requests, in terms of the columns of a run on impressions."""
+"""Tables of rows or requests, read with the column names of a run on impressions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nnrec.data.schema import Schema
     from nnrec.runs.trained import TrainedRun
 
-# Rows of a file that are scored together.
+# Rows of a file that are read and scored at a time.
 ROWS_AT_A_TIME = 2**14
 
 
@@ -25,13 +25,13 @@ def schema_of(run: TrainedRun) -> Schema:
 
 
 def as_text(column: pd.Series) -> pa.Array:
-    """Cells as text: lists joined by |, what is missing null."""
+    """Cells as text: lists are joined by |, missing values are null."""
     cells = ["|".join(map(str, cell)) if isinstance(cell, list) else cell for cell in column]
     return pa.array([None if cell is None or cell != cell else str(cell) for cell in cells], pa.string())
 
 
 def lists_in(frame: pd.DataFrame, run: TrainedRun, schema: Schema) -> pd.DataFrame:
-    """The frame with text in multi-valued columns cut into lists."""
+    """The frame with text in multi-valued columns split into lists."""
     separator = run.config.data.get("source", {}).get("multi_separator", "|")
     frame = frame.copy(deep=False)
     for name in schema.multi:
@@ -44,13 +44,13 @@ def lists_in(frame: pd.DataFrame, run: TrainedRun, schema: Schema) -> pd.DataFra
 
 
 def read_requests(source: str | Path, layout: Mapping[str, Any]) -> pd.DataFrame:
-    """A table of requests, all columns as text."""
+    """Reads a table of requests, with all columns as text."""
     frames = list(read_chunks(source, "requests", layout))
     return pd.concat(frames, ignore_index=True)
 
 
 def read_chunks(source: str | Path, key: str, layout: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
-    """A table, a part at a time, all columns of text files as text.
+    """Yields a table in chunks; all columns of text files are read as text.
 
     Args:
         source: a CSV, TSV or Parquet file.
@@ -58,7 +58,7 @@ def read_chunks(source: str | Path, key: str, layout: Mapping[str, Any]) -> Iter
         layout: separator, header, encoding.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the table cannot be read.
     """
     table = TableFiles(source, layout["separator"], layout["header"], layout["encoding"], ("",), key, None)
     for chunk in table.chunks({name: name for name in table.names}, 0):

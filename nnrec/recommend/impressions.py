@@ -1,4 +1,4 @@
-"""Predictions from a run on impressions: probabilities of given rows, and top-N lists for users in a situation."""
+"""Top-N lists from a run on impressions, for users in a given context."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class RawIds(NamedTuple):
-    """Raw ids in the order of rows, of which several may be the same."""
+    """Raw ids in the order of rows; ids may repeat."""
 
     ids: np.ndarray
     numeric: bool
@@ -34,14 +34,14 @@ class RawIds(NamedTuple):
 
 @dataclass(frozen=True)
 class Requests:
-    """Users who are to get lists, each in a situation.
+    """Requests for lists: one row per user and context.
 
     Attributes:
-        users: raw ids, a row each.
-        index: (rows,) who they are in the run, -1 for somebody unknown.
-        given: (rows) raw values of columns that are known of each row: context, or what is new about the user.
-        which: (m,) the rows asked for.
-        histories: what each of the run's users has clicked; None where the run does not keep it.
+        users: raw user ids, one per row.
+        index: (rows,) user indices in the run, -1 for unknown users.
+        given: one row of raw column values per request: context, or changed features of the user.
+        which: (m,) the requested rows.
+        histories: the clicked items of each of the run's users; None if the run does not keep them.
     """
 
     users: RawIds
@@ -55,10 +55,13 @@ class Requests:
         return len(self.which)
 
     def select(self, user: Any) -> Requests:
-        """Only the rows of these: a raw id or a list of them.
+        """Only the rows of these users.
+
+        Args:
+            user: a raw id or a list of them.
 
         Raises:
-            DataError: somebody is unknown.
+            DataError: a user has no row.
         """
         raw = [user] if isinstance(user, str) or not isinstance(user, Iterable) else list(user)
         names = pd.Index(self.users.ids.astype(str))
@@ -72,13 +75,13 @@ class Requests:
 
 
 def known_users(run: TrainedRun, context: Mapping[str, Any] | None = None) -> Requests:
-    """All users of a run, in one situation.
+    """One request for each user of a run, all in the same context.
 
     Args:
-        context: column -> raw value; what is left out is unknown.
+        context: column -> raw value; other columns are missing values.
 
     Raises:
-        ConfigError: there is no such column, or the data tell no users.
+        ConfigError: there is no such column, or the data have no user column.
     """
     schema = schema_of(run)
     if schema.user is None:
@@ -95,16 +98,16 @@ def known_users(run: TrainedRun, context: Mapping[str, Any] | None = None) -> Re
 def requested(
     run: TrainedRun, source: pd.DataFrame | str | Path, layout: Mapping[str, Any], context: Mapping | None
 ) -> Requests:
-    """Users and situations from a table: a column of users under its name in the data, and any others of the data.
+    """Requests from a table: the data's user column, and any of the data's user and context columns.
 
     Args:
         source: a file or a frame.
         layout: of a file: separator, header, encoding.
-        context: column -> raw value, of all rows.
+        context: column -> raw value, for all rows.
 
     Raises:
-        DataError: it cannot be read.
-        ConfigError: a column is none of the data's.
+        DataError: the table cannot be read.
+        ConfigError: a column is not a user or context column of the data.
     """
     schema = schema_of(run)
     frame = read_requests(source, layout) if isinstance(source, (str, Path)) else source.rename(columns=str)
@@ -132,10 +135,10 @@ def _requests(run: TrainedRun, users: RawIds, index: np.ndarray, given: pd.DataF
 
 
 class ImpressionTopN(TopN):
-    """Ranks items for users in a situation; lists as of `TopN`, where scores are probabilities (or ratings).
+    """Ranks items for users in a context; lists as in `TopN`, with probabilities (or ratings) as scores.
 
-    Items without a training row are recommended to nobody. What the scores owe to the items is computed once, what they
-    owe to a user and the situation once for each request.
+    Items without a training row are never recommended. The items' part of the scores is computed once, the part of the
+    user and the context once per request.
     """
 
     digits = 4
@@ -159,7 +162,7 @@ class ImpressionTopN(TopN):
         self.ranker = model
 
     def schema(self, people: Any) -> pa.Schema:
-        """Names and types of the columns; what is known of each request stands behind those of `TopN`, as text."""
+        """Names and types of the columns: those of `TopN`, then the given columns of each request as text."""
         schema = super().schema(people)
         for name in people.given.columns:
             schema = schema.append(pa.field(name, pa.string()))
@@ -185,13 +188,13 @@ class ImpressionTopN(TopN):
             yield block._replace(table=table)
 
     def _seen(self, people: Requests, rows: np.ndarray) -> dict[str, np.ndarray] | None:
-        """What the users of these requests have clicked."""
+        """The clicked items of the users of these requests, as a batch of flat arrays."""
         index = people.index[rows]
         if people.histories is None or not (index >= 0).any():
             return None
         part = people.histories.take(index[index >= 0])
         row = np.repeat(np.flatnonzero(index >= 0), part.lengths)
-        # A few sizes, so that shapes repeat.
+        # Padded to a few sizes, so that shapes repeat.
         room = bucket(max(len(row), 1)) - len(row)
         columns = {"row": row, "column": part.ids, "weight": np.ones(len(row), np.float32)}
         return {name: np.pad(array, (0, room)) for name, array in columns.items()}

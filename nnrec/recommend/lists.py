@@ -1,4 +1,4 @@
-"""Top-N lists: what may be recommended, and the best of it for each person, a block of people at a time."""
+"""Top-N lists for users, sessions or requests, computed in blocks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def recommend(
     stopwords: Words | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """All lists in one data frame; see `Run.recommend`."""
+    """Returns all lists in one data frame; see `Run.recommend`."""
     excluded = excluded_items(run, stoplist, candidates, stopwords=stopwords)
     people: Any = audience(run, history, TableFormat(), context)
     people = people if user is None else people.select(user)
@@ -68,17 +68,18 @@ def recommend(
 
 
 def audience(run: TrainedRun, history: Any, table: TableFormat, context: Mapping[str, Any] | None = None) -> Any:
-    """Whom to recommend to: `People`, `nnrec.recommend.sessions.RunningSessions` or
-    `nnrec.recommend.impressions.Requests`.
+    """The users, sessions or requests to recommend to.
 
     Args:
-        history: of people or sessions from outside the run, or requests; None = the run's users, or the sessions of
-            its test.
-        table: what a file looks like.
-        context: of a model of impressions: values that hold for all.
+        history: histories of unseen users or sessions, or requests; None = the run's users, or its test sessions.
+        table: the layout of a file.
+        context: for impression models: column values of all requests.
+
+    Returns:
+        `People`, `nnrec.recommend.sessions.RunningSessions` or `nnrec.recommend.impressions.Requests`.
 
     Raises:
-        ConfigError: a context, or a matrix, for a model that cannot use it.
+        ConfigError: a context or a matrix was given for a model that cannot use it.
     """
     if context and not run.family.encoded:
         raise ConfigError(f"{run.model.name} knows of no context: it was trained on {run.family}.")
@@ -89,11 +90,11 @@ def audience(run: TrainedRun, history: Any, table: TableFormat, context: Mapping
 
 
 def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], excluded: np.ndarray | None) -> TopN:
-    """What ranks items for such an audience.
+    """The `TopN` class for the run's kind of data.
 
     Args:
-        n, barred: as of `TopN`.
-        exclude_seen: "auto" = as `Family.exclude_seen` says of the data.
+        n, excluded: as in `TopN`.
+        exclude_seen: "auto" = `Family.exclude_seen` of the data.
     """
     exclude = run.family.exclude_seen if exclude_seen == "auto" else exclude_seen
     return _WAYS[run.family].top_n(run, n, exclude, excluded)

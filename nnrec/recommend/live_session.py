@@ -1,4 +1,4 @@
-"""One session, event by event."""
+"""Recommendations for one running session, event by event."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class LiveSession:
-    """Recommends what comes next in a session while it goes on: each event is one step of the model, whose state stays.
+    """Recommends the next items of a running session. Each event is one step of the model, whose state is kept.
 
     Args:
-        run: the finished run of a model of sessions.
-        exclude_seen: whether to leave out what is already in the session.
+        run: the finished run of a session model.
+        exclude_seen: whether to leave out the items of the session.
 
     Raises:
-        ConfigError: the run's model is none of sessions.
+        ConfigError: the run's model is not a session model.
 
     Example:
         >>> session = run.session()  # doctest: +SKIP
@@ -35,15 +35,15 @@ class LiveSession:
         self.model: Any = run.model
         if not run.family.ordered:
             raise ConfigError(f"{run.model.name} is no model of sessions: use recommend(history=...).")
-        self._barred = run.item_counts == 0
+        self._excluded = run.item_counts == 0
         if "new_items" in self.model.capabilities:
-            self._barred[:] = False
+            self._excluded[:] = False
         self._state: Any = None
         self._query: Any = None
         self.items: list[int] = []
 
     def add(self, item_id: Any) -> bool:
-        """One more event; whether its item is known. An event of an unknown item changes nothing."""
+        """Adds an event; returns whether its item is known. An event of an unknown item changes nothing."""
         item = int(self.run.items.indices([item_id])[0])
         if item < 0:
             return False
@@ -52,15 +52,15 @@ class LiveSession:
         return True
 
     def recommend(self, top_n: int = 10) -> pd.DataFrame:
-        """The likeliest next items: columns item_id, rank, score and, where known, title.
+        """The most likely next items: columns item_id, rank, score and, where known, title.
 
-        Before the first event these are the most popular items, their scores the number of training events.
+        Before the first event these are the most popular items, with the number of training events as scores.
         """
         if self._query is None:
             scores = self.run.item_counts[None].astype(np.float32)
         else:
             scores = np.asarray(self.model.score(self._query))
-        excluded = self._barred
+        excluded = self._excluded
         if self.exclude_seen and self.items:
             excluded = excluded.copy()
             excluded[self.items] = True

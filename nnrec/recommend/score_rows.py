@@ -1,4 +1,4 @@
-"""Predictions for rows of impressions: of a data frame, or of a file into a copy of it."""
+"""Predictions for rows of impressions in a data frame or a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nnrec.recommend.impression_tables import ROWS_AT_A_TIME, lists_in, read_chu
 if TYPE_CHECKING:
     from nnrec.runs.trained import TrainedRun
 
-# Without output=, so many rows are shown.
+# Number of rows shown if there is no output=.
 PREVIEW_ROWS = 10
 COLUMN = "prediction"
 
@@ -29,17 +29,17 @@ COLUMN = "prediction"
 def score_file(
     run: TrainedRun, source: str | Path, layout: Mapping[str, Any], output: Path | None, file_format: str | None
 ) -> None:
-    """Writes a copy of a table with the column `prediction`: probabilities, or ratings; or shows its first rows.
+    """Writes a copy of a table with a column `prediction` (probabilities or ratings), or shows its first rows.
 
     Args:
-        run: of a model of impressions.
-        source: a CSV, TSV or Parquet file, read in parts. Columns of the data that it lacks are unknown.
+        run: a run of an impression model.
+        source: a CSV, TSV or Parquet file, read in chunks. Columns of the data that it lacks are missing values.
         layout: separator, header, encoding of a text file.
-        output: the file to write; None = show.
+        output: the file to write; None = print the first rows.
         file_format: csv, tsv, jsonl or parquet.
 
     Raises:
-        ConfigError: another model, or a format that holds lists alone.
+        ConfigError: the model is not an impression model, or the format can hold only lists.
         DataError: the table cannot be read or scored.
         RunError: the file cannot be written.
     """
@@ -79,10 +79,10 @@ def _show(run: TrainedRun, source: str | Path, layout: Mapping[str, Any]) -> Non
 
 
 def score_frame(run: TrainedRun, frame: pd.DataFrame) -> np.ndarray:
-    """(n,) float32, the probability (or rating) of raw rows; columns that are not there are unknown.
+    """(n,) float32, the probability (or rating) of raw rows; absent columns are missing values.
 
     Raises:
-        DataError: a numeric column holds something else, or no column of the data is there.
+        DataError: a numeric column holds values that are not numbers, or the frame has no column of the data.
     """
     model: Any = run.model
     schema = schema_of(run)

@@ -1,4 +1,4 @@
-"""Top-N lists for running sessions: whom they are for, and what comes next."""
+"""Top-N lists of the next items of running sessions."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ from nnrec.recommend.top_n import Block, TopN
 if TYPE_CHECKING:
     from nnrec.runs.trained import TrainedRun
 
-# Sessions whose lists are held at a time.
+# Number of sessions whose lists are in memory at a time.
 SESSIONS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
 class RunningSessions:
-    """Sessions that go on.
+    """Sessions whose next items are to be recommended.
 
     Attributes:
         users: raw ids of all sessions, in the order of their first event.
-        sessions: what is known of them: events of the run's items, in its indices. Who has none is absent.
-        which: (m,) those asked for, as indices of `users`.
+        sessions: their events of items in the run's vocabulary, as its indices; sessions without such events are
+            absent.
+        which: (m,) the requested sessions, as indices into `users`.
     """
 
     users: Vocabulary
@@ -49,7 +50,7 @@ class RunningSessions:
 
     @classmethod
     def of(cls, run: TrainedRun, sessions: Sessions) -> RunningSessions:
-        """These sessions; events of items that the run does not know are dropped and counted."""
+        """Maps sessions to the run's items; events of unknown items are dropped and counted."""
         index = run.items.indices(sessions.items.ids)
         known = index[sessions.item] >= 0
         if not known.all():
@@ -63,7 +64,10 @@ class RunningSessions:
         return cls(sessions.ids, kept, np.arange(sessions.num_sessions))
 
     def select(self, session: Any) -> RunningSessions:
-        """Only these: a raw id or a list of them, each once, in that order.
+        """Only these sessions, each once, in the given order.
+
+        Args:
+            session: a raw id or a list of them.
 
         Raises:
             DataError: a session is unknown.
@@ -79,16 +83,16 @@ class RunningSessions:
         return replace(self, which=pd.unique(which))
 
     def events(self, number: int) -> np.ndarray:
-        """The items of one of the sessions asked for, in order."""
+        """The items of one of the requested sessions, in order."""
         place = int(self.sessions.ids.indices(self.users.ids[self.which[[number]]])[0])
         return np.zeros(0, np.int32) if place < 0 else self.sessions.take(np.array([place])).item
 
 
 def tested_sessions(run: TrainedRun) -> RunningSessions:
-    """The sessions that the run was tested on.
+    """The test sessions of the run.
 
     Raises:
-        RunError: it keeps none.
+        RunError: the run does not keep them.
     """
     path = run.folder["test_sessions.parquet"]
     if not path.is_file():
@@ -103,10 +107,15 @@ def tested_sessions(run: TrainedRun) -> RunningSessions:
 def running_sessions(
     run: TrainedRun, source: Iterable[Any] | pd.DataFrame | str | Path, table: TableFormat
 ) -> RunningSessions:
-    """Sessions from a file, a data frame with columns session, item and perhaps time, or the items of one session.
+    """Reads sessions.
+
+    Args:
+        source: a file, a data frame with columns session (optional for one session), item and optionally time, or the
+            item ids of one session in order.
+        table: the layout of a file.
 
     Raises:
-        DataError: they cannot be read.
+        DataError: the sessions cannot be read.
     """
     try:
         if isinstance(source, (str, Path)):
@@ -121,7 +130,7 @@ def running_sessions(
 
 
 class SessionTopN(TopN):
-    """Ranks items as the next event of sessions; lists as of `TopN`, with `session_id` for `user_id`.
+    """Ranks items as the next event of sessions; lists as in `TopN`, with `session_id` instead of `user_id`.
 
     Items without a training event are recommended only by models with the capability "new_items".
     """
@@ -155,7 +164,7 @@ class SessionTopN(TopN):
             yield self._block(people.users.ids[who], items, scores, empty, schema)
 
     def _rank(self, batch: Batch, sessions: Sessions, items: np.ndarray, scores: np.ndarray) -> None:
-        """Fills in the lists of a batch's sessions."""
+        """Writes the lists of a batch's sessions into `items` and `scores`."""
         real = batch["session"] >= 0
         session, item = batch["session"][real], batch["item"][real]
         lengths = sessions.lengths[session]

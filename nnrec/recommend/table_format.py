@@ -1,4 +1,4 @@
-"""Tables and lists of ids that people give."""
+"""The layout of users' tables, and lists of ids."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pyarrow as pa
 
 from nnrec.data.files.tables import SEPARATORS, find_files, read_columns
 
-# Ids as a list, or a file of them.
+# Ids as a list, or the path of a file.
 Ids = Iterable[Any] | str | Path
 
-# What the history of one nameless person goes by.
+# The raw id of a single history that was given without a user id.
 NEW = "new"
 
 
 @dataclass(frozen=True)
 class TableFormat:
-    """How the tables that people give look; arguments as of `nnrec.data.read_table`."""
+    """The layout of input tables; arguments as for `nnrec.data.read_table`."""
 
     user: str | int = "user"
     session: str | int = "session"
@@ -33,16 +33,16 @@ class TableFormat:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """What is not about columns."""
+        """The settings that do not name columns."""
         return {"separator": self.separator, "header": self.header, "encoding": self.encoding}
 
 
 def read_ids(source: Ids, key: str, table: TableFormat) -> list[Any]:
-    """Raw ids from a list, a text file with one a line, or a table with an item column.
+    """Reads raw ids from a list, a text file with one id per line, or a table with an item column.
 
     Args:
         key: the setting that names the file, for messages.
-        table: what a table looks like. The column's name alone in the first line is a header.
+        table: the layout of a table. A first line that holds only the column's name is a header.
 
     Raises:
         DataError: the file is missing, empty or cannot be read.

@@ -1,4 +1,4 @@
-"""Ranked lists for people, a block of them at a time."""
+"""Ranked lists for users, computed in blocks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MODEL, POPULAR = "model", "popular"
 
 
 class Block(NamedTuple):
-    """The lists of some people.
+    """The lists of a block of users.
 
     Attributes:
-        people: how many they are.
-        by_model: how many got the model's list.
-        by_fallback: how many got the popular items.
-        table: the lists; who is in neither number has no row in it: no item was left.
+        people: number of users.
+        by_model: number of users who got the model's list.
+        by_fallback: number of users who got the popular items.
+        table: the lists. Users counted in neither number have no row: no item was left for them.
     """
 
     people: int
@@ -36,7 +36,7 @@ class Block(NamedTuple):
 
 
 class TopN:
-    """Ranks items for people.
+    """Ranks items for users.
 
     A list is a table with the columns
 
@@ -45,17 +45,17 @@ class TopN:
         score              the model's, clipped to the rating scale after ranking; for `popular` the
                            number of ratings that the item had in training
         title              where the run has titles
-        source             "model", or "popular" where a history holds no item that the run knows:
+        source             "model"; or "popular" if the history gives the model no input: then the list holds
                            the items with the most ratings in training
 
     Args:
         run: the finished run.
         n: length of the lists.
-        exclude_seen: whether to leave out what is in the history.
-        barred: (num_items,) boolean, what to recommend to nobody; None = nothing is.
+        exclude_seen: whether to leave out the items of the history.
+        excluded: (num_items,) boolean, items excluded from all lists; None = no item is.
 
     Raises:
-        ConfigError: n or exclude_seen is not what it should be.
+        ConfigError: n or exclude_seen is invalid.
     """
 
     who, people, digits = "user_id", "users", 2
@@ -83,7 +83,7 @@ class TopN:
         return pa.schema([*fields, ("source", pa.string())])
 
     def blocks(self, people: Any) -> Iterator[Block]:
-        """The lists of everybody in `people`, in their order; only one block is held at a time."""
+        """Yields the lists of all users in `people`, in their order; only one block is in memory at a time."""
         schema, start = self.schema(people), 0
         for batch in user_blocks(people.histories, len(self.run.items), people.which):
             size = min(len(batch["index"]), len(people) - start)
@@ -96,7 +96,7 @@ class TopN:
             yield self._block(people.users.ids[who], items, scores, empty, schema)
 
     def _lists(self, batch: Batch, empty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(size, n) items, -1 where none is left, and their scores."""
+        """(size, n) items, padded with -1, and their scores."""
         shape = (len(empty), self.n)
         items, scores = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
         if not empty.all():
@@ -115,7 +115,7 @@ class TopN:
         return items, scores
 
     def popular(self) -> np.ndarray:
-        """The items with most ratings that may be recommended, at most n."""
+        """The items with the most training ratings that are not excluded, at most n."""
         ranked = np.argsort(-self.run.item_counts, kind="stable")
         return ranked[: self.n] if self.excluded is None else ranked[~self.excluded[ranked]][: self.n]
 

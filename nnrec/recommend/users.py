@@ -1,4 +1,4 @@
-"""Whom to recommend to: users of a run, or people with histories of their own."""
+"""Users to recommend to: users of a run, or unseen users with their own histories."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class People:
-    """People and their histories.
+    """Users and their histories.
 
     Attributes:
         users: raw ids of all rows of `histories`.
-        histories: a row per person, columns are the run's items.
-        which: (m,) the rows asked for.
-        trained: whether rows are the run's own users; else people not seen in training.
+        histories: one row per user; columns are the run's items.
+        which: (m,) the requested rows.
+        trained: whether rows are the run's own users; if not, they are unseen users.
     """
 
     users: Vocabulary
@@ -46,10 +46,13 @@ class People:
         return len(self.which)
 
     def select(self, user: Any) -> People:
-        """Only these: a raw id or a list of them, each once, in that order.
+        """Only these users, each once, in the given order.
+
+        Args:
+            user: a raw id or a list of them.
 
         Raises:
-            DataError: somebody is unknown.
+            DataError: a user is unknown.
         """
         raw = [user] if isinstance(user, str) or not isinstance(user, Iterable) else list(user)
         if not raw:
@@ -73,22 +76,22 @@ def known_people(run: TrainedRun) -> People:
     """All users of a run, with the histories that it keeps.
 
     Raises:
-        RunError: it keeps none.
+        RunError: the run keeps no histories.
     """
     return People(run.users, run.histories, np.arange(len(run.users)), trained=True)
 
 
 def new_people(run: TrainedRun, source: Any, table: TableFormat) -> People:
-    """People not seen in training; items that the run does not know are dropped and counted.
+    """Unseen users with given histories; unknown items are dropped and counted.
 
     Args:
-        source: a file; a data frame with columns item, rating and, for several people, user; a sparse matrix with a
-            row for each of them, whose columns are item ids; or {item id: rating} of one person.
-        table: what a file looks like.
+        source: a file; a data frame with columns item, rating and, for several users, user; a sparse matrix with one
+            row per user, whose columns are item ids; or {item id: rating} of one user.
+        table: the layout of a file.
 
     Raises:
-        ConfigError: the model cannot recommend to new people.
-        DataError: no ratings where the model needs them, or ratings off its scale.
+        ConfigError: the model cannot recommend to unseen users.
+        DataError: ratings are absent but the model needs them, or are outside its scale.
     """
     model = run.model
     if "new_users" not in model.capabilities:
@@ -99,7 +102,7 @@ def new_people(run: TrainedRun, source: Any, table: TableFormat) -> People:
     value, scale = (None if model.relevant is None else table.rating), None
     if model.rating_scale is not None:
         low, high = (float(bound) for bound in np.asarray(model.rating_scale))
-        # Where all training ratings are the same, there is nothing to tell apart.
+        # A scale of a single value carries no information, so ratings are ignored.
         value, scale = (table.rating, (low, high)) if low < high else (None, None)
     try:
         if isinstance(source, (str, Path)):
@@ -125,13 +128,13 @@ def _as_frame(source: Mapping[Any, float] | pd.DataFrame) -> pd.DataFrame:
 
 
 def _nobody_knows(run: TrainedRun, frame: pd.DataFrame) -> People:
-    """One person without a history."""
+    """One unseen user with an empty history."""
     nothing = Rows(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), None, len(run.items))
     return People(Vocabulary([NEW]), nothing, np.arange(1), trained=False)
 
 
 def _in_terms_of(run: TrainedRun, ratings: Ratings) -> People:
-    """The people of `ratings`, whose items become the run's."""
+    """The users of `ratings`, with items mapped to the run's indices."""
     index = run.items.indices(ratings.items.ids)
     known = index[ratings.item] >= 0
     if not known.all():

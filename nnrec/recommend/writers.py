@@ -1,4 +1,4 @@
-"""Writing top-N lists: CSV, TSV, JSON lines, Parquet and DSSTNE's text format, a block at a time."""
+"""Writes top-N lists in blocks: CSV, TSV, JSON lines, Parquet and DSSTNE's text format."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Write = Callable[[pa.Table], None]
 
 
 def format_of(path: Path, name: str | None = None) -> str:
-    """The format of a file, by its name or as given.
+    """The format of a file: the given one, or by the file's suffix.
 
     Raises:
-        ConfigError: an unknown format, or a suffix that does not tell.
+        ConfigError: the format or the suffix is unknown.
     """
     if name is not None:
         if name not in FORMATS:
@@ -39,11 +39,11 @@ def format_of(path: Path, name: str | None = None) -> str:
 
 @contextmanager
 def writer(path: Path, file_format: str, schema: pa.Schema) -> Iterator[Write]:
-    """Gives a function that appends a table; the file appears, whole, when the block succeeds.
+    """Context manager that yields a function to append a table. The file appears complete, on success only.
 
     Args:
-        path: the file; one that is there is replaced.
-        file_format: a name of `FORMATS`.
+        path: the file; an existing one is replaced.
+        file_format: a key of `FORMATS`.
         schema: of the tables.
 
     Raises:
@@ -85,7 +85,7 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
 
 @contextmanager
 def _dsstne(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    """`user<TAB>item,score:item,score:`, a line per user, best first."""
+    """Writes `user<TAB>item,score:item,score:`, one line per user, best first."""
     with _text(path) as stream:
 
         def write(table: pa.Table) -> None:
@@ -112,7 +112,7 @@ def _text(path: Path) -> TextIO:
 
 
 def _records(table: pa.Table) -> Iterator[tuple]:
-    """Rows; float32 as the shortest decimal that is the same."""
+    """Yields rows; a float32 becomes the shortest decimal that reads back to the same value."""
     for place, column in enumerate(table.schema):
         if column.type == pa.float32():
             table = table.set_column(place, column.name, table[place].cast(pa.string()).cast(pa.float64()))

@@ -1,4 +1,4 @@
-"""Finished runs beside each other: whether they can be compared, in which order, and how sure the order is."""
+"""Compares finished runs: whether they are comparable, their order, and the significance of differences."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Entry:
     """A row of the table: one experiment, run once or several times (seeds, folds).
 
     Attributes:
-        label: what to call it, different for each entry.
-        results: its runs; they differ in nothing but seed and fold.
+        label: display name, unique among the entries.
+        results: its runs, which differ only in seed and fold.
         p_value: of the paired test against the best entry, adjusted for the number of tests (Holm);
-            None for the best, or where per-user values are missing.
+            None for the best, or if per-user values are missing.
     """
 
     label: str
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def first(self) -> Result:
-        """The run that stands for all where only one can be shown."""
+        """The run that represents the entry where only one can be shown."""
         return self.results[0]
 
     @property
@@ -42,7 +42,7 @@ class Entry:
         return {result.repeat: result for result in self.results}
 
     def values(self, name: str) -> np.ndarray:
-        """(runs,) a figure of each run, NaN where it has none; `seconds` and `users_per_second` too."""
+        """(runs,) a figure of each run, NaN if it is missing; includes `seconds` and `users_per_second`."""
         return np.array([{**result.training, **result.test}.get(name, math.nan) for result in self.results], float)
 
     def figure(self, name: str) -> float:
@@ -54,14 +54,14 @@ class Entry:
         return float(np.std(self.values(name), ddof=1)) if len(self.results) > 1 else None
 
     def interval(self, name: str) -> tuple[float, float] | None:
-        """The 95% confidence interval, where there is a single run and it has one."""
+        """The 95% confidence interval of a single run; None for several runs or if the run has none."""
         found = self.first.intervals.get(name) if len(self.results) == 1 else None
         return None if found is None or found[0] is None else (found[0], found[1])
 
 
 @dataclass
 class Failure:
-    """An experiment without a result, and why."""
+    """An experiment that failed, and the reason."""
 
     label: str
     reason: str
@@ -73,9 +73,9 @@ class Comparison:
 
     Attributes:
         entries: at least one.
-        sort_by: the metric that decides.
-        failures: what could not be trained.
-        notes: what a reader should know, a line each.
+        sort_by: the metric that entries are sorted by.
+        failures: experiments that could not be trained.
+        notes: remarks for the reader, one line each.
     """
 
     entries: list[Entry]
@@ -90,7 +90,7 @@ class Comparison:
         Args:
             results: at least one.
             sort_by: a metric; None = see `nnrec.data.families.Family.decisive`.
-            failures: to be reported beside them.
+            failures: failed experiments to report with the results.
 
         Raises:
             ConfigError: the runs cannot be compared, or none has the metric.
@@ -111,11 +111,11 @@ class Comparison:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """All figures on test data that any entry has, in the order of the runs."""
+        """The names of all test figures that any entry has, in the order of the runs."""
         return list(dict.fromkeys(name for entry in self.entries for result in entry.results for name in result.test))
 
     def leaders(self, name: str) -> list[Entry]:
-        """The entries with the best value of a figure; none where neither direction is better."""
+        """The entries with the best value of a figure; none if neither direction is better."""
         direction = better(name)
         if not direction or len(self.entries) < 2:
             return []
@@ -126,7 +126,7 @@ class Comparison:
         return [entry for entry, value in zip(self.entries, values, strict=True) if value == top]
 
     def differing(self) -> dict[str, str]:
-        """What distinguishes each entry: label -> "key=value, ..." of the settings in which entries differ."""
+        """The settings in which entries differ: label -> "key=value, ..."."""
         settings = [_experiment(entry.first) for entry in self.entries]
         shared = {key for key in settings[0] if all(key in s and s[key] == settings[0][key] for s in settings)}
         return {
@@ -139,7 +139,7 @@ class Comparison:
         }
 
     def frame(self) -> pd.DataFrame:
-        """One row per run: all figures, their intervals, times, and the settings that differ; failures last."""
+        """One row per run: all figures, their intervals, times, and the differing settings; failures come last."""
         differing, rows = self.differing(), []
         for rank, entry in enumerate(self.entries, start=1):
             for result in entry.results:
@@ -161,10 +161,10 @@ class Comparison:
         rows += [{"entry": failure.label, "error": failure.reason} for failure in self.failures]
         frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
         frame = frame.astype({name: "Int64" for name in ("rank", "seed") if name in frame.columns})
-        return frame.copy()  # in one piece: pandas warns whoever adds a column to many pieces
+        return frame.copy()  # defragmented: pandas warns if columns are added to a fragmented frame
 
     def _test(self) -> None:
-        """Paired tests of every entry against the best, by user, over the repetitions that both have."""
+        """Tests every entry against the best, paired by user, over the repetitions that both have."""
         from nnrec.evaluation.metrics.statistics import holm, paired_test
 
         tested = []
@@ -177,7 +177,7 @@ class Comparison:
             entry.p_value = float(p_value)
 
     def _beaten(self) -> list[str]:
-        """A line for each neural model that simpler ones match or beat."""
+        """A line for each neural model that simpler models match or beat."""
         lines = []
         simple = [entry for entry in self.entries if not entry.first.neural]
         for entry in self.entries:
@@ -192,13 +192,13 @@ class Comparison:
 
 
 def check_comparable(results: Sequence[Result]) -> None:
-    """Makes sure that figures of these runs mean the same.
+    """Checks that the figures of these runs are comparable.
 
-    The data, the settings of the split and those of the evaluation must agree; seeds and folds may differ, as long as
-    experiments share some.
+    The data, the settings of the split and those of the evaluation must be the same. Seeds and folds may differ, as
+    long as every experiment shares one with the first.
 
     Raises:
-        ConfigError: what differs, and in which runs.
+        ConfigError: they are not; the message lists the differences and the runs.
     """
     first, differences = results[0], []
     for other in results[1:]:
@@ -229,7 +229,7 @@ def check_comparable(results: Sequence[Result]) -> None:
 
 
 def grouped(results: Sequence[Result]) -> list[Entry]:
-    """Runs that differ in nothing but seed and fold become one entry; the same run made twice stays two."""
+    """Groups runs that differ only in seed and fold into one entry; two runs with the same seed and fold stay apart."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         key, again = json.dumps(_experiment(result), sort_keys=True, default=str), 0
@@ -242,10 +242,10 @@ def grouped(results: Sequence[Result]) -> list[Entry]:
 
 
 def _experiment(result: Result) -> dict[str, Any]:
-    """The settings of a run that make it another experiment.
+    """The settings that distinguish one experiment from another.
 
-    Seed and fold do not, nor what takes its value from the seed (`model.seed`); a model that is fitted at once has no
-    use for a trainer's.
+    Not among them: seed and fold, settings that copy the seed (`model.seed`) and, for models without epochs, those of
+    the trainer other than `refit`.
     """
     return {
         key: value
@@ -257,7 +257,7 @@ def _experiment(result: Result) -> dict[str, Any]:
 
 
 def _name_apart(entries: list[Entry]) -> None:
-    """Gives entries of the same model the settings that tell them apart, or else the name of their folder."""
+    """Makes labels unique: adds the differing settings to entries of the same model, else the folder's name."""
     for name in {entry.label for entry in entries}:
         same = [entry for entry in entries if entry.label == name]
         if len(same) < 2:
@@ -289,7 +289,7 @@ def _sort_metric(entries: Sequence[Entry], wanted: str | None) -> str:
 
 
 def _paired(best: Entry, entry: Entry, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Both entries' values by user, averaged over the repetitions that they share."""
+    """Both entries' per-user values, averaged over the repetitions that they share; None if values are missing."""
     common = [repeat for repeat in best.repeats if repeat in entry.repeats]
     means = []
     for one in (best, entry):
@@ -330,7 +330,7 @@ def _repeat_name(repeat: Repeat) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A setting as one would write it."""
+    """A setting's value as text, as it is written on the command line."""
     if isinstance(value, float):
         return f"{value:g}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

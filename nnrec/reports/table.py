@@ -1,4 +1,4 @@
-"""A comparison on the screen."""
+"""Prints a comparison as a table."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nnrec.core.console import console
 from nnrec.evaluation.metrics.legend import formatted, legend
 from nnrec.reports.comparison import Comparison, Entry
 
-# Beside the metric that decides, those of these that there are, at the first cutoff where they have one; where the
-# terminal is too narrow the last ones go first.
+# Columns shown after the sorting metric, if the runs have them (metrics with a cutoff at the first one). On a narrow
+# terminal the last ones are dropped first.
 SHOWN = (
     "rmse", "ndcg", "recall", "recall_min", "catalogue_coverage", "diversity", "novelty", "hit_rate", "mrr",
     "auc", "log_loss", "gauc", "calibration_error",
 )  # fmt: skip
 TIMES = ("seconds", "users_per_second")
-# Headings that say the same in less.
+# Short headings.
 SHORT = {
     "catalogue_coverage": "coverage",
     "calibration_error": "calibration",
@@ -31,13 +31,13 @@ SURE = 0.05
 
 
 def show(comparison: Comparison, to: Console = console) -> None:
-    """Prints the table, what stands out in it, and what the metrics mean."""
+    """Prints the table, remarks on it, and the meaning of the metrics."""
     names = shown_metrics(comparison)
     table = _table(comparison, names)
     while to.is_terminal and len(names) > 1 and _width(table) > to.width:
         names = names[:-1]
         table = _table(comparison, names)
-    # A file has room for all columns.
+    # All columns are written if the output is not a terminal.
     wide = to if to.is_terminal else Console(file=to.file, width=_width(table), highlight=False, quiet=to.quiet)
     to.print()
     wide.print(table)
@@ -53,14 +53,14 @@ def show(comparison: Comparison, to: Console = console) -> None:
 
 
 def shown_metrics(comparison: Comparison) -> list[str]:
-    """The few metrics that fit a screen, the one that decides first."""
+    """The metrics to show, the sorting metric first."""
     cutoff = comparison.best.first.cutoffs[0]
     chosen = [name for stem in SHOWN for name in (f"{stem}@{cutoff}", stem) if name in comparison.metrics]
     return [comparison.sort_by, *(name for name in chosen if name != comparison.sort_by)]
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """What a reader should know, a line each: how sure the order is, notes, failures."""
+    """Remarks for the reader, one line each: significance of the order, notes, failures."""
     lines, sample = [], comparison.best.first.sampled
     tested = [entry for entry in comparison.entries if entry.p_value is not None]
     if tested:
@@ -115,13 +115,13 @@ def _width(table: Table) -> int:
 
 
 def heading(name: str) -> str:
-    """A metric's name, in less where there is a shorter one."""
+    """The column heading of a metric: its short form if it has one."""
     stem, at, cutoff = name.partition("@")
     return SHORT.get(stem, stem) + at + cutoff
 
 
 def cell(entry: Entry, name: str, sure: bool) -> str:
-    """A figure, with its spread or (where `sure` asks for it) its interval."""
+    """A figure as text, with its standard deviation or (if `sure`) its confidence interval."""
     value = entry.figure(name)
     if math.isnan(value):
         return "–"
@@ -132,7 +132,7 @@ def cell(entry: Entry, name: str, sure: bool) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """A p value in few digits."""
+    """A p-value in few digits."""
     return "<.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""What a run folder holds, and how it is written: whole or not at all."""
+"""The files of a run folder: their names, reading, and atomic writing."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 
 def _in_halves(values: np.ndarray) -> bool:
-    """Whether all are whole or half numbers of at most 63.5, which take a byte each."""
+    """Whether all values are multiples of 0.5 of at most 63.5 in magnitude, so that one byte each suffices."""
     doubled = values * 2
     return bool(np.all((doubled == np.round(doubled)) & (np.abs(doubled) <= 127)))
 
 
 def _write_header(file: IO[bytes], dtype: Any, length: int) -> None:
-    """The header of a flat array in NumPy's file format."""
+    """Writes the header of a one-dimensional array in NumPy's file format."""
     descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (length,)})
 
 
 def _stored(path: Path) -> Any:
-    """A flat array in NumPy's file format, to be read from; float32 where whole numbers of a byte each are halves.
+    """Opens a one-dimensional .npy file without reading it. int8 files count halves and are read as float32.
 
     Raises:
-        RunError: it is missing or damaged.
+        RunError: the file is missing or damaged.
     """
     try:
         with path.open("rb") as file:
@@ -62,17 +62,17 @@ class RunFolder:
         users.parquet, items.parquet      raw ids in index order
         item_table.parquet titles, genres, ... in index order (where the source has them)
         user_table.parquet gender, age group, ... in index order (likewise)
-        histories/         what each user had rated: CSR rows as offsets.npy, ids.npy, values.npy
-        item_counts.npz    how many of those ratings each item has
+        histories/         each user's training ratings: CSR rows as offsets.npy, ids.npy, values.npy
+        item_counts.npz    the number of these ratings per item
         data.json          the summary of the data
         metrics.json       validation, test, training and data figures
-        history.csv        losses and metrics by epoch, of the training with validation
+        history.csv        losses and metrics per epoch of the training with validation
         selection.json     the same, the best epoch and the figures on validation data
         checkpoint.npz     the state of the training, to resume from
         tensorboard/       event files
-        report.html        all of it to look at
+        report.html        the report page
         test_lists.npz, test_ratings.parquet, test_users.parquet, test_histories.parquet
-                           what the model did on the test part (without `keep_histories`, not kept)
+                           lists, predictions and per-user metrics on the test part (only with `keep_histories`)
 
     Args:
         path: the folder.
@@ -83,10 +83,10 @@ class RunFolder:
 
     @staticmethod
     def check_free(path: str | Path) -> None:
-        """Makes sure that a new run can have this folder.
+        """Checks that a new run can use this folder.
 
         Raises:
-            RunError: it already holds something.
+            RunError: the folder is not empty.
         """
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -97,10 +97,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path) -> RunFolder:
-        """Makes a new folder.
+        """Creates a new folder.
 
         Raises:
-            RunError: it already holds something.
+            RunError: the folder is not empty or cannot be created.
         """
         cls.check_free(path)
         folder = cls(path)
@@ -112,10 +112,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """An existing folder.
+        """Opens an existing folder.
 
         Raises:
-            RunError: it does not exist or is no run folder.
+            RunError: it does not exist or is not a run folder.
         """
         folder = cls(path)
         if not folder.path.is_dir():
@@ -127,7 +127,7 @@ class RunFolder:
         return folder
 
     def remove_leftovers(self) -> None:
-        """Removes the temporary files that a killed run was writing; only for a run that is about to resume."""
+        """Removes the temporary files of a killed run; call it only for a run that is about to resume."""
         for path in self.path.rglob(".*.tmp.*"):
             path.unlink(missing_ok=True)
 
@@ -159,7 +159,7 @@ class RunFolder:
         self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
 
     def read_config(self) -> Any:
-        """The configuration, read-only; import paths of earlier releases are those of today."""
+        """The configuration, read-only; import paths of earlier releases are replaced by current ones."""
         from omegaconf import OmegaConf
 
         plain: Any = OmegaConf.to_container(OmegaConf.load(self["config.yaml"]))
@@ -168,13 +168,13 @@ class RunFolder:
         return config
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]]) -> None:
-        """Writes an uncompressed .npz; pairs one by one, so that large arrays need not be in memory together."""
+        """Writes an uncompressed .npz. Pairs are written one by one, so that large arrays are not all in memory."""
         pairs = arrays.items() if isinstance(arrays, Mapping) else arrays
         with atomic(self[name]) as path, ZipFile(path, "w") as file:
             for key, array in pairs:
                 with file.open(f"{key}.npy", "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
-                del array  # before the next is made
+                del array  # frees it before the next one is made
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Reads an .npz; never unpickles.
@@ -194,7 +194,11 @@ class RunFolder:
         write_catalogue(self.path, data)
 
     def write_tables(self, tables: Mapping[str, pd.DataFrame | Mapping[str, np.ndarray]]) -> None:
-        """Writes data frames as Parquet files and arrays as .npz, by their file names."""
+        """Writes data frames as Parquet files and arrays as .npz files.
+
+        Args:
+            tables: file name -> content.
+        """
         for name, content in tables.items():
             if isinstance(content, pd.DataFrame):
                 with atomic(self[name]) as path:
@@ -203,18 +207,18 @@ class RunFolder:
                 self.write_arrays(name, content)
 
     def read_catalogue(self) -> tuple[Vocabulary, Vocabulary, pd.DataFrame | None]:
-        """Users (none of a model of sessions), items and the item table (None where the source had none)."""
+        """User vocabulary (empty for session models), item vocabulary, and item table (None if the source has none)."""
         users, items = (Vocabulary.load(self._existing(name)) for name in ("users.parquet", "items.parquet"))
         table = self["item_table.parquet"]
         return users, items, pd.read_parquet(table) if table.is_file() else None
 
     def read_user_table(self) -> pd.DataFrame | None:
-        """What is known about users, one row each in index order (None where the source had nothing)."""
+        """The user table, one row per user in index order (None if the source has none)."""
         table = self["user_table.parquet"]
         return pd.read_parquet(table) if table.is_file() else None
 
     def write_histories(self, histories: Rows) -> None:
-        """Writes the users' ratings; halves and whole values up to 63 take one byte each."""
+        """Writes the users' ratings; multiples of 0.5 up to 63.5 take one byte each."""
         compact = all(_in_halves(part.values) for part in histories.parts())
         with atomic(self["histories"] / "offsets.npy") as path:
             np.save(path, histories.offsets, allow_pickle=False)
@@ -233,7 +237,7 @@ class RunFolder:
                 values_file.write(np.ascontiguousarray(doubled).data)
 
     def read_histories(self, num_items: int) -> Rows:
-        """What `write_histories` wrote; it stays on disk, and what is taken is read.
+        """Opens the histories that `write_histories` wrote; ids and values stay on disk until rows are taken.
 
         Raises:
             RunError: the run was made with `keep_histories=false`, or the files are damaged.

@@ -1,4 +1,4 @@
-"""`run=latest`: the newest run, wherever a run folder is named."""
+"""Resolves the name "latest" of a run folder to the newest run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ LATEST = "latest"
 
 
 def run_named(name: str | Path, unfinished: bool = False) -> str | Path:
-    """The path of a run folder as a user names it: a path, or "latest", and then it is said which one that is.
+    """Returns the path of a run folder; resolves "latest" and prints the path that it found.
 
-    The latest run is the one that finished last below the folder in which runs are kept (`run_dir`); the winner of a
-    sweep is one too, its trials are none.
+    The latest run is the one that finished last below the default folder of runs (see `run_dir`). The winner of a
+    sweep counts as a run, its trials do not.
 
     Args:
-        name: what the user gave; a folder of the name latest is `./latest`, or a `Path`.
-        unfinished: whether "latest" is the run that got on last among those that training can go on with.
+        name: a path or "latest". A folder that is itself called latest is given as `./latest` or as a `Path`.
+        unfinished: whether "latest" means the most recently active run among those that can be resumed.
 
     Raises:
-        RunError: there is no run.
+        RunError: "latest" finds no run.
     """
     if name != LATEST or isinstance(name, Path):
         return name
@@ -47,7 +47,7 @@ def run_named(name: str | Path, unfinished: bool = False) -> str | Path:
 
 
 def folder_of_runs() -> Path:
-    """The folder that all runs lie in by default: what `run_dir` of conf/train.yaml begins with."""
+    """The default parent folder of all runs: the leading part of `run_dir` in conf/train.yaml."""
     from omegaconf import OmegaConf
 
     settings = Choice(config_folder() / "train.yaml").own_settings()
@@ -57,17 +57,20 @@ def folder_of_runs() -> Path:
 
 
 def _runs(root: Path, unfinished: bool) -> Iterator[Path]:
-    """The run folders below a folder. Of a sweep only the winner counts, which a sweep that goes on finishes itself."""
+    """Yields the run folders below a folder.
+
+    Of a sweep only the winner counts, and only if it is finished: resuming the sweep finishes the winner itself.
+    """
     for place, folders, files in os.walk(root):
         if "config.yaml" in files:
-            folders.clear()  # what lies in a run folder are parts of it
+            folders.clear()  # subfolders of a run folder belong to that run
             yield Path(place)
         elif "sweep.json" in files:
             folders[:] = [name for name in folders if name.startswith("best_") and not unfinished]
 
 
 def _time(path: Path, unfinished: bool) -> float | None:
-    """When a run finished, or got on last; None of one that is not asked for."""
+    """The time at which a run finished, or was last active if unfinished; None for a run of the other kind."""
     finished = path / "metrics.json"
     if finished.is_file() == unfinished:
         return None

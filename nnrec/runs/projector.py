@@ -28,15 +28,15 @@ def write_projector(
     table: pd.DataFrame | None = None,
     most: int = 10_000,
 ) -> None:
-    """Writes tensor.tsv, metadata.tsv and projector_config.pbtxt, which TensorBoard's projector shows.
+    """Writes tensor.tsv, metadata.tsv and projector_config.pbtxt for TensorBoard's projector.
 
     Args:
         folder: the run's TensorBoard folder, which holds an event file.
         vectors: (num_items, d) floats.
         items: vocabulary of the items.
         counts: (num_items,) training events; only items that have any are shown, and of these the `most` frequent.
-        table: one row per item in index order, such as title and category; None = ids only.
-        most: items shown at most; the projector holds them all in the browser.
+        table: one row per item in index order, with columns such as title and category; None = ids only.
+        most: maximum number of items shown; the projector loads all of them in the browser.
 
     Raises:
         RunError: the folder cannot be written to.
@@ -60,7 +60,7 @@ def write_projector(
 
 
 def _cell(value: object) -> str:
-    """A value in one cell: without tabs and line breaks."""
+    """The value as text of one TSV cell, without tabs and line breaks."""
     if isinstance(value, list | tuple | np.ndarray):
         return ", ".join(_cell(part) for part in value)
     return "" if value is None or value is pd.NA or value != value else " ".join(str(value).split())

@@ -1,4 +1,4 @@
-"""Finished runs as evidence: their figures, and what they did on the test part."""
+"""Finished runs for comparison and reports: their figures, and their lists and predictions on the test part."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from nnrec.data.families import Family, family_named
 from nnrec.data.rows import Rows
 from nnrec.runs.folder import RunFolder
 
-# Settings that say where a run is kept and what it shows, not what it does.
+# Settings that concern where a run is stored and what it prints, not what it computes.
 NOT_PART = ("run_dir", "resume", "data_root", "verbose", "keep_histories", "sweep")
 
 
 class Repeat(NamedTuple):
-    """What may differ between repetitions of one experiment."""
+    """The seed and the fold, which differ between repetitions of one experiment."""
 
     seed: int
     fold: Any
 
 
 class Lists(NamedTuple):
-    """Recommended lists: (m,) users, (m, k) items, -1 where a list ended, and (m, k) scores."""
+    """Recommended lists: (m,) users, (m, k) items, padded with -1 after the end of a list, and (m, k) scores."""
 
     users: np.ndarray
     items: np.ndarray
@@ -33,7 +33,7 @@ class Lists(NamedTuple):
 
 
 class Result:
-    """A finished run, read as it is asked for; needs neither the model nor Keras.
+    """A finished run, whose files are read on demand; needs neither the model nor Keras.
 
     Args:
         folder: the run folder.
@@ -53,27 +53,27 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """The model's name."""
         return str(self.config["model"].get("name", "model"))
 
     @property
     def family(self) -> Family:
-        """Of the data that it learnt from."""
+        """The family of the training data."""
         return family_named(self.config["data"].get("family"))
 
     @property
     def ranked(self) -> str:
-        """Whom its lists are for, or what it was measured on."""
+        """The unit of evaluation: "users", "sessions" or "rows"."""
         return self.family.ranked
 
     @property
     def sampled(self) -> str:
-        """What intervals and tests take to be the sample."""
+        """The sampling unit of confidence intervals and significance tests: "users", "sessions" or "rows"."""
         return self.family.sample if self.per_user is not None else self.ranked
 
     @property
     def size(self) -> str:
-        """How much its data hold."""
+        """The size of the data as text, such as "1,000,209 ratings"."""
         return f"{self.data[self.family.entries]:,} {self.family.entries}"
 
     @property
@@ -98,26 +98,26 @@ class Result:
 
     @property
     def predicts_ratings(self) -> bool:
-        """Whether its scores are predicted ratings, and its lists therefore sorted by them."""
+        """Whether its scores are predicted ratings, so that its lists are sorted by them."""
         return "rmse" in self.test
 
     @property
     def repeat(self) -> Repeat:
-        """Which repetition it is."""
+        """The seed and the fold of this run."""
         return Repeat(self.config["seed"], self.config["split"].get("fold"))
 
     @property
     def relevant(self) -> float | None:
-        """Held-out ratings from this value on are relevant; None = all."""
+        """The lowest held-out rating that counts as relevant; None = all count."""
         return self.config["evaluation"].get("relevant")
 
     @property
     def cutoffs(self) -> list[int]:
-        """Lengths of the lists that figures refer to, as configured."""
+        """The configured cutoffs k of list metrics."""
         return list(self.config["evaluation"].get("cutoffs") or [10])
 
     def settings(self) -> dict[str, Any]:
-        """What makes the experiment, flat ("model.l2": 200); where its data and its folder lie left out."""
+        """The settings that define the experiment, flat ("model.l2": 200), without the paths of its data and folder."""
         config = {key: value for key, value in self.config.items() if key not in NOT_PART}
         config["data"] = {key: value for key, value in config["data"].items() if key != "source"}
         return flat(config)
@@ -142,7 +142,7 @@ class Result:
 
     @cached_property
     def titles(self) -> list[str]:
-        """What to call each item: its title, or its raw id where it has none."""
+        """The display name of each item: its title, or its raw id where it has none."""
         _, items, table = self._catalogue
         named = [f"item {raw}" for raw in items.ids]
         if table is None or "title" not in table.columns:
@@ -152,7 +152,7 @@ class Result:
 
     @cached_property
     def lists(self) -> Lists | None:
-        """Test users' lists."""
+        """The recommended lists of the test users, if the run keeps them."""
         if not self.folder["test_lists.npz"].is_file():
             return None
         arrays = self.folder.read_arrays("test_lists.npz")
@@ -161,12 +161,12 @@ class Result:
 
     @cached_property
     def ratings(self) -> pd.DataFrame | None:
-        """Held-out ratings: user, item, value and, of models that predict them, prediction."""
+        """Held-out ratings: user, item, value and, for models that predict ratings, prediction."""
         return self._frame("test_ratings.parquet")
 
     @cached_property
     def sessions(self) -> pd.DataFrame | None:
-        """Events of the test sessions: user (the session's number), session_id, item and the item's place."""
+        """Events of the test sessions: user (the session's number), session_id, item and the item's rank."""
         return self._frame("test_sessions.parquet")
 
     @cached_property
@@ -193,11 +193,11 @@ class Result:
 
     @cached_property
     def user_table(self) -> pd.DataFrame | None:
-        """What is known about users, a row each."""
+        """The user table, one row per user in index order."""
         return self.folder.read_user_table()
 
     def seen(self, users: np.ndarray) -> Rows | None:
-        """What the model had been shown of these users when its lists were made; None where the run does not tell."""
+        """The input histories of these users when their test lists were made; None if the run does not keep them."""
         shown = self._frame("test_histories.parquet")
         if shown is not None:
             offsets = np.searchsorted(shown["user"], np.arange(len(self.user_ids) + 1))
@@ -208,7 +208,7 @@ class Result:
         return self.folder.read_histories(self.num_items).take(users)
 
     def by_user(self, metric: str) -> pd.Series | None:
-        """A metric's values by user, those of errors as sums over the user's ratings; None where they are not kept."""
+        """A metric's values per user (for rmse and mae, sums of errors over the user's ratings); None if not kept."""
         if self.per_user is None:
             return None
         column = {"rmse": "squared_error", "mae": "absolute_error"}.get(metric, metric)

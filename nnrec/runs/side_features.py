@@ -1,4 +1,4 @@
-"""What a run keeps of users and items, so that any of them can be paired without the data."""
+"""Side features of users and items kept in a run, so that any user-item pair can be scored without the data."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """The encoder of a run, and the encoded fields that go with each of its users and items.
+    """The encoder of a run, and the encoded side fields of each of its users and items.
 
     Attributes:
-        encoder: fitted on what the model learnt from.
-        arrays: `user.known` and `item.known`, (num_users,) and (num_items,) boolean, who is in a training row;
-            `user.categorical` and so on, the fields of the side in the last of these rows, a row for each who is known.
+        encoder: fitted on the training data.
+        arrays: `user.known` and `item.known`, (num_users,) and (num_items,) boolean: whether a training row exists;
+            `user.categorical` and so on: the side's fields in the last training row of each known user or item.
     """
 
     encoder: Encoder
@@ -35,7 +35,7 @@ class Sides:
 
     @classmethod
     def of(cls, train: Examples) -> Sides:
-        """Reads off the training rows what goes with whom."""
+        """Takes the fields of each user and item from the training rows."""
         arrays = {}
         for role in ("user", "item"):
             last = train.last_rows(role)
@@ -50,7 +50,7 @@ class Sides:
 
     @classmethod
     def read(cls, folder: RunFolder) -> Sides:
-        """What `write` wrote.
+        """Reads the files that `write` wrote.
 
         Raises:
             RunError: a file is missing or damaged.
@@ -65,20 +65,20 @@ class Sides:
         folder.write_arrays("sides.npz", self.arrays)
 
     def known(self, role: str) -> np.ndarray:
-        """(num_users,) or (num_items,) boolean, who is in a training row."""
+        """(num_users,) or (num_items,) boolean: which users or items have a training row."""
         return self.arrays[f"{role}.known"]
 
     def batch(self, role: str, which: np.ndarray, given: pd.DataFrame) -> Batch:
-        """Encoded rows of users or items.
+        """Encodes one row for each given user or item.
 
         Args:
             role: "user" or "item".
-            which: (m,) indices, -1 for somebody unknown.
-            given: (m) raw rows, columns of the data that are known of each row beside: context, or what has changed
-                about the user. Other columns are unknown.
+            which: (m,) indices, -1 for an unknown user or item.
+            given: m raw rows with further columns of the data: context, or changed features of the user. Columns that
+                are absent are missing values.
 
         Raises:
-            DataError: a numeric column holds something else.
+            DataError: a numeric column holds values that are not numbers.
         """
         batch = self.encoder.encode_frame(given)
         known = self.known(role)

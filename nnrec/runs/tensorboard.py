@@ -1,6 +1,6 @@
 """Events for TensorBoard, written without TensorFlow.
 
-Only those parts of the `tensorboard` package are used that never load TensorFlow, so that a run on the
+Uses only those parts of the `tensorboard` package that never load TensorFlow, so that a run on the
 JAX backend logs the same curves whether or not TensorFlow is installed.
 """
 
@@ -22,8 +22,8 @@ NUM_BUCKETS = 30
 class EventWriter:
     """Appends one event file to a folder that TensorBoard reads as one run.
 
-    A run that is resumed opens a second writer on the same folder and says with `first_step` where it goes
-    on: what the interrupted run had logged from that step onwards gives way to what is logged now.
+    A resumed run opens a second writer on the same folder and gives in `first_step` where it continues: events that
+    the interrupted run had logged from that step on are superseded by the new ones.
 
     Example:
         >>> with EventWriter("runs/demo/tensorboard") as events:  # doctest: +SKIP
@@ -32,13 +32,13 @@ class EventWriter:
     """
 
     def __init__(self, folder: str | Path, first_step: int = 0) -> None:
-        """Create the folder, where it is missing, and a new event file in it.
+        """Create the folder if it is missing, and a new event file in it.
 
         Args:
             folder: the run's TensorBoard folder.
             first_step: the first step this writer is going to log; 0 for a new run.
         """
-        # Kept off the module's top: they cost a third of a second, which `--help` should not pay.
+        # Imported here, not at module level: they take a third of a second, which would slow down `--help`.
         from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
         from tensorboard.plugins.histogram import metadata as histogram_metadata
         from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
@@ -54,13 +54,13 @@ class EventWriter:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads a folder's files in the order of their names: that has to be the order of writing.
+        # TensorBoard reads a folder's files in the order of their names, so names must sort by time of writing.
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
         self.path = folder / f"events.out.tfevents.{seconds:010d}.{nanoseconds:09d}.{socket.gethostname()}"
         self._records = RecordWriter(open(self.path, "xb"))  # noqa: SIM115 - close() closes it
         self._session_open = False
         self._write(file_version="brain.Event:2")
-        # The second START in a folder makes TensorBoard drop what it has read from that step onwards (its fast
+        # The second START in a folder makes TensorBoard drop the events it has read from that step on (its fast
         # loader, which ignores START, drops them tag by tag as soon as a step is repeated).
         self._write(session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START), step=first_step)
         self.flush()
@@ -88,13 +88,13 @@ class EventWriter:
     def hparams(self, hparams: Mapping[str, Any]) -> None:
         """List the run in the HParams tab under these settings.
 
-        The tab's metrics are the run's scalars: TensorBoard takes the last value of each. Nothing is said
-        about the other runs of the folder above, so that runs with different settings and metrics can be
+        The tab's metrics are the run's scalars: TensorBoard takes the last value of each. Nothing is written
+        about other runs in the parent folder, so that runs with different settings and metrics can be
         compared in one table.
 
         Args:
-            hparams: settings; nested mappings become dotted names ("trainer.epochs"). What is neither
-                a boolean, a number nor a string is shown as text.
+            hparams: settings; nested mappings become dotted names ("trainer.epochs"). Values other than
+                booleans, numbers and strings are shown as text.
         """
         start = self._plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
         for name, value in _flatten(hparams):
@@ -116,8 +116,8 @@ class EventWriter:
         """Close the file; further calls do nothing.
 
         Args:
-            complete: whether the run has come to its end, which marks it as successful in the HParams tab.
-                TensorBoard never takes back such a mark, so a run that may be resumed stays without.
+            complete: whether the run is finished, which marks it as successful in the HParams tab.
+                TensorBoard never removes such a mark, so a run that may be resumed stays unmarked.
         """
         if self._records.closed:
             return

@@ -1,4 +1,4 @@
-"""A finished run, loaded from its folder: configuration, vocabularies, figures, and the model once it is asked for."""
+"""A finished run, loaded from its folder: configuration, vocabularies, figures and, on demand, the model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def load_run(path: str | Path) -> TrainedRun:
-    """A finished run, from its folder alone.
+    """Loads a finished run from its folder alone.
 
     Args:
         path: the folder; "latest" = the newest finished run below runs/.
@@ -52,12 +52,12 @@ class TrainedRun:
 
     @property
     def family(self) -> Family:
-        """Of the data that it learnt from."""
+        """The family of the training data."""
         return family_named(self.config.data.get("family"))
 
     @cached_property
     def result(self) -> Result:
-        """What it left behind: the learning curve (`history`), and what it did on the test part."""
+        """The recorded results: the learning curve (`history`), and the lists and predictions on the test part."""
         return Result(self.folder)
 
     @cached_property
@@ -76,15 +76,15 @@ class TrainedRun:
 
     @cached_property
     def sides(self) -> Sides:
-        """Of a model of impressions: the encoder, and what goes with each user and item."""
+        """For impression models: the encoder, and the side features of each user and item."""
         return Sides.read(self.folder)
 
     @cached_property
     def histories(self) -> Rows:
-        """What each user had rated when the model was trained, read as it is asked for."""
+        """Each user's ratings at training time, read from disk on demand."""
         return self.folder.read_histories(len(self.items))
 
     @cached_property
     def item_counts(self) -> np.ndarray:
-        """(num_items,) how many ratings each item had when the model was trained."""
+        """(num_items,) the number of training ratings of each item."""
         return self.folder.read_arrays("item_counts.npz")["count"]

@@ -1,1 +1,1 @@
-"""A finished run as something that other programs serve: a TensorFlow SavedModel, or ONNX."""
+"""Exports a finished run for other programs to serve: as a TensorFlow SavedModel or as ONNX."""

@@ -1,4 +1,4 @@
-"""What people and programs are told about an export."""
+"""The description of an export: about.json, and the summary on the screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def write(run: TrainedRun, plan: Plan, file_format: str, checked: list[Checked], folder: Path) -> None:
-    """Writes about.json: what goes in and comes out, with examples, and what was compared."""
+    """Writes about.json: inputs and outputs of the graphs, with examples, and the results of the check."""
     examples = {name: found.example for found in reversed(checked) for name in found.graphs}
     graphs = {}
     for name, graph in plan.graphs.items():
@@ -59,7 +59,7 @@ def _ports(ports: Mapping[str, Port]) -> dict[str, Any]:
 
 
 def show(run: TrainedRun, plan: Plan, checked: list[Checked], folder: Path, output: Path) -> None:
-    """Prints how lists compare."""
+    """Prints the results of the check and the remarks."""
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     title = f"{run.model.name} as {output} ({size / 1e6:.1f} MB), compared with nnrec's own"
     table = Table(title=escape(title), title_justify="left", title_style="bold")

@@ -1,4 +1,4 @@
-"""Whether what was written gives the lists that `predict.py` gives."""
+"""Checks that an exported model gives the lists that `predict.py` gives."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from nnrec.serving.samples import (
     used_columns,
 )
 
-# Of the sample so many are sent together.
+# Number of rows of the sample per request.
 TOGETHER = 64
-# Scores further apart than this, times the largest of the list where that is above 1, are different.
+# Scores are different if they differ by more than this times max(1, largest magnitude of the list's scores).
 TOLERANCE = 2e-4
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of a graph.
+    """The result of checking a graph.
 
     Attributes:
-        graphs: its name, or names.
-        agreement: with nnrec.
-        example: a request and the answer, for JSON.
+        graphs: the names of the graph.
+        agreement: comparison with nnrec.
+        example: a request and its answer, as JSON data.
     """
 
     graphs: tuple[str, ...]
@@ -48,22 +48,22 @@ class Checked:
 
     @property
     def described(self) -> str:
-        """What differs, in words."""
+        """A message that describes the differences."""
         own = self.agreement
         return f"by {self.graphs[0]}, {own.different} of {own.number} {own.what} differ from nnrec's. {own.where}"
 
 
 @dataclass
 class Agreement:
-    """How lists, or predictions, of a sample compare.
+    """The comparison of the lists, or predictions, of a sample.
 
     Attributes:
-        what: whose.
-        number: how many there are.
-        equal: lists with the same items in the same order; predictions within the tolerance.
-        tied: lists in which items differ whose scores are the same but for rounding.
+        what: the unit of the sample, such as "users".
+        number: how many lists or predictions were compared.
+        equal: number of lists with the same items in the same order, or of predictions within the tolerance.
+        tied: number of lists whose scores agree within the tolerance, but with items in another order.
         difference: the largest difference between scores at one rank.
-        where: the first that differs.
+        where: description of the first list that differs.
     """
 
     what: str
@@ -74,7 +74,7 @@ class Agreement:
     where: str = ""
 
     def add(self, name: str, expected: tuple[Sequence, np.ndarray], served: tuple[Sequence, np.ndarray]) -> None:
-        """One more list: ids and scores, of nnrec and of what was written."""
+        """Compares one list: (ids, scores) of nnrec and of the exported graph."""
         self.number += 1
         same_length = len(expected[0]) == len(served[0])
         apart = np.abs(expected[1] - served[1]).max(initial=0.0) if same_length else np.inf
@@ -92,12 +92,12 @@ class Agreement:
 
 
 def check(run: TrainedRun, graphs: Mapping[str, Graph], functions: Mapping[str, Function]) -> list[Checked]:
-    """Compares what was read back with nnrec.
+    """Compares the exported graphs with nnrec.
 
     Args:
-        run: loaded anew.
-        graphs: what was written, by name.
-        functions: what was read back.
+        run: freshly loaded.
+        graphs: the exported graphs by name.
+        functions: the graphs read back from their files, by name.
     """
     result: list[Checked] = []
     for graph in {id(graph): graph for graph in graphs.values()}.values():
@@ -117,7 +117,7 @@ def check(run: TrainedRun, graphs: Mapping[str, Graph], functions: Mapping[str, 
 def _check_lists(
     run: TrainedRun, names: tuple[str, ...], graph: Graph, function: Function, sample: Sample, inputs: Arrays
 ) -> list[Checked]:
-    """With or without what was seen, as the graph has it; both where an input of it says so."""
+    """Checks lists with the graph's `exclude_seen`, or with both values if that is an input."""
     if graph.exclude_seen is not None:
         return [Checked(names, _lists(run, sample, function, inputs, graph), _example(function, inputs))]
     result = []
@@ -146,7 +146,7 @@ def _check_requests(run: TrainedRun, names: tuple[str, ...], graph: Graph, funct
 
 
 def _seen(run: TrainedRun, sample: Sample) -> np.ndarray:
-    """(m, S) what the users of requests have clicked, -1 fills up."""
+    """(m, S) clicked items of the users of the requests, padded with -1."""
     people = sample.people
     if people.histories is None:
         return np.full((len(people), 1), -1)
@@ -186,16 +186,16 @@ def _lists(run: TrainedRun, sample: Sample, function: Function, inputs: Arrays, 
 
 
 def _answers(function: Function, inputs: Arrays) -> Iterator[tuple[int, Arrays]]:
-    """What a function says to the inputs, some rows at a time; the last are as many as are left."""
+    """Yields (first row, outputs) of a function, `TOGETHER` rows at a time; the last chunk may be smaller."""
     number = len(next(iter(inputs.values())))
     for start in range(0, number, TOGETHER):
         yield start, function({name: array[start : start + TOGETHER] for name, array in inputs.items()})
 
 
 def _example(function: Function, inputs: Arrays, **fixed: np.ndarray) -> dict[str, Any]:
-    """A request of one row, and the answer."""
+    """A request of one row, and its answer."""
     request = {name: _trimmed(array[:1]) for name, array in inputs.items()}
-    for name in {"item_ids", "items", "values"} & request.keys():  # these go together
+    for name in {"item_ids", "items", "values"} & request.keys():  # these have the same length
         length = max(request[other].shape[1] for other in {"item_ids", "items"} & request.keys())
         request[name] = inputs[name][:1, :length]
     request |= fixed
@@ -203,7 +203,7 @@ def _example(function: Function, inputs: Arrays, **fixed: np.ndarray) -> dict[st
 
 
 def _trimmed(array: np.ndarray) -> np.ndarray:
-    """Ids of one row without what fills up behind them."""
+    """Ids of one row without the padding at the end."""
     if array.ndim == 2 and (array.dtype == object or array.dtype == np.int64):
         used = np.flatnonzero((array[0] != "") if array.dtype == object else (array[0] >= 0))
         return array[:, : max(int(used.max(initial=-1)) + 1, 1)]
@@ -211,7 +211,7 @@ def _trimmed(array: np.ndarray) -> np.ndarray:
 
 
 def _plain(arrays: Arrays) -> dict[str, Any]:
-    """For JSON: text for ids, null for numbers that are none."""
+    """Converts arrays to JSON data: text for ids, null for NaN."""
 
     def cell(value: Any) -> Any:
         if isinstance(value, list):
@@ -224,11 +224,11 @@ def _plain(arrays: Arrays) -> dict[str, Any]:
 
 
 def _expected(run: TrainedRun, people: Any, n: int, exclude_seen: bool) -> list[tuple[list[str], np.ndarray]]:
-    """Nnrec's own lists, in the order of the people."""
+    """The lists of nnrec itself, in the order of `people`."""
     top = lists(run, n, exclude_seen, None)
     frame = pd.concat([block.table.to_pandas() for block in top.blocks(people)], ignore_index=True)
     ids, scores = frame["item_id"].astype(str).to_numpy(), frame["score"].to_numpy(np.float32)
-    # A list ends where the next begins; who has no list is skipped.
+    # A list ends where the next one starts; users without a list have no rows.
     starts = np.flatnonzero(frame["rank"].to_numpy() == 1)
     ends = np.append(starts[1:], len(frame))
     own = frame[top.who].to_numpy()[starts] if len(starts) else []

@@ -1,4 +1,4 @@
-"""What `nnrec.data.encoding.encoder.Encoder` does with raw rows, in a graph."""
+"""The encoding of raw rows by `nnrec.data.encoding.encoder.Encoder`, as TensorFlow operations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnrec.serving.graph import Ids, Port, Tensors
 
 
 class RowEncoder:
-    """Encodes raw rows; a blank, "" or a number that is none (NaN), is a missing value.
+    """Encodes raw rows; "" and NaN are missing values.
 
     Args:
         encoder: the run's.
@@ -30,7 +30,7 @@ class RowEncoder:
 
     @property
     def tables(self) -> tuple[tf.Module, ...]:
-        """What a graph looks up."""
+        """The lookup tables that a graph needs."""
         return tuple(self.ids.values())
 
     def port(self, column: str) -> Port:
@@ -46,8 +46,8 @@ class RowEncoder:
         """Encoded rows, as `Encoder.encode` returns them.
 
         Args:
-            columns: by the name of the column; those that are not there are missing.
-            size: B, how many rows.
+            columns: by the name of the column; absent columns are missing values.
+            size: B, the number of rows.
         """
         fields, made = self.fields, {transform.column: transform for transform in self.encoder.transforms}
         no_text, no_number = tf.fill([size], ""), tf.fill([size], np.float32(np.nan))
@@ -79,7 +79,7 @@ class RowEncoder:
         return self.offsets[name] + tf.gather(lookup, tf.where(codes < 0, np.int64(self.ids[name].size), codes))
 
     def _values(self, name: str, texts: Any, length: int) -> tuple[Any, Any]:
-        """(B, length) ids and shares of the first values that are no blanks."""
+        """(B, length) ids and weights (1 / number of values) of the first values that are not blank."""
         texts = tf.pad(texts, [[0, 0], [0, length]], constant_values="")
         order = tf.argsort(tf.cast(texts == "", tf.int32), axis=1, stable=True)
         texts = tf.gather(texts, order[:, :length], batch_dims=1)
@@ -89,12 +89,12 @@ class RowEncoder:
 
 
 def side_by_side(columns: list[Any], size: Any, dtype: Any) -> Any:
-    """(B, n) of n columns (B,), which may be none."""
+    """Stacks n columns of shape (B,) to (B, n); n may be 0."""
     return tf.concat([tf.zeros([size, 0], dtype), *(tf.cast(column, dtype)[:, None] for column in columns)], axis=1)
 
 
 def transformed(transform: NumericTransform, values: Any) -> Any:
-    """What a numeric column becomes, as `NumericTransform` has it: float32 numbers, or int32 ids within the field."""
+    """A numeric column transformed as by `NumericTransform`: float32 numbers, or int32 ids within the field."""
     missing, state = tf.math.is_nan(values), tf.constant(transform.state, tf.float64)
     x = tf.cast(tf.where(missing, 0.0, values), tf.float64)
     for step in transform.steps:
@@ -116,7 +116,7 @@ def transformed(transform: NumericTransform, values: Any) -> Any:
 
 
 def hashed(texts: Any) -> Any:
-    """uint64 hashes of texts, those of `nnrec.data.levels.hashed`."""
+    """uint64 hashes of texts, equal to those of `nnrec.data.levels.hashed`."""
     length = tf.strings.length(texts)
     longest = tf.reduce_max(tf.concat([[0], tf.reshape(length, [-1])], axis=0))
     characters = tf.cast(tf.io.decode_raw(texts, tf.uint8, fixed_length=tf.maximum(longest, 1)), tf.uint64)
@@ -137,7 +137,7 @@ def _folded(bits: Any) -> Any:
 
 
 def described(encoder: Encoder) -> dict[str, Any]:
-    """The encoder for programs that encode themselves, as plain data; `docs/serving.md` says what it means."""
+    """The encoder as plain data, for programs that encode rows themselves; `docs/serving.md` describes the format."""
     fields = encoder.fields
     made = {transform.column: transform for transform in encoder.transforms}
     firsts = dict(zip((*fields.categorical, *fields.multi), fields.offsets, strict=True))

@@ -1,4 +1,4 @@
-"""An export from its configuration to a folder that has been checked."""
+"""Writes a model for serving and checks it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ def write(
     """Writes a run's model, reads it back and compares its lists with nnrec's own.
 
     Args:
-        path: of the run folder.
-        output: a folder that is not there yet; it appears when it is whole and has been checked.
+        path: the run folder.
+        output: a folder that does not exist yet; it appears when it is complete and checked.
         file_format: "savedmodel" or "onnx".
         n: length of the lists.
-        exclude_seen: whether the default signature leaves out what is in the history; "auto" = where that are ratings.
+        exclude_seen: whether the default signature leaves out the items of the history; "auto" = true if histories are
+            ratings.
 
     Returns:
-        How the lists compare.
+        The results of the check.
 
     Raises:
-        RunError: the folder is there, or cannot be written; lists differ.
+        RunError: the folder exists, or cannot be written; lists differ.
         ConfigError: the model cannot be exported; packages are missing.
     """
     if output.exists():
@@ -69,7 +70,7 @@ def start() -> None:
     """Starts TensorFlow quietly.
 
     Raises:
-        ConfigError: Keras runs on something else.
+        ConfigError: Keras runs on another backend.
     """
     backend.start(devices="cpu")
     import keras

@@ -1,4 +1,4 @@
-"""Writing graphs, and reading them back: SavedModel and ONNX."""
+"""Writes graphs as SavedModel or ONNX, and reads them back."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from nnrec.serving.graph import Graph
 Arrays = Mapping[str, np.ndarray]
 Function = Callable[[Arrays], dict[str, np.ndarray]]
 
-# A protocol buffer, which an ONNX file is, holds less than 2 GiB; something is left for what is no weight.
+# An ONNX file is a protocol buffer, which holds less than 2 GiB; 64 MiB are reserved for everything but weights.
 MOST_BYTES = 2**31 - 2**26
 OPSET = 18
 
 
 def write_savedmodel(graphs: Mapping[str, Graph], folder: Path) -> dict[str, Function]:
-    """Writes a SavedModel with a signature for each graph, and nothing of the model but what these use.
+    """Writes a SavedModel with a signature for each graph; of the model it holds only what these use.
 
     Args:
         graphs: by the name of the signature.
-        folder: where to.
+        folder: the folder to write to.
 
     Returns:
         The signatures, read back, as functions of NumPy arrays.
@@ -35,7 +35,7 @@ def write_savedmodel(graphs: Mapping[str, Graph], folder: Path) -> dict[str, Fun
     module, signatures = tf.Module(), {}
     traced = {id(graph): _traced(graph) for graph in graphs.values()}
     signatures = {name: traced[id(graph)].get_concrete_function(**graph.specs) for name, graph in graphs.items()}
-    # Keras's own bookkeeping stays out: variables, tables and constants are all that is needed.
+    # Only variables, tables and constants are tracked, without the bookkeeping of Keras.
     module.kept = [list(function.graph.variables) for function in signatures.values()]
     module.tables = [graph.tables for graph in graphs.values()]
     tf.saved_model.save(module, str(folder), signatures=signatures)
@@ -53,14 +53,14 @@ def write_onnx(graphs: Mapping[str, Graph], folder: Path) -> dict[str, Function]
 
     Args:
         graphs: by the name of the file.
-        folder: where to.
+        folder: the folder to write to.
 
     Returns:
         The files, read back, as functions of NumPy arrays.
 
     Raises:
-        ConfigError: the packages are missing, the model is larger than a file can be, or does something (or has a
-            precision) that the converter or ONNX Runtime do not know.
+        ConfigError: the packages are missing, the model is too large for a file, or it uses an operation or a precision
+            that the converter or ONNX Runtime do not support.
     """
     try:
         for name, graph in graphs.items():
@@ -68,7 +68,7 @@ def write_onnx(graphs: Mapping[str, Graph], folder: Path) -> dict[str, Function]
         return {name: _read_onnx(folder / f"{name}.onnx") for name in graphs}
     except NnrecError:
         raise
-    except Exception as error:  # both raise whatever they like
+    except Exception as error:  # both raise exceptions of many types
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"ONNX does not hold this model: use format=savedmodel. ({reason})") from error
 
@@ -117,10 +117,10 @@ def _traced(graph: Graph) -> Any:
 
 
 def import_onnx() -> Any:
-    """ONNX Runtime.
+    """Imports ONNX Runtime.
 
     Raises:
-        ConfigError: it is not installed, or the converter is not.
+        ConfigError: it or the converter is not installed.
     """
     try:
         import onnxruntime
@@ -133,7 +133,7 @@ def import_onnx() -> Any:
 
 
 def _scatter_nd(context: Any, node: Any, *_: Any) -> None:
-    """TensorFlow adds up what is scattered to one place; the converter's own rule keeps the last of it."""
+    """Converts ScatterNd: TensorFlow adds up values with equal indices, the converter's rule keeps the last one."""
     from tf2onnx.onnx_opset.tensor import ScatterND
 
     node.type = "ScatterND"
@@ -142,7 +142,7 @@ def _scatter_nd(context: Any, node: Any, *_: Any) -> None:
 
 
 def _one_hot(context: Any, node: Any, *_: Any) -> None:
-    """TensorFlow makes zeros of an index below 0; ONNX counts it from the end."""
+    """Converts OneHot: TensorFlow returns zeros for an index below 0, ONNX counts it from the end."""
     from onnx import TensorProto
     from tf2onnx.onnx_opset.tensor import OneHot
 

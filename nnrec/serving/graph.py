@@ -1,4 +1,4 @@
-"""What an exported graph takes and gives, and what lists have in common."""
+"""Exported graphs with their inputs and outputs, and operations that all lists share."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Port:
 
     Attributes:
         dtype: of the tensor.
-        shape: None where a size may be any; the first is B, the requests that are answered together.
-        about: what it means.
+        shape: None for dimensions of any size; the first is B, the number of rows in a request.
+        about: description.
     """
 
     dtype: Any
@@ -32,16 +32,16 @@ class Port:
 
 @dataclass(frozen=True)
 class Graph:
-    """A function of tensors by name.
+    """A function with named input and output tensors.
 
     Attributes:
-        inputs: what it takes; the names are Python names.
-        outputs: what it returns.
-        compute: input tensors, by name as keyword arguments, to output tensors.
-        about: what it is for.
-        tables: of ids, what it looks up.
-        columns: input -> column of the data that it is.
-        exclude_seen: of lists: whether what was seen is left out; None = an input says so.
+        inputs: by name; names are valid Python names.
+        outputs: by name.
+        compute: takes input tensors as keyword arguments and returns output tensors by name.
+        about: description.
+        tables: the lookup tables that it uses.
+        columns: input name -> column of the data.
+        exclude_seen: for lists: whether items of the history are left out; None = an input of that name decides.
     """
 
     inputs: Mapping[str, Port]
@@ -58,10 +58,10 @@ class Graph:
 
 
 class Ids(tf.Module):
-    """Raw ids as text, in a graph.
+    """A vocabulary of raw ids as text, in a graph.
 
     Args:
-        ids: (n,) in the order of their indices.
+        ids: (n,) in index order.
     """
 
     def __init__(self, ids: np.ndarray) -> None:
@@ -74,7 +74,7 @@ class Ids(tf.Module):
         self.size = len(text)
 
     def indices(self, texts: Any) -> Any:
-        """int64 indices, -1 where an id is unknown or empty."""
+        """int64 indices, -1 for unknown or empty ids."""
         return self.table.lookup(texts)
 
     def of(self, indices: Any) -> Any:
@@ -83,22 +83,22 @@ class Ids(tf.Module):
 
 
 def best(scores: Any, n: int, seen: Any, exclude: Any, excluded: Any) -> tuple[Any, Any]:
-    """The n best items, best first; ties go to the lower index (as `nnrec.ranking.top_items.top_items`).
+    """The n best items, best first; ties go to the lower index (as in `nnrec.ranking.top_items.top_items`).
 
-    (B, num_items) scores are in memory once: what is left out is changed in place.
+    Only one (B, num_items) array of scores is in memory: left-out items are changed in place.
 
     Args:
         scores: (B, num_items) float32.
         n: length of the lists.
-        seen: (B, S) int32 items, -1 where there is none.
-        exclude: whether to leave these out; a boolean, or a tensor of one.
-        barred: (num_items,) float32, -inf for items left out for everybody, else 0; None = nobody is.
+        seen: (B, S) int32 items, padded with -1.
+        exclude: whether to leave out the seen items; a boolean or a boolean tensor.
+        excluded: (num_items,) float32, -inf for items excluded from all lists, else 0; None = no item is.
 
     Returns:
-        items: (B, n) int64; -1 where no item is left.
-        values: (B, n) float32, their scores; 0 there.
+        items: (B, n) int64, padded with -1 if no item is left.
+        values: (B, n) float32 scores, 0 for padding.
     """
-    scores = scores + 0.0  # -0.0 becomes 0.0
+    scores = scores + 0.0  # turns -0.0 into 0.0
     if excluded is not None:
         scores = scores + excluded
     if exclude is not False:
@@ -108,15 +108,15 @@ def best(scores: Any, n: int, seen: Any, exclude: Any, excluded: Any) -> tuple[A
         scores = tf.tensor_scatter_nd_add(scores, places, tf.reshape(off, [-1]))
     values, items = tf.math.top_k(scores, n)
     none = values == -np.inf
-    values = tf.maximum(values, tf.float32.min)  # ONNX may select by products with 0, which infinity does not bear
+    values = tf.maximum(values, tf.float32.min)  # ONNX may implement `where` by products with 0; inf * 0 is NaN
     return tf.where(none, np.int64(-1), tf.cast(items, tf.int64)), tf.where(none, 0.0, values)
 
 
 def kept(array: Any) -> tf.Variable:
-    """An array as part of an exported graph: variables, unlike constants, may be large and are stored once."""
+    """An array as a variable of an exported graph: variables, unlike constants, may be large and are stored once."""
     return tf.Variable(array, trainable=False)
 
 
 def excluding(excluded: np.ndarray | None) -> Any:
-    """Barred items, (num_items,) boolean, as `best` takes them."""
+    """Converts excluded items, (num_items,) boolean, to the form that `best` expects."""
     return None if excluded is None else kept(np.where(excluded, -np.inf, 0).astype(np.float32))

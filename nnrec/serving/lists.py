@@ -1,4 +1,4 @@
-"""Graphs from histories, or the events of sessions, to top-N lists."""
+"""Graphs that compute top-N lists from histories or from the events of sessions."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from nnrec.recommend.lists import lists
 from nnrec.runs.trained import TrainedRun
 from nnrec.serving.graph import Graph, Ids, Port, Tensors, best, excluding, kept
 
-# From so many items on, a user's inputs are sums of gathered rows: a (B, num_items) matrix of them would be large.
+# From this many items on, rows are gathered and summed instead of multiplying with a (B, num_items) input matrix.
 GATHER_FROM = 50_000
 
 
 class Lists:
-    """The lists of one run, as graphs.
+    """The top-N lists of one run, as graphs.
 
-    What goes in is what `predict.py` goes by: of each user a history of distinct items with values (of an item that
-    comes twice the last value counts), or of each session its events in order. Unknown items are left out. Who has
-    nothing that the model goes by gets the popular items.
+    Inputs are those of `predict.py`: for each user a history of items with values (of repeated items the last value
+    counts), or for each session its events in order. Unknown items are ignored. Users or sessions without any input
+    that the model can use get the popular items.
 
     Args:
         run: the finished run.
         n: length of the lists.
 
     Raises:
-        ConfigError: the model has no graph.
+        ConfigError: the model cannot be exported as a graph.
     """
 
     def __init__(self, run: TrainedRun, n: int) -> None:
@@ -55,10 +55,10 @@ class Lists:
             self.scale = tuple(float(bound) for bound in np.asarray(run.model.rating_scale))
 
     def by_index(self, exclude_seen: bool | None) -> Graph:
-        """From indices to indices.
+        """The graph from item indices to item indices.
 
         Args:
-            exclude_seen: whether lists leave out the history; None = an input says so.
+            exclude_seen: whether lists leave out the items of the history; None = an input decides.
         """
         inputs = {"items": Port(tf.int64, (None, None), f"item indices {self._what}; -1 fills up")}
         inputs |= self._more_inputs
@@ -77,7 +77,7 @@ class Lists:
         return Graph(inputs, outputs | self._more_outputs, compute, about, exclude_seen=exclude_seen)
 
     def by_id(self, exclude_seen: bool) -> Graph:
-        """From raw ids to raw ids, as text."""
+        """The graph from raw ids to raw ids, as text."""
         inputs = {"item_ids": Port(tf.string, (None, None), f"raw item ids {self._what}; '' fills up")}
         inputs |= self._more_inputs
         if self.by_user:
@@ -148,13 +148,13 @@ class Lists:
 
 
 class Linear:
-    """Scores that are a product of the history with a matrix.
+    """Scores as the product of the history with a matrix.
 
     Args:
         model: a baseline.
 
     Raises:
-        ConfigError: its scores are no such product.
+        ConfigError: its scores are not such a product.
     """
 
     def __init__(self, model: Baseline) -> None:
@@ -189,7 +189,7 @@ class Linear:
 
 
 def padded_rows(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """A sparse matrix as (N, m) int32 columns and (N, m) float32 values; entries of column 0 and value 0 fill up."""
+    """A sparse matrix as (N, m) int32 columns and (N, m) float32 values, padded with column 0 and value 0."""
     lengths = np.diff(matrix.indptr)
     filled = np.arange(max(int(lengths.max(initial=0)), 1)) < lengths[:, None]
     columns, values = np.zeros(filled.shape, np.int32), np.zeros(filled.shape, np.float32)
@@ -198,7 +198,12 @@ def padded_rows(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distinct(items: Any, values: Any) -> tuple[Any, Any]:
-    """Histories without repetitions: (B, L + 1) items in ascending order, -1 in place of all but the last of each."""
+    """Histories without repeated items.
+
+    Returns:
+        (B, L + 1) items in ascending order, with -1 instead of all but the last occurrence of each item, and the
+        (B, L + 1) values.
+    """
     items, values = tf.pad(items, [[0, 0], [0, 1]], constant_values=-1), tf.pad(values, [[0, 0], [0, 1]])
     order = tf.argsort(items, axis=1, stable=True)
     items, values = (tf.gather(array, order, batch_dims=1) for array in (items, values))

@@ -1,4 +1,4 @@
-"""What of a run becomes a served model."""
+"""Chooses what an export of a run contains."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Plan:
-    """What is written of a run.
+    """The content of an export.
 
     Attributes:
         graphs: by the name of the signature, or of the ONNX file.
-        vocabularies: files of the run that go along.
-        more: JSON files by name.
-        notes: what people should know, a line each.
+        vocabularies: names of the run's vocabulary files to copy.
+        more: content of further JSON files, by name.
+        notes: remarks for the user, one line each.
     """
 
     graphs: Mapping[str, Graph]
@@ -29,7 +29,7 @@ class Plan:
 
 
 def plan(run: TrainedRun, file_format: str, n: int, exclude_seen: bool | Literal["auto"] = "auto") -> Plan:
-    """What is written of a run; arguments as of `write`.
+    """Plans the export of a run; arguments as in `nnrec.serving.export.write`.
 
     Raises:
         ConfigError: the model cannot be exported.

@@ -1,4 +1,4 @@
-"""Graphs of a model of impressions: probabilities of rows, and top-N lists for users in a situation."""
+"""Graphs of an impression model: probabilities of rows, and top-N lists for users in a context."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rows:
     """The graphs of one run.
 
     Args:
-        run: the finished run, of a model of impressions.
+        run: the finished run of an impression model.
         n: length of the lists.
     """
 
@@ -39,7 +39,7 @@ class Rows:
         self.encoder = RowEncoder(run.sides.encoder)
         self.lists = self.schema.item is not None
         if self.lists:
-            top = ImpressionTopN(run, n, False)  # which makes the model hold the items
+            top = ImpressionTopN(run, n, False)  # its constructor loads the items into the model
             self.n, self.excluded = top.n, excluding(top.excluded)
             self.item_ids, self.user_ids = Ids(run.items.ids), Ids(run.users.ids)
             self._keep_users(len(run.users))
@@ -47,7 +47,7 @@ class Rows:
         self.model = model
 
     def _keep_users(self, number: int) -> None:
-        """What goes with each user whom the run knows; the last row is of nobody."""
+        """Stores the side features of each known user; the last row holds those of an unknown user."""
         known = self.sides.known("user") if number else np.zeros(0, bool)
         everybody = np.append(np.flatnonzero(known), -1)
         place = np.full(number + 1, len(everybody) - 1)
@@ -59,7 +59,7 @@ class Rows:
     # Rows
 
     def by_column(self) -> Graph:
-        """Raw rows to predictions."""
+        """The graph from raw rows to predictions."""
         used = used_columns(self.sides.encoder)
         names = _python_names(used)
 
@@ -73,12 +73,12 @@ class Rows:
         return Graph(inputs, self._prediction, compute, about, self.encoder.tables, columns)
 
     def by_code(self) -> Graph:
-        """Encoded rows to predictions."""
+        """The graph from encoded rows to predictions."""
         about = "The probability (of ratings: the rating) of encoded rows."
         return Graph(self._encoded(), self._prediction, lambda **batch: self._predicted(self._all(batch)), about)
 
     def _encoded(self) -> dict[str, Port]:
-        """The inputs of encoded rows; those of no column are left out."""
+        """The inputs of encoded rows, without those of width 0."""
         fields = self.encoder.fields
         multi = sum(fields.multi_lengths)
         widths = dict(zip(ENCODED, (len(fields.categorical), multi, multi, len(fields.numeric)), strict=True))
@@ -105,7 +105,7 @@ class Rows:
     # Lists
 
     def top_n(self, exclude_seen: bool) -> Graph:
-        """Users, by their raw id, and what is known of the situation, to lists."""
+        """The graph from raw user ids and context columns to lists."""
         schema = self.schema
         allowed = [name for name in schema.columns if name not in (schema.user, *schema.side("item"))]
         used = [name for name in used_columns(self.sides.encoder) if name in allowed]
@@ -131,7 +131,7 @@ class Rows:
         return Graph(inputs, outputs | self._scores, compute, about, tables, columns, exclude_seen)
 
     def top_n_by_code(self) -> Graph:
-        """Encoded rows of users and situations, whose item fields do not matter, to lists."""
+        """The graph from encoded rows of users and context to lists; the rows' item fields are ignored."""
         inputs = self._encoded() | {
             "seen": Port(tf.int64, (None, None), "item indices to leave out; -1 fills up"),
         }
@@ -153,7 +153,7 @@ class Rows:
         return {"top_items": items, "scores": tf.where(items < 0, 0.0, self._estimates(values))}
 
     def _filled(self, batch: Tensors, columns: Tensors, user: Any) -> Tensors:
-        """The rows, with what the run keeps of the users in place of missing values of theirs."""
+        """The rows, with missing values of user fields replaced by those stored in the run."""
         row = tf.gather(self.place, tf.where(user < 0, np.int64(self.user_ids.size), user))
         stored = {name: tf.gather(array, row) for name, array in self.stored.items()}
         size, fields = tf.shape(user)[0], self.encoder.fields
@@ -172,7 +172,7 @@ class Rows:
 
 
 def _python_names(columns: Iterable[str]) -> dict[str, str]:
-    """Names of inputs for columns: letters, digits and underscores, each once."""
+    """A unique input name for each column: letters, digits and underscores."""
     names: dict[str, str] = {}
     for column in columns:
         name = re.sub(r"\W", "_", column, flags=re.ASCII)

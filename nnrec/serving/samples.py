@@ -1,4 +1,4 @@
-"""For whom an export is compared with nnrec: users, sessions, or rows of a run, as both take them."""
+"""Samples of users, sessions or rows for checking an export, in the input forms of nnrec and of the graphs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from nnrec.recommend.table_format import TableFormat
 from nnrec.recommend.users import People, known_people
 from nnrec.runs.trained import TrainedRun
 
-# How many are compared.
+# Number of users, sessions or rows that are compared.
 SAMPLE = 256
 UNKNOWN = "?never seen?"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Whose lists are compared.
+    """A sample of m users, sessions or requests.
 
     Attributes:
-        what: they are, for messages.
-        people: as `nnrec.recommend.lists.audience` gives them.
-        inputs: theirs, for graphs that take raw ids, and `indices`, for those that take indices: (m, ...) arrays.
+        what: the kind of sample, for messages.
+        people: the sample as `nnrec.recommend.lists.audience` returns it.
+        inputs: (m, ...) arrays for graphs that take raw ids.
+        indices: (m, ...) arrays for graphs that take indices.
     """
 
     what: str
@@ -41,10 +42,10 @@ class Sample:
 
 
 def list_samples(run: TrainedRun) -> list[Sample]:
-    """Users or sessions of the run.
+    """Samples of users or sessions of the run.
 
-    Where what is known of users is not their history alone, the same histories of strangers are a sample of their own.
-    Where the run keeps no histories they are random.
+    For models that use the user's index as well as the history, the same histories as unseen users form a second
+    sample. If the run keeps no histories, they are random.
     """
     return _SAMPLES[run.family](run)
 
@@ -109,7 +110,7 @@ def _sessions(run: TrainedRun) -> RunningSessions:
 
 
 def random_rows(encoder: Encoder, columns: Sequence[str]) -> pd.DataFrame:
-    """Raw rows of values that the encoder knows, of some that it does not, and of missing ones."""
+    """Random raw rows with known, unknown and missing values."""
     rng = np.random.default_rng(0)
     states = {transform.column: transform.state for transform in encoder.transforms}
     frame: dict[str, Any] = {}
@@ -129,12 +130,12 @@ def random_rows(encoder: Encoder, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def used_columns(encoder: Encoder) -> list[str]:
-    """Columns of the data that have a part in what comes out."""
+    """The columns of the data that the encoder uses."""
     return [name for name in encoder.schema.columns if name in (*encoder.lookup, *encoder.transformed)]
 
 
 def columns_as_inputs(encoder: Encoder, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The columns of raw rows as inputs of a graph, blanks where values are missing."""
+    """The columns of raw rows as inputs of a graph; missing values are "" or NaN."""
     found = {}
     for name, column in frame.items():
         if name in encoder.schema.numeric:
@@ -147,15 +148,15 @@ def columns_as_inputs(encoder: Encoder, frame: pd.DataFrame) -> dict[str, np.nda
 
 
 def request_sample(run: TrainedRun, columns: Sequence[str]) -> Sample:
-    """Users of a run on impressions, and somebody unknown, in random situations; inputs by the names of columns.
+    """Users of a run on impressions, and one unknown user, in random contexts; inputs by the names of columns.
 
     Args:
-        columns: of users and situations, whose values are given.
+        columns: the user and context columns to give values for.
     """
     sides, schema = run.sides, run.sides.encoder.schema
     frame = random_rows(sides.encoder, columns)
     of_user = [name for name in columns if name in schema.side("user")]
-    frame = frame.drop(columns=of_user)  # what the run keeps of the users is to be used
+    frame = frame.drop(columns=of_user)  # so that the user features stored in the run are used
     which = np.linspace(0, len(run.users) - 1, SAMPLE).astype(int) if len(run.users) else np.full(SAMPLE, -1)
     names = texts(run.users, which)
     names[-1] = UNKNOWN if schema.user is not None else ""
@@ -171,7 +172,7 @@ def request_sample(run: TrainedRun, columns: Sequence[str]) -> Sample:
 
 
 def padded(rows: Sequence[np.ndarray], fill: Any, dtype: Any = None) -> np.ndarray:
-    """(m, L) rows of any length side by side, int64 or float32 unless said otherwise."""
+    """Pads m rows to (m, L); dtype int64 or float32 by the type of `fill`, unless given."""
     lengths = np.array([len(row) for row in rows], np.int64)
     filled = np.arange(max(int(lengths.max(initial=0)), 1)) < lengths[:, None]
     result = np.full(filled.shape, fill, dtype or (np.int64 if isinstance(fill, int) else np.float32))

@@ -11,7 +11,7 @@ from nnrec.spark.session import check_installed
 
 
 def prepare(config: Any) -> None:
-    """Does what conf/prepare.yaml and the command line say."""
+    """Writes shards as configured by conf/prepare.yaml and the command line."""
     check_installed()
     from nnrec.spark.preparation import execute
 
@@ -19,7 +19,7 @@ def prepare(config: Any) -> None:
 
 
 def recommend(config: Any) -> None:
-    """Does what conf/predict.yaml and the command line say."""
+    """Writes lists as configured by conf/predict.yaml and the command line."""
     check_installed()
     from nnrec.spark.recommendation import execute
 

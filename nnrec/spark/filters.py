@@ -1,6 +1,6 @@
-"""The filters of `nnrec.data.filters.ratings`, in the same order and with the same outcome, on Spark data frames.
+"""The filters of `nnrec.data.filters.ratings`, in the same order and with the same results, on Spark data frames.
 
-The driver decides who stays, from the counts of users and items and with the arithmetic of the single-machine code;
+The driver decides which users and items stay, from their counts and with the arithmetic of the single-machine code;
 the workers hold masks of users and items.
 """
 
@@ -22,15 +22,15 @@ from nnrec.spark.frames import counts_of, mapped, order
 
 
 def filtered(rows: DataFrame, ratings: Ratings, filters: Mapping[str, Any]) -> tuple[DataFrame, Ratings]:
-    """The rows that are left, and their vocabularies, tables and notes.
+    """The remaining rows, and their vocabularies, tables and notes.
 
     Args:
-        rows: as `nnrec.spark.preparation.encoded` returns them.
+        rows: as returned by `nnrec.spark.preparation.encoded`.
         ratings: without rows.
         filters: arguments of `nnrec.data.filters.ratings.apply_filters`.
 
     Raises:
-        DataError: nothing is left; there are duplicates and they are to be refused.
+        DataError: no rows remain, or there are duplicates and filters.duplicates=error.
         ConfigError: an argument is out of range.
     """
     known = dict(inspect.signature(apply_filters).parameters)
@@ -84,7 +84,7 @@ def _drop_duplicates(rows: DataFrame, ratings: Ratings, duplicates: str) -> tupl
 
 
 def _drop_low(rows: DataFrame, ratings: Ratings, minimum: float) -> tuple[DataFrame, Ratings]:
-    # As NumPy compares an array of float32 with a number: in single precision.
+    # In single precision, as NumPy compares a float32 array with a number.
     kept = rows.filter(F.col("value") >= F.lit(float(np.float32(minimum))).cast("float"))
     before, left = rows.count(), kept.count()
     if not left:
@@ -139,7 +139,7 @@ def _drop_rare(rows: DataFrame, ratings: Ratings, per_user: int, per_item: int) 
 
 
 def _among(rows: DataFrame, users: np.ndarray, items: np.ndarray) -> DataFrame:
-    """The rows of some users and items (masks), numbered as before."""
+    """The rows of some users and items (masks), with unchanged indices."""
     for role, kept in (("user", users), ("item", items)):
         if not kept.all():
             rows = rows.filter(mapped(rows, role, kept))
@@ -147,7 +147,7 @@ def _among(rows: DataFrame, users: np.ndarray, items: np.ndarray) -> DataFrame:
 
 
 def _restricted(rows: DataFrame, ratings: Ratings, users: np.ndarray, items: np.ndarray) -> tuple[DataFrame, Ratings]:
-    """The rows of some users and items (masks), numbered anew, with the vocabularies and tables of these."""
+    """The rows of some users and items (masks), with new indices, vocabularies and tables."""
     rows = _among(rows, users, items)
     for role, kept in (("user", users), ("item", items)):
         if not kept.all():

@@ -1,4 +1,4 @@
-"""What rows of ratings in Spark have in common with arrays in NumPy."""
+"""Operations of Spark data frames with NumPy arrays: sorting, counting, look-ups, functions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TYPES = {"bool": "boolean", "int8": "tinyint", "int32": "int", "int64": "bigint"
 
 
 def order(rows: DataFrame, descending: bool = False) -> list[Column]:
-    """What sorts the rows of a user: by time, then order of arrival."""
+    """The columns that sort the rows of a user: by time, then by order of arrival."""
     names = [*(["moment"] if "moment" in rows.columns else []), *ARRIVAL]
     return [F.col(name).desc() if descending else F.col(name) for name in names]
 
 
 def counts_of(rows: DataFrame, role: str, number: int) -> np.ndarray:
-    """(number,) int64, how many rows each user (or item) has."""
+    """(number,) int64, the number of rows of each user (or item)."""
     found = rows.groupBy(role).count().toPandas()
     counts = np.zeros(number, np.int64)
     counts[found[role].to_numpy(np.int64)] = found["count"]
@@ -31,7 +31,7 @@ def counts_of(rows: DataFrame, role: str, number: int) -> np.ndarray:
 
 
 def mapped(rows: DataFrame, role: str, array: np.ndarray) -> Column:
-    """The entry of an array, which all workers get, for each row's index."""
+    """Looks up each row's index in an array, which is broadcast to all workers."""
     held = rows.sparkSession.sparkContext.broadcast(array)
 
     def take(index: pd.Series) -> pd.Series:
@@ -41,7 +41,7 @@ def mapped(rows: DataFrame, role: str, array: np.ndarray) -> Column:
 
 
 def computed(function: Callable[..., np.ndarray], kind: str, *columns: str) -> Column:
-    """What a function of NumPy arrays makes of some columns, a batch of rows at a time."""
+    """Applies a function of NumPy arrays to some columns, a batch of rows at a time."""
 
     def work(*series: pd.Series) -> pd.Series:
         return pd.Series(function(*(column.to_numpy() for column in series)))
@@ -52,7 +52,7 @@ def computed(function: Callable[..., np.ndarray], kind: str, *columns: str) -> C
 
 
 def indexed(log: DataFrame, role: str, vocabulary: Vocabulary, factors: np.ndarray | None = None) -> DataFrame:
-    """The log with indices in the place of ids; the weight times the factor of each id, where there are such."""
+    """Replaces ids in the log by indices; with `factors`, multiplies the weight by the factor of each id."""
     table = pd.DataFrame({role: vocabulary.ids, "index": np.arange(len(vocabulary), dtype=np.int32)})
     schema = f"{role} {'bigint' if vocabulary.numeric else 'string'}, index int"
     if factors is not None:

@@ -1,6 +1,4 @@
-"""Raw logs as Spark data frames of the columns that `nnrec.data.readers.ratings` knows, told apart and checked
-alike.
-"""
+"""Reads raw logs as Spark data frames, with the columns, types and checks of `nnrec.data.readers.ratings`."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.files.tables import LABELS, SEPARATORS, find_files, resolve
 from nnrec.data.readers.ratings import LATEST_SECOND, TIME_UNITS, bounds_of
 
-# Order of arrival: the file, by name, the part of it that was read at once, the row within.
+# Order of arrival: number of the file (sorted by name), of the chunk within it, and of the row within the chunk.
 ARRIVAL = ("file_number", "file_part", "file_row")
 IDS = ("user", "session", "item", "event")
 _WHOLE = r"^(0|-?[1-9][0-9]{0,17})$"
@@ -32,17 +30,17 @@ ROLES = ("user", "item", "value", "time", "weight", "event")
 
 
 def read_log(spark: SparkSession, source: Mapping[str, Any], roles: tuple[str, ...] = ROLES) -> tuple[DataFrame, str]:
-    """The rows of CSV, TSV, JSON-lines or Parquet files.
+    """Reads the rows of CSV, TSV, JSON-lines or Parquet files.
 
     Args:
-        source: arguments of `nnrec.data.read_table`. The path may also be one that Spark alone knows, such as
+        source: arguments of `nnrec.data.read_table`. The path may also be one for Spark only, such as
             hdfs://... or s3a://...
-        roles: which of these arguments name columns.
+        roles: the arguments that name columns.
 
     Returns:
-        Columns user or session, item (whole numbers or text), value (double, where it is a role) and, where they are
-        asked for, moment (seconds since 1970, long or double), weight (double), event (text), and those of `ARRIVAL`;
-        and what to call the log.
+        A data frame with the columns user or session, item (whole numbers or text), value (double, if it is a role)
+        and, if requested, moment (seconds since 1970, long or double), weight (double), event (text), and those of
+        `ARRIVAL`; and the name of the log for messages.
 
     Raises:
         DataError: the files or their rows cannot be used; the message says where.
@@ -69,7 +67,7 @@ def read_log(spark: SparkSession, source: Mapping[str, Any], roles: tuple[str, .
 
 
 def _opened(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, str, str]:
-    """The files as they are, their kind, and what to call them."""
+    """Opens the files: the data frame, the kind of file, and the name for messages."""
     path = str(source["path"])
     if urlparse(path).scheme in ("", "file"):
         local = find_files(path.removeprefix("file://"), "data.source.path")
@@ -100,7 +98,7 @@ def _opened(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, 
 
 
 def _charset(encoding: str) -> str:
-    """What Java calls an encoding.
+    """The Java name of an encoding.
 
     Raises:
         ConfigError: there is no such encoding.
@@ -126,7 +124,7 @@ def _data_columns(frame: DataFrame) -> list[str]:
 
 
 def _numbered(frame: DataFrame) -> pd.DataFrame:
-    """The files in the order of their names; local ones without a scheme, which Spark writes in several ways."""
+    """The files sorted by name; local paths without the scheme, which Spark writes in several ways."""
     files = sorted((re.sub("^file:/+", "/", uri) for uri in frame.inputFiles()), key=_path)
     return pd.DataFrame({"file": files, "file_number": range(len(files))})
 
@@ -138,7 +136,7 @@ def _path(uri: str) -> Path:
 def _checked(
     frame: DataFrame, found: Mapping[str, str], text: bool, source: Mapping[str, Any], valued: bool
 ) -> DataFrame:
-    """The columns in their types; raises DataError for the first row that does not fit them."""
+    """Casts the columns to their types; raises DataError for the first row that does not fit."""
     types = dict(frame.dtypes)
     made: dict[str, Column] = {}
     for role in IDS:
@@ -181,7 +179,7 @@ def _checked(
 
 
 def _refuse(rows: DataFrame, role: str, number: int) -> None:
-    """Raises a DataError for a role of the first of these rows."""
+    """Raises a DataError about the column of a role in the first of these rows."""
     first = rows.orderBy(*ARRIVAL).first()
     assert first is not None
     name = "time" if role == "moment" else role
@@ -193,7 +191,7 @@ def _refuse(rows: DataFrame, role: str, number: int) -> None:
 
 
 def _id(frame: DataFrame, role: str, kind: str, text: bool) -> Column:
-    """An id as `nnrec.data.readers.ratings.dense` has it: a whole number, or text without blanks around it."""
+    """An id as in `nnrec.data.readers.ratings.dense`: a whole number, or text without surrounding blanks."""
     column = F.col(role)
     if kind in ("tinyint", "smallint", "int", "bigint"):
         return column.cast("bigint")
@@ -212,7 +210,7 @@ def _number(frame: DataFrame, role: str, types: Mapping[str, str]) -> Column:
 
 
 def _moment(frame: DataFrame, kind: str, unit: str) -> Column:
-    """Seconds since 1970, as `nnrec.data.readers.ratings.as_seconds` has them."""
+    """Seconds since 1970, as in `nnrec.data.readers.ratings.as_seconds`."""
     if unit not in TIME_UNITS:
         raise ConfigError(f"time_unit must be one of {', '.join(TIME_UNITS)}. Received: {unit}")
     column = F.col("time")
@@ -236,13 +234,13 @@ def _seconds_of(frame: DataFrame, stamp: Column) -> Column:
 
 
 def _all(frame: DataFrame, condition: Column, among: Column | None = None) -> bool:
-    """Whether a condition holds for all rows, or for all among some."""
+    """Whether a condition holds for all rows, or for all rows selected by `among`."""
     rows = frame if among is None else frame.filter(among)
     return rows.filter(~F.coalesce(condition, F.lit(False))).isEmpty()
 
 
 def _reason(error: PySparkException | Py4JJavaError) -> str:
-    """What Spark says, in a line."""
+    """Spark's error message in one line."""
     if not isinstance(error, Py4JJavaError):
         return " ".join(str(error).split("JVM stacktrace")[0].split())[:400]
     cause = error.java_exception

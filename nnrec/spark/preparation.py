@@ -1,6 +1,6 @@
 """Shards from raw logs, as `nnrec.commands.prepare` writes them, on any number of machines.
 
-What happens to rows happens on the workers. The driver holds what every training holds too: the vocabularies, and a few
+All rows are processed on the workers. The driver holds what every training also holds: the vocabularies, and a few
 numbers per user and item.
 """
 
@@ -45,7 +45,7 @@ def execute(config: Any) -> None:
         config: the configuration, composed from conf/prepare.yaml.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user.
+        NnrecError: the shards cannot be written.
     """
     from omegaconf import OmegaConf
 
@@ -86,11 +86,11 @@ def _ratings(config: Any, source: Mapping[str, Any], filters: Mapping[str, Any],
 
 
 def encoded(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, Ratings]:
-    """The rows of a log with indices for ids, and `Ratings` without rows: vocabularies, tables, notes.
+    """The rows of a log with indices instead of ids, and `Ratings` without rows: vocabularies, tables, notes.
 
     Returns:
-        Columns user, item, value and, where there are such, time, weight, event, as in shards; moment (times with
-        their fractions) where there is a time; and those of `nnrec.spark.logs.ARRIVAL`.
+        A data frame with the columns user, item, value and, if the log has them, time, weight, event, as in shards;
+        moment (times with fractions of seconds) if there is a time; and those of `nnrec.spark.logs.ARRIVAL`.
     """
     log, name = read_log(spark, source)
     number = log.count()
@@ -133,7 +133,7 @@ def _vocabulary(log: DataFrame, role: str) -> Vocabulary:
 
 
 def _counts_up(log: DataFrame) -> bool:
-    """Whether every user's times are 0, 1, 2 ...: an order, not a moment."""
+    """Whether every user's times are 0, 1, 2, ...: positions instead of timestamps."""
     per_user = log.groupBy("user").agg(
         F.min("time").alias("first"),
         F.max("time").alias("last"),

@@ -1,4 +1,4 @@
-"""Top-N lists for everybody in a run, as `predict.py` writes them, on any number of machines."""
+"""Top-N lists for all users of a run, as `predict.py` writes them, on any number of machines."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from nnrec.runs.trained import TrainedRun, load_run
 from nnrec.spark.session import spark_session
 from nnrec.splits.shards.folder import check_free
 
-# Settings of conf/predict.yaml that are for one machine, or few people.
+# Settings of conf/predict.yaml that are for one machine, or for few users.
 OTHERS = ("user", "histories", "requests", "context", "rows")
 WRITERS = {"parquet": "parquet", "csv": "csv", "jsonl": "json"}
-# Blocks of people that a worker ranks at a time: few, so that the work spreads, and enough to be worth the loading.
+# Blocks of users per Spark partition: few enough to spread the work, enough to amortise loading the run.
 BLOCKS = 16
 
 
 def execute(config: Any) -> None:
-    """Writes the lists that a prediction configuration asks for, into a folder.
+    """Writes lists to a folder, as configured.
 
     Args:
         config: the configuration, composed from conf/predict.yaml.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user.
+        NnrecError: the lists cannot be written.
     """
     from omegaconf import OmegaConf
 
@@ -76,21 +76,21 @@ def top_n(
     excluded: np.ndarray | None = None,
     users: list[Any] | None = None,
 ) -> DataFrame:
-    """The lists of everybody in a run, as a data frame with the columns of `nnrec.recommend.top_n.TopN`.
+    """The lists of the users of a run, as a data frame with the columns of `nnrec.recommend.top_n.TopN`.
 
     Args:
-        run: its folder must be one that all workers see; each of them loads it once.
-        n, exclude_seen, barred: as of `nnrec.recommend.lists.lists`.
-        users: raw ids; None = everybody.
+        run: its folder must be visible to all workers; each of them loads it once.
+        n, exclude_seen, excluded: as in `nnrec.recommend.lists.lists`.
+        users: raw ids; None = all users.
 
     Raises:
-        ConfigError, DataError, RunError: as `predict.py` does.
+        ConfigError, DataError, RunError: as in `predict.py`.
     """
     people: Any = audience(run, None, TableFormat())
     people = people if users is None else people.select(users)
     top = lists(run, n, exclude_seen, excluded)
     schema = from_arrow_schema(top.schema(people))
-    # Whole blocks, so that a worker multiplies the same matrices as one machine would.
+    # Whole blocks, so that workers multiply the same matrices as a single machine.
     step = BLOCKS * block_size(len(people), len(run.items))
     starts = np.arange(0, len(people), step)
     frame = spark.createDataFrame(pd.DataFrame({"start": starts}), "start bigint").repartition(len(starts), "start")
@@ -118,5 +118,5 @@ def _ranker(
 
 @cache
 def _loaded(folder: str) -> TrainedRun:
-    """The run, once in each worker."""
+    """Loads the run, once in each worker."""
     return load_run(folder)

@@ -1,4 +1,4 @@
-"""The Spark session that the command line works in."""
+"""The Spark session of the command line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-# Into so many parts rows are sorted on one machine, unless somebody says otherwise; Spark's 200 are for many.
+# The default of spark.sql.shuffle.partitions on one machine; Spark's default of 200 is for clusters.
 LOCAL_PARTITIONS = 32
 
 
 def check_installed() -> None:
-    """Raises ConfigError where PySpark is missing."""
+    """Raises ConfigError if PySpark is not installed."""
     if importlib.util.find_spec("pyspark") is None:
         raise ConfigError("Spark is not installed: pip install 'nnrec[spark]'.")
 
@@ -34,13 +34,13 @@ def spark_session(name: str) -> SparkSession:
     from pyspark.sql import SparkSession
 
     settings = {
-        # Dates are UTC, here as in the single-machine code.
+        # Dates are UTC, as in the single-machine code.
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
-        # Lines with too few or too many fields are errors, also where not all columns are read.
+        # Lines with too few or too many fields are errors even if not all columns are read.
         "spark.sql.csv.parser.columnPruning.enabled": "false",
     }
-    # Workers on this machine are to find the same Python and the same nnrec; those of a cluster have their own.
+    # Workers on this machine use the same Python and the same nnrec; those of a cluster have their own.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     here = str(Path(__file__).resolve().parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -55,7 +55,7 @@ def spark_session(name: str) -> SparkSession:
             raise
         raise ConfigError("Spark needs Java 17 or later: install it, or set JAVA_HOME.") from error
     context = session.sparkContext
-    context.setLogLevel("FATAL")  # errors are told in words
+    context.setLogLevel("FATAL")  # errors are reported by nnrec
     if context.master.startswith("local") and not context.getConf().contains("spark.sql.shuffle.partitions"):
         session.conf.set("spark.sql.shuffle.partitions", LOCAL_PARTITIONS)
     return session

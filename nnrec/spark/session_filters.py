@@ -1,4 +1,4 @@
-"""The filters of `nnrec.data.filters.sessions`, in the same order and with the same outcome, on Spark data frames."""
+"""The filters of `nnrec.data.filters.sessions`, in the same order and with the same results, on Spark data frames."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ EACH = Window.partitionBy("session")
 
 
 def filtered(rows: DataFrame, sessions: Sessions, filters: Mapping[str, Any]) -> tuple[DataFrame, Sessions]:
-    """The events that are left, and their vocabulary, table and notes.
+    """The remaining events, and their vocabulary, table and notes.
 
     Args:
-        rows: as `nnrec.spark.session_preparation.encoded` returns them.
+        rows: as returned by `nnrec.spark.session_preparation.encoded`.
         sessions: without events.
         filters: arguments of `nnrec.data.filters.sessions.filter_sessions`.
 
     Raises:
-        DataError: nothing is left.
+        DataError: no events remain.
         ConfigError: an argument is out of range.
     """
     known = dict(inspect.signature(filter_sessions).parameters)
@@ -56,7 +56,7 @@ def filtered(rows: DataFrame, sessions: Sessions, filters: Mapping[str, Any]) ->
 
 
 def number_of(rows: DataFrame) -> int:
-    """How many sessions there are."""
+    """The number of sessions."""
     return rows.select("session").distinct().count()
 
 
@@ -131,7 +131,7 @@ def _drop_rare(rows: DataFrame, sessions: Sessions, per_session: int, per_item: 
 
 
 def _restricted(rows: DataFrame, sessions: Sessions, items: np.ndarray) -> tuple[DataFrame, Sessions]:
-    """The rows, which are all of some items (mask), numbered anew, with the vocabulary and table of these."""
+    """The rows, all of which are of some items (mask), with new item indices, vocabulary and table."""
     rows = rows.withColumn("item", mapped(rows, "item", (np.cumsum(items) - 1).astype(np.int32)))
     table = sessions.item_table
     table = None if table is None else table[items].reset_index(drop=True)

@@ -1,6 +1,6 @@
 """Shards of sessions from raw logs, as `nnrec.commands.prepare` writes them, on any number of machines.
 
-The driver holds the vocabulary of the items and a number for each; sessions are known to the workers alone.
+The driver holds the vocabulary of the items and a number for each item; only the workers hold sessions.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def prepare_sessions(config: Any, source: Mapping[str, Any], filters: Mapping[st
 
     Args:
         config: the configuration, composed from conf/prepare.yaml.
-        source, filters: of the data, as plain dictionaries.
-        folder: where the shards go.
+        source, filters: settings of the data, as plain dictionaries.
+        folder: the folder to write the shards to.
     """
     splitter = checked(build(config.split, "split"))
     if source.get("test_path") is not None:
@@ -59,11 +59,11 @@ def prepare_sessions(config: Any, source: Mapping[str, Any], filters: Mapping[st
 
 
 def encoded(spark: SparkSession, source: Mapping[str, Any]) -> tuple[DataFrame, Sessions]:
-    """The events of a log with indices for items, and `Sessions` without events: vocabulary, table, notes.
+    """The events of a log with item indices, and `Sessions` without events: vocabulary, table, notes.
 
     Returns:
-        Columns session (raw ids), item and, where there are such, moment (double) and event; those of
-        `nnrec.spark.logs.ARRIVAL`; and start, which sorts the sessions.
+        A data frame with the columns session (raw ids), item and, if the log has them, moment (double) and event;
+        those of `nnrec.spark.logs.ARRIVAL`; and start, which sorts the sessions.
     """
     group = group_of({role for role in ROLES if source.get(role) is not None}, source.get("gap_minutes"))
     log, name = read_log(spark, source, ROLES)
@@ -124,7 +124,7 @@ def _ids_of(log: DataFrame, role: str) -> Vocabulary:
 
 
 def _counts_up(log: DataFrame) -> bool:
-    """Whether every session's times are 0, 1, 2 ...: an order, not a moment."""
+    """Whether every session's times are 0, 1, 2, ...: positions instead of timestamps."""
     per_session = log.groupBy("session").agg(
         F.min("moment").alias("first"),
         F.max("moment").alias("last"),
@@ -137,7 +137,7 @@ def _counts_up(log: DataFrame) -> bool:
 
 
 def _cut(log: DataFrame, gap: float) -> DataFrame:
-    """Sessions, named <user id>-<number from 1>: a user's events without a pause of more than `gap` seconds."""
+    """Splits users' events into sessions <user id>-<number from 1> at pauses of more than `gap` seconds."""
     each = Window.partitionBy("session").orderBy(*order(log))
     pause = F.col("moment") - F.lag("moment").over(each)
     log = log.withColumn("begins", F.coalesce(pause > gap, F.lit(True)).cast("int"))

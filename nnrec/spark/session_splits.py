@@ -18,12 +18,12 @@ NAMES = ("training", "validation", "test")
 
 
 def checked(splitter: Any) -> LastDays | LastSessions:
-    """The splitter that Spark goes by.
+    """The splitter to use on Spark.
 
     Raises:
-        ConfigError: it cannot split so.
+        ConfigError: the splitter is not available on Spark.
     """
-    if isinstance(splitter, UsualSessions):  # a log has no test file of the publisher
+    if isinstance(splitter, UsualSessions):  # a raw log has no published test file
         return LastSessions(splitter.test, splitter.validation)
     if not isinstance(splitter, (LastDays, LastSessions)):
         name = type(splitter).__name__
@@ -34,17 +34,17 @@ def checked(splitter: Any) -> LastDays | LastSessions:
 def split_up(
     rows: DataFrame, sessions: Sessions, splitter: LastDays | LastSessions
 ) -> tuple[DataFrame, list[int], str]:
-    """The events with columns `part`, an index into `NAMES`, and `index`, the place of their session in its part.
+    """The events with columns `part`, an index into `NAMES`, and `index`, the position of their session in its part.
 
     Args:
         rows: filtered; `start` sorts the sessions.
         sessions: without events.
 
     Returns:
-        These, the sessions of each part, and the split's definition.
+        These events, the number of sessions in each part, and the description of the split.
 
     Raises:
-        DataError: a part is empty, or has nothing to predict; the split needs times and there are none.
+        DataError: a part is empty or has nothing to predict, or the split needs times and there are none.
     """
     each = rows.groupBy("session").agg(
         F.first("start").alias("start"),
@@ -90,8 +90,8 @@ def _part(column: Column, edges: tuple[float, float]) -> Column:
 
 
 def _numbered(frame: DataFrame, columns: list[Column]) -> DataFrame:
-    """The rows with a column `number`: their places, from 0, in the order of some columns, sorted on the workers."""
-    # The upper bits of the id are those of the partition, the lower 33 the row in it.
+    """Adds a column `number`: each row's position, from 0, when sorted by some columns; sorts on the workers."""
+    # The upper bits of the id are the partition, the lower 33 bits the row within it.
     frame = frame.orderBy(*columns).withColumn("id", F.monotonically_increasing_id()).persist()
     partition = F.shiftright("id", 33).cast("int")
     counts = frame.groupBy(partition.alias("partition")).count().collect()

@@ -1,4 +1,4 @@
-"""The splits that need no order of all ratings, on Spark data frames: with the parts of the single-machine code."""
+"""Splits that need no order of all ratings, on Spark data frames; parts are those of the single-machine code."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nnrec.splits.shares import first_of_last
 from nnrec.splits.split import MORE_DATA, with_sizes
 from nnrec.splits.users import LeaveOneOut, UserTimeSplit, held_out_in_words, need_times, num_targets
 
-# The folders of shards; TRAIN, VALIDATION and TEST are the places of the first three.
+# The folders of shards; TRAIN, VALIDATION and TEST are the indices of the first three.
 PARTS = ("train", "validation", "test", "validation_history", "test_history")
 SPLITS = (Hashed, HashedUsers, UserTimeSplit, TimeSplit, LeaveOneOut)
 
 
 def check_splitter(splitter: Any) -> None:
-    """Makes sure that Spark can draw this split as the single-machine code does.
+    """Checks that Spark can draw this split as the single-machine code does.
 
     Raises:
         ConfigError: it cannot.
@@ -42,7 +42,7 @@ def check_splitter(splitter: Any) -> None:
 
 
 def split_up(rows: DataFrame, ratings: Ratings, splitter: Any, seed: int) -> tuple[DataFrame, str, bool]:
-    """The rows with a column `part`, an index into `PARTS`; the split's definition; whether users are held out whole.
+    """The rows with a column `part` (an index into `PARTS`), the split's description, whether users are held out whole.
 
     Args:
         rows: filtered.
@@ -50,7 +50,7 @@ def split_up(rows: DataFrame, ratings: Ratings, splitter: Any, seed: int) -> tup
         splitter: one of `SPLITS`.
 
     Raises:
-        DataError: a part is empty; the split needs times and there are none.
+        DataError: a part is empty, or the split needs times and there are none.
     """
     if isinstance(splitter, HashedUsers):
         return _held_out(rows, ratings, splitter, seed)
@@ -76,7 +76,7 @@ def _sizes(rows: DataFrame) -> dict[str, int]:
 
 
 def _drawn(rows: DataFrame, ratings: Ratings, seed: int) -> DataFrame:
-    """The rows with a column `draw`."""
+    """Adds a column `draw`: a random number from a hash of seed, user and item."""
     for role, hashes in (("user", id_hashes(ratings.users)), ("item", id_hashes(ratings.items))):
         rows = rows.withColumn(f"{role}_hash", mapped(rows, role, hashes.view(np.int64)))
 
@@ -106,7 +106,7 @@ def _by_moment(rows: DataFrame, ratings: Ratings, splitter: TimeSplit) -> tuple[
 
 
 def _at_rank(rows: DataFrame, rank: int) -> int:
-    """The time at this place (from 0) of all times in order: found by its day, and then among those of that day."""
+    """The time at this rank (from 0) among all sorted times; finds the day first, then the time within it."""
     for unit in (SECONDS_PER_DAY, 1):
         step = F.floor(F.col("time") / F.lit(unit)).cast("bigint").alias("step")
         found = rows.groupBy(step).count().orderBy("step").toPandas()

@@ -1,4 +1,4 @@
-"""Rows of a split on Spark, written as shards by the workers."""
+"""Writes the rows of a split as shards, on the Spark workers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pyspark.sql import functions as F
 from nnrec.core.console import console
 from nnrec.splits.shards.shard_files import num_shards, shard_name, write_shard
 
-# Data without rows, what about.json says, and part -> shard -> rows.
+# Data without rows, the content of about.json, and part -> shard -> number of rows.
 Prepared: TypeAlias = tuple[Any, dict[str, Any], dict[str, dict[str, int]]]
 
 
 def say(notes: Iterable[str], definition: str) -> None:
-    """Prints what was read and filtered, and the split."""
+    """Prints the notes of reading and filtering, and the description of the split."""
     for note in notes:
         console.print(note, soft_wrap=True)
     console.print(f"Split: {definition}", soft_wrap=True)
@@ -34,14 +34,14 @@ def write(
     groups: Sequence[int],
     order: list[Column],
 ) -> dict[str, dict[str, int]]:
-    """Writes the shards, each by one worker, and returns the rows of each: part -> shard -> rows.
+    """Writes the shards, each by one worker, and returns their numbers of rows: part -> shard -> rows.
 
     Args:
-        rows: with a column `part`, a place in `parts`, and `index`, the user or session of the row.
+        rows: with a column `part`, an index into `parts`, and `index`, the user or session of the row.
         schema: of the shards.
-        parts: names of their folders.
-        groups: how many users or sessions each part has.
-        order: of the rows of a user or session.
+        parts: names of the parts' folders.
+        groups: number of users or sessions in each part.
+        order: columns that sort the rows of a user or session.
     """
     sizes = {row["part"]: row["count"] for row in rows.groupBy("part").count().collect()}
     shards = {part: num_shards(number) for part, number in sizes.items()}
@@ -62,7 +62,7 @@ def write(
 def _writer(
     folder: str, schema: pa.Schema, parts: list[str]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What a worker does with the rows of its shards, which come one shard after the other."""
+    """The function by which a worker writes its shards, whose rows arrive one shard after the other."""
 
     def pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[tuple[int, int], Mapping[str, np.ndarray]]]:
         for batch in batches:

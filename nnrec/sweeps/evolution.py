@@ -1,4 +1,4 @@
-"""CMA-ES as a sampler of sweeps, made anew from the trials that are there: no state is stored, none is unpickled."""
+"""CMA-ES as a sampler of sweeps. Its state is recomputed from the finished trials, so none is stored or unpickled."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 class Evolution(optuna.samplers.BaseSampler):
     """Covariance Matrix Adaptation Evolution Strategy (Hansen: The CMA Evolution Strategy: A Tutorial, 2016).
 
-    Numbers are searched between 0 and 1, from the middle, with a first step size of 1/6. Each generation is told to the
-    strategy in the order of the trials that came to their end; the next point is drawn from where that led. Choices,
-    and a space with a single number, are drawn at random.
+    Numbers are scaled to [0, 1] and searched from 0.5 with an initial step size of 1/6. The strategy is updated with
+    each full generation of completed trials, in their order; the next point is drawn from the result. Choices, and
+    spaces with a single number, are sampled at random.
 
     Args:
         dimensions: by key.
@@ -38,7 +38,7 @@ class Evolution(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The next point."""
+        """The next point of the search."""
         if not search_space:
             return {}
         count = len(self._axes)
@@ -65,7 +65,7 @@ class Evolution(optuna.samplers.BaseSampler):
 
 
 class _Axis:
-    """A dimension of numbers, as places from 0 to 1."""
+    """A numeric dimension scaled to [0, 1]; on a logarithmic scale if the dimension is logarithmic."""
 
     def __init__(self, dimension: FloatDistribution | IntDistribution) -> None:
         self.dimension = dimension
@@ -74,11 +74,11 @@ class _Axis:
             self.low, self.high = math.log(self.low), math.log(self.high)
 
     def place(self, value: float) -> float:
-        """Where a value is."""
+        """The scaled value, in [0, 1]."""
         return ((math.log(value) if self.dimension.log else value) - self.low) / ((self.high - self.low) or 1.0)
 
     def value(self, place: float) -> float | int:
-        """The value of a place, on the dimension's steps and between its ends."""
+        """The value for a scaled one, rounded to the dimension's steps and clipped to its range."""
         found = self.low + float(place) * (self.high - self.low)
         found, low, high = math.exp(found) if self.dimension.log else found, self.dimension.low, self.dimension.high
         if self.dimension.step:

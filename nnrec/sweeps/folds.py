@@ -1,4 +1,4 @@
-"""Trials on several validation parts: what they train with, and what they come to together."""
+"""Trials with cross-validation: their configurations, and the average of their results."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from nnrec.core.errors import ConfigError
 
 
 def configs(config: Any, folds: int | None) -> list[Any]:
-    """The configurations that a trial trains with: its own, or one for each of so many equal validation parts.
+    """The configurations of a trial's trainings: its own, or one for each of `folds` equal validation parts.
 
     Raises:
-        ConfigError: the split has no validation part to choose.
+        ConfigError: the split does not draw its validation part at random.
     """
     from omegaconf import OmegaConf
 
@@ -31,7 +31,7 @@ def configs(config: Any, folds: int | None) -> list[Any]:
 
 
 def together(ends: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the trainings of a trial came to: the means of figures and best epochs, the sums of what they took."""
+    """The combined result of a trial's trainings: means of figures and best epochs, sums of epochs and seconds."""
     found = dict(ends[-1])
     for key, combine in (("value", mean), ("best_epoch", mean), ("epochs", sum), ("seconds", sum)):
         if ends[0][key] is not None:

@@ -1,4 +1,4 @@
-"""The end of a plain grid, `train.py -m model=autorec,rbm`: its runs in one table."""
+"""Shows the runs of a plain grid, `train.py -m model=autorec,rbm`, in one table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnrec.runs.result import Result
 
 
 def show_runs(paths: Sequence[str | None]) -> None:
-    """Prints the table of these runs; where they cannot be compared, why."""
+    """Prints the table of these runs, or why they cannot be compared."""
     results = [Result(RunFolder.open(path)) for path in paths if path]
     if len(results) < 2:
         return

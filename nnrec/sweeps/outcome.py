@@ -1,4 +1,4 @@
-"""What a finished sweep leaves: a table, a page with plots, and the best settings as a file for conf/experiment."""
+"""Writes the results of a sweep: a table, a page with plots, and the best settings as a file for conf/experiment."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from nnrec.sweeps.table import WORDS, short_names, show_best, written
 
 @dataclass(frozen=True)
 class Found:
-    """What a search has found, and by what.
+    """The results of a search.
 
     Attributes:
         folder: of the sweep.
         study: all trials.
-        space: what was searched.
+        space: the searched space.
         monitor: the figure that trials are compared by.
-        command: that started it.
-        folds: trials are means over so many; None = one validation part.
-        compose: overrides -> the configuration that they give, as plain dicts.
+        command: the command that started the sweep.
+        folds: number of validation parts that each trial averages over; None = one validation part.
+        compose: overrides -> the composed configuration, as plain dicts.
     """
 
     folder: RunFolder
@@ -50,12 +50,12 @@ class Found:
     compose: Callable[[Sequence[str]], dict[str, Any]]
 
 
-# From fewer trials than these nothing can be told about importance.
+# The minimum number of trials for estimates of importance.
 LEAST = 10
 
 
 def show(study: optuna.Study, monitor: str, space: Space) -> None:
-    """Prints the best trials, and what pruning came to."""
+    """Prints the best trials, and how many were completed, pruned and failed."""
     show_best(ranked(study), monitor, space)
     trials = study.get_trials(deepcopy=False)
     counts = {state: sum(trial.state == state for trial in trials) for state in WORDS}
@@ -66,13 +66,13 @@ def show(study: optuna.Study, monitor: str, space: Space) -> None:
 
 
 def ranked(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that came to their end, best first."""
+    """The completed trials, best first."""
     ended = study.get_trials(states=[TrialState.COMPLETE])
     return sorted(ended, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
 
 
 def write(search: Found, best: FrozenTrial, run: RunFolder) -> None:
-    """Writes trials.csv, sweep.html and <model>_<data>.yaml into the sweep's folder, and says where."""
+    """Writes trials.csv, sweep.html and <model>_<data>.yaml to the sweep's folder, and prints their paths."""
     result, folder = Result(run), search.folder
     with atomic(folder["trials.csv"]) as path:
         _frame(search.study, search.space).to_csv(path, index=False)
@@ -90,7 +90,7 @@ def write(search: Found, best: FrozenTrial, run: RunFolder) -> None:
 
 
 def experiment(search: Found, best: FrozenTrial, result: Result) -> str:
-    """A file for conf/experiment: the winner's settings of model and trainer where they differ from the defaults."""
+    """The text of a file for conf/experiment: the winner's model and trainer settings that differ from the defaults."""
     from omegaconf import OmegaConf
 
     data, trials = result.config["data"]["name"], search.study.get_trials(deepcopy=False)
@@ -131,7 +131,7 @@ def _judged_by(search: Found) -> str:
 
 
 def _choices(search: Found, best: FrozenTrial) -> list[str]:
-    """What the command line, or the winner, chooses of whole groups, such as trainer/schedule=steps."""
+    """The choices of whole groups by the command line or the winner, such as trainer/schedule=steps."""
     return [
         line for line in search.space.overrides(best.params) if "." not in _key(line) and _key(line) != "experiment"
     ]
@@ -146,7 +146,7 @@ def _command(overrides: Sequence[str]) -> str:
 
 
 def _differing(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of model and trainer that are not as usual."""
+    """The settings of model and trainer in `own` that differ from `usual`."""
     found: dict[str, Any] = {}
     for group in ("model", "trainer"):
         before = flat(usual[group])
@@ -162,7 +162,7 @@ def _differing(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
 
 
 def _frame(study: optuna.Study, space: Space) -> pd.DataFrame:
-    """A row per trial: state, value, epochs, seconds, settings, all figures on validation data."""
+    """One row per trial: state, value, epochs, seconds, settings, all figures on validation data."""
     rows = []
     for trial in study.get_trials(deepcopy=False):
         told = trial.user_attrs
@@ -206,7 +206,7 @@ def _page(search: Found, best: FrozenTrial, result: Result) -> str:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """The share of each setting in the variance of the figure; none where there are too few trials to tell."""
+    """The share of each setting in the variance of the figure; empty if there are too few trials."""
     if len({trial.value for trial in ranked(study)}) < LEAST:
         return {}
     return dict(optuna.importance.get_param_importances(study))
@@ -234,7 +234,7 @@ def _epochs(trial: FrozenTrial) -> int:
 
 
 def _hardware() -> str:
-    """The processor, and the libraries that matter."""
+    """The processor, and the versions of the main libraries."""
     from nnrec.sweeps.processes import cores
 
     name = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""What a trial trains, and by what trials are compared."""
+"""The training of a trial, and the figure that trials are compared by."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from nnrec.training.settings import Report
 
 
 def try_out(config: Any, folder: RunFolder, report: Report | None = None) -> dict[str, Any]:
-    """Trains and validates as a configuration says, for a sweep; see `Learning.try_out`."""
+    """Trains and validates a trial's configuration; see `Learning.try_out`."""
     return learning_of(config)[0].try_out(folder, report)
 
 
 def look(config: Any) -> dict[str, str]:
-    """What trials are compared by, `monitor`, and the `fingerprint` of their data, for a sweep."""
+    """The figure that trials are compared by (`monitor`), and the `fingerprint` of their data."""
     learning, fingerprint = learning_of(config)
     return {"monitor": learning.settings.trainer.monitor, "fingerprint": fingerprint}
 
 
 def learning_of(config: Any) -> tuple[Learning, str]:
-    """What is about to learn, with nothing trained yet, and the fingerprint of its data.
+    """The untrained `Learning` of a configuration, and the fingerprint of its data.
 
     Raises:
-        ConfigError: nothing in the configuration is chosen on validation data.
-        NnrecError: whatever else stands in the way.
+        ConfigError: the configuration does not choose anything on validation data.
+        NnrecError: the training cannot be prepared for another reason.
     """
     settings = resolve(config)
     loaded = load_data(settings.data)

@@ -16,7 +16,7 @@ from nnrec.sweeps.table import short_names, written
 
 
 def parallel(study: optuna.Study, space: Space, ended: Sequence[FrozenTrial], monitor: str) -> str:
-    """Parallel coordinates: an axis for each setting, the figure's last.
+    """A plot in parallel coordinates: one axis for each setting, and a last one for the figure.
 
     Args:
         study: for its direction.
@@ -53,7 +53,7 @@ def parallel(study: optuna.Study, space: Space, ended: Sequence[FrozenTrial], mo
 
 
 def _place(dimension: Any, value: Any) -> float:
-    """Where a value stands between the ends of its dimension, from 0 to 1."""
+    """A value scaled to [0, 1] within the range of its dimension."""
     if isinstance(dimension, CategoricalDistribution):
         return dimension.choices.index(value) / max(1, len(dimension.choices) - 1)
     low, high = dimension.low, dimension.high
@@ -69,7 +69,7 @@ def _ends(dimension: Any) -> tuple[str, str]:
 
 
 def bars(shares: Mapping[str, float]) -> str:
-    """The importance of each setting, the most important on top."""
+    """A bar plot of the importance of each setting, the most important on top."""
     names = short_names(list(shares))
 
     def paint(axes: Any) -> None:
@@ -81,7 +81,7 @@ def bars(shares: Mapping[str, float]) -> str:
 
 
 def progress(study: optuna.Study, monitor: str) -> str:
-    """Each trial's figure, and the best so far."""
+    """A plot of each trial's figure, and the best so far."""
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     numbers, values = [trial.number for trial in ended], np.array([trial.value for trial in ended], float)
     lower = study.direction.name == "MINIMIZE"
@@ -97,7 +97,7 @@ def progress(study: optuna.Study, monitor: str) -> str:
 
 
 def curves(trials: Sequence[FrozenTrial], best: int, monitor: str) -> str:
-    """The figure after each epoch, the best trial's on top."""
+    """Learning curves of the figure, with the best trial's drawn on top."""
 
     def paint(axes: Any) -> None:
         shown = [trial for trial in trials if trial.intermediate_values]

@@ -1,4 +1,4 @@
-"""The processes that trials run in, and the lock that keeps two sweeps out of one folder."""
+"""The processes that run trials, and the lock that prevents two sweeps in one folder."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from typing import Any
 
 from nnrec.core.errors import RunError
 
-# How long the trials of a killed sweep may take to notice that it has gone.
+# How long the trials of a killed sweep may take to notice that it has ended.
 SECONDS_TO_WAIT = 20.0
 
 
 class Worker:
-    """A process that runs trials one after the other, and tells how they go; see `nnrec.sweeps.trial`.
+    """A process that runs trials one after the other and reports their progress; see `nnrec.sweeps.trial`.
 
     Args:
-        log: what it prints goes there; what a trial prints, to the trial's own.
-        threads: how many it may use.
+        log: file for the worker's own output; each trial has a log of its own.
+        threads: number of threads that it may use.
         shares: whether other workers use the same devices.
-        lock: a file descriptor that is to stay open as long as the process lives.
-        target: the class of the model, which it imports at once.
+        lock: a file descriptor that stays open as long as the process lives.
+        target: import path of the model's class, which the worker imports at once.
     """
 
     def __init__(self, log: Path, threads: int, shares: bool, lock: int, target: str) -> None:
@@ -41,18 +41,18 @@ class Worker:
                 text=True,
                 env=_environment(threads, shares),
                 pass_fds=(lock,),
-                start_new_session=True,  # Ctrl-C is for the sweep, which then ends its trials
+                start_new_session=True,  # only the sweep receives Ctrl-C, and then ends its trials
             )
         self.log, self.alive = log, True
         self._tell(target)
 
     def run(self, config: str, folder: Path | None, log: Path) -> Iterator[dict[str, Any]]:
-        """What a trial says, to its end; the last message has "done" or "error".
+        """Runs a trial and yields its messages; the last one has the key "done" or "error".
 
         Args:
-            config: the trial's, as YAML.
-            folder: the trial's; None = nothing is trained, and what `nnrec.sweeps.planning.look` finds is told.
-            log: what it prints goes there.
+            config: the trial's configuration, as YAML.
+            folder: the trial's folder; None = train nothing and return the result of `nnrec.sweeps.planning.look`.
+            log: file for the trial's output.
         """
         assert self._process.stdout is not None
         self._tell({"config": config, "folder": None if folder is None else str(folder), "log": str(log)})
@@ -65,41 +65,41 @@ class Worker:
         yield {"error": f"The worker ended with status {self._process.wait()}: see {self.log}"}
 
     def answer(self, go_on: bool) -> None:
-        """Says whether to train on, after an epoch."""
+        """Answers the message of an epoch: whether to continue training."""
         self._tell(go_on)
 
     def kill(self) -> None:
-        """Ends it, and the trial that it runs."""
+        """Kills the worker and the trial that it runs."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _tell(self, what: Any) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended: `run` says how
+        with suppress(BrokenPipeError):  # it has ended: `run` reports how
             self._process.stdin.write(json.dumps(what) + "\n")
             self._process.stdin.flush()
 
 
 def _environment(threads: int, shares: bool) -> dict[str, str]:
-    """This process's, with as many threads as a trial may use."""
+    """This process's environment, with the thread and memory settings of a trial."""
     names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
     found = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     found |= {f"{name}_NUM_THREADS": str(threads) for name in names}
     found |= {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
-    if threads == 1:  # JAX on a CPU has no other switch
+    if threads == 1:  # JAX on CPU has no other setting for this
         found["XLA_FLAGS"] = f"{found.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-    if shares:  # one GPU's memory
+    if shares:  # workers share the memory of a GPU
         found |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     return found
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Keeps a folder for one sweep and its trials; gives the lock's file descriptor.
+    """Locks a folder for one sweep and its trials; yields the lock's file descriptor.
 
     Raises:
-        RunError: another sweep has it.
+        RunError: another sweep holds the lock, or the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,5 +125,5 @@ def locked(folder: Path) -> Iterator[int]:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

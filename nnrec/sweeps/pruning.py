@@ -1,4 +1,4 @@
-"""Which trials are stopped before their end."""
+"""Pruning: stops trials that cannot become the best."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class GainPruner(optuna.pruners.BasePruner):
-    """Stops a trial that would stay behind the best one even if it still gained as much as any has.
+    """Stops a trial that would stay behind the best one even with the largest later gain seen so far.
 
-    After epoch e a trial has b_e, its best figure so far. The gain that trials may still make is the largest
-    b_e - b_E (of figures to be minimised) among those that came to their end E. A trial is stopped where
+    After epoch e a trial has b_e, its best figure so far. The possible later gain is the largest b_e - b_E (for
+    figures to be minimised) among completed trials, which ended at epoch E. A trial is stopped if
 
         b_e - slack * gain  >  the best figure of all trials
 
     Unlike the median of the figures at e, this leaves room for trials whose learning rate falls late.
 
     Args:
-        slack: more than 1 allows for a larger gain than was seen so far.
-        startup_trials: so many have to end before any is stopped.
-        warmup_epochs: of each trial, before it may be stopped.
-        epochs: of a whole trial; after the last one there is nothing to stop.
+        slack: a value above 1 allows for larger gains than seen so far.
+        startup_trials: number of trials that must end before any is stopped.
+        warmup_epochs: number of epochs before a trial may be stopped.
+        epochs: number of epochs of a whole trial; a trial is not stopped after its last one.
     """
 
     def __init__(self, slack: float, startup_trials: int, warmup_epochs: int, epochs: int) -> None:
@@ -28,7 +28,7 @@ class GainPruner(optuna.pruners.BasePruner):
         self._warmup_epochs, self._epochs = warmup_epochs, epochs
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether a trial ends after its last epoch."""
+        """Whether to stop the trial after its latest reported epoch."""
         epoch = trial.last_step
         ended = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         ended = [one for one in ended if one.intermediate_values]

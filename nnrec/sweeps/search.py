@@ -1,4 +1,4 @@
-"""A search from its configuration to its end: trials side by side, their table, the winner trained and tested."""
+"""Runs a search: trials in parallel, their table, and the training and test of the winner."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from nnrec.sweeps.processes import Worker, cores, locked
 from nnrec.sweeps.space import Space
 from nnrec.sweeps.table import Rows
 
-# Where so many trials have ended and all have failed, something is wrong with all of them.
+# If this many trials have ended and all have failed, the search stops.
 HOPELESS = 3
 
 
 class Search:
     """A sweep; see `nnrec.sweeps.sweep.sweep` for the arguments.
 
-    This process chooses, stores and stops; each trial trains in a process of its own. The folder:
+    This process chooses, stores and stops trials; each trial trains in a process of its own. The folder:
 
-        sweep.json         what is searched: a second start goes on only with the same
+        sweep.json         the searched space and settings: only the same search can be resumed
         study.db           Optuna's study (sweep.storage)
         trials/000/        config.yaml, history.csv, selection.json, tensorboard/, log.txt of each trial; with
-                           sweep.folds a folder for each of them: 1/, 2/, ...
+                           sweep.folds a folder for each fold: 1/, 2/, ...
         best_007/          the run folder of the winner, trial 7
         trials.csv, sweep.html, <model>_<data>.yaml    see `nnrec.sweeps.outcome`
     """
@@ -65,15 +65,15 @@ class Search:
         self.grid = self.space.grid(self.settings.grid_points) if self.settings.sampler == "grid" else []
         self.trials: int = min(self.settings.trials, len(self.grid) or self.settings.trials)
         self.threads: int = self.settings.threads or max(1, cores() // self.settings.workers)
-        # One thread at a time speaks with the study, Hydra and the screen.
+        # Held while a thread uses the study, Hydra or the console.
         self.lock, self.stopping = threading.RLock(), False
         self.workers: dict[int, Worker] = {}
 
     def run(self) -> None:
-        """Searches, or goes on searching, and trains what was best.
+        """Runs or resumes the search, and trains the winner.
 
         Raises:
-            NnrecError: whatever stands in the way.
+            NnrecError: the search or the winner's training fails.
         """
         with locked(self.folder.path) as self.lock_file:
             self.folder.remove_leftovers()
@@ -106,17 +106,17 @@ class Search:
         """The configuration of a trial.
 
         Raises:
-            ConfigError: a key of the space is none of the configuration's.
+            ConfigError: the configuration does not have a key of the space.
         """
         from omegaconf import OmegaConf
 
         return OmegaConf.create(self.compose_plain(self.space.overrides(values)))
 
     def compose_plain(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """What the command line would make of these, as plain dicts.
+        """The configuration composed from these overrides, as plain dicts.
 
         Raises:
-            ConfigError: an override does not fit.
+            ConfigError: an override is invalid.
         """
         from hydra.errors import HydraException
         from omegaconf import OmegaConf
@@ -131,10 +131,11 @@ class Search:
         return found
 
     def _settle(self) -> str:
-        """Writes down what is searched, or makes sure that the folder is of the same search; the monitored figure.
+        """Writes sweep.json, or checks that an existing one is of the same search; returns the monitored figure.
 
         Raises:
-            ConfigError: the folder is of another search.
+            ConfigError: the folder belongs to another search.
+            DataError: the data have changed since.
         """
         from omegaconf import OmegaConf
 
@@ -165,12 +166,12 @@ class Search:
         return str(found["monitor"])
 
     def _look(self) -> dict[str, str]:
-        """What trials are compared by, and the data's fingerprint; a process of its own looks at data and model."""
+        """The monitored figure and the data's fingerprint, determined by a worker that loads the data and the model."""
         from omegaconf import OmegaConf
 
         *_, config = folds.configs(self.base, self.settings.folds)
         with console.status("Looking at data and model"):
-            for number in range(self.settings.workers):  # they import while the first one looks
+            for number in range(self.settings.workers):  # the others import libraries meanwhile
                 self._worker(number)
             *_, message = self._worker(0).run(OmegaConf.to_yaml(config), None, self.folder["log.txt"])
         if "error" in message:
@@ -180,7 +181,7 @@ class Search:
         return found
 
     def _worker(self, number: int) -> Worker:
-        """The worker with this number, started where there is none, or none any more."""
+        """The worker with this number; started if it does not exist or has ended."""
         if number not in self.workers or not self.workers[number].alive:
             several = self.settings.workers > 1
             target = self.base.model.get("_target_", "")
@@ -188,7 +189,7 @@ class Search:
         return self.workers[number]
 
     def _open(self) -> optuna.Study:
-        """The study, with the trials that are known beforehand."""
+        """Opens the study and enqueues its predefined trials: the grid's points, or the current settings."""
         direction = "minimize" if better(self.monitor.removeprefix("val_").partition("@")[0]) == "lower" else "maximize"
         study = studies.open_study(self.settings, self.folder.path, direction, self.base.trainer.epochs)
         if self.settings.sampler == "grid":
@@ -199,23 +200,23 @@ class Search:
                 )
                 order = np.random.default_rng(self.base.seed).permutation(len(known))
                 known = [known[place] for place in order[: self.trials]]
-        else:  # the settings as they stand are the first trial
+        else:  # the first trial uses the current settings
             known = [self.space.present(self.base, self.loader)] if not study.trials else []
         for values in filter(None, known):
             study.enqueue_trial(values, skip_if_exists=True)
         return study
 
     def _search(self) -> None:
-        """Runs the trials that are missing.
+        """Runs the remaining trials.
 
         Raises:
-            TrainingError: none works.
+            TrainingError: all trials have failed.
             Interrupted: Ctrl-C.
         """
         here = str(self.folder.path.resolve())
         running = self.study.get_trials(states=[TrialState.RUNNING])
         alone = self.settings.storage in ("sqlite", "journal")
-        # Those of this folder that were cut short; another machine's are its own.
+        # Interrupted trials of this folder; those of another machine are resumed there.
         self.unfinished = [trial.number for trial in running if alone or trial.user_attrs.get("folder") == here]
         ended = self._ended()
         self.rows = Rows(self.space, self.monitor, self.study.direction.name == "MINIMIZE")
@@ -230,12 +231,12 @@ class Search:
             try:
                 for done in wait(work, return_when=FIRST_EXCEPTION).done:
                     done.result()
-            finally:  # on Ctrl-C too, and where one worker found that nothing works
+            finally:  # also after Ctrl-C, and after a worker found that all trials fail
                 self.stopping = True
                 self._dismiss()
 
     def _dismiss(self) -> None:
-        """Ends all workers, and the trials that they run."""
+        """Kills all workers and the trials that they run."""
         for worker in self.workers.values():
             worker.kill()
 
@@ -243,12 +244,12 @@ class Search:
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
     def _work(self, number: int) -> None:
-        """One trial after the other, on the worker with this number."""
+        """Runs one trial after the other on the worker with this number."""
         while not self.stopping and (trial := self._next()) is not None:
             self._try(trial, number)
 
     def _next(self) -> optuna.Trial | None:
-        """The next trial, its values chosen; None where all have begun."""
+        """The next trial with its values chosen; None if all have been started."""
         with self.lock:
             trials = self.study.get_trials(deepcopy=False)
             if self.unfinished:
@@ -266,7 +267,7 @@ class Search:
             return trial
 
     def _try(self, trial: optuna.Trial, number: int) -> None:
-        """Runs a trial to its end, on each fold, and tells the study. What the first one shows decides on pruning."""
+        """Runs a trial on each fold and records the result in the study. Only the first fold can be pruned."""
         with self.lock:
             configs = folds.configs(self._compose(trial.params), self.settings.folds)
             known = max(self.study.trials[trial.number].intermediate_values, default=0)
@@ -279,7 +280,7 @@ class Search:
             for message in self._run(number, config, RunFolder(path)):
                 if "epoch" in message:
                     with self.lock:
-                        # Where it was cut short, the study knows of some epochs already.
+                        # A resumed trial may repeat epochs that the study has recorded.
                         again = bool(ends) or message["epoch"] <= known
                         if not again:
                             trial.report(message["value"], message["epoch"])
@@ -295,7 +296,7 @@ class Search:
                 )
 
     def _run(self, number: int, config: Any, folder: RunFolder) -> Iterator[dict[str, Any]]:
-        """What one training says, to its end; nothing where the sweep ends."""
+        """Runs one training and yields its messages; yields none if the sweep is stopping."""
         from omegaconf import OmegaConf
 
         with self.lock:
@@ -310,7 +311,11 @@ class Search:
         yield from worker.run(OmegaConf.to_yaml(config), folder.path, folder["log.txt"])
 
     def _end(self, trial: optuna.Trial, message: Mapping[str, Any]) -> None:
-        """Tells the study, and the screen, what came of a trial."""
+        """Records and prints the result of a trial.
+
+        Raises:
+            TrainingError: all of the first trials have failed.
+        """
         for key, value in message.get("done", {"error": message.get("error")}).items():
             trial.set_user_attr(key, value)
         if "done" not in message:
@@ -336,7 +341,7 @@ class Search:
             raise RunError("No trial came to its end: there is no best one. Raise sweep.trials.") from None
 
     def _train(self, best: optuna.trial.FrozenTrial) -> RunFolder:
-        """Trains and tests the winner, as an ordinary run."""
+        """Trains and tests the winner as an ordinary run."""
         from omegaconf import OmegaConf
 
         from nnrec.commands.train import execute
@@ -350,5 +355,5 @@ class Search:
 
 
 def _group(line: str) -> str:
-    """The group, or the outermost key, that an override is about."""
+    """The group, or the outermost key, that an override sets."""
     return line.lstrip("+~").partition("=")[0].partition("@")[0].partition(".")[0].partition("/")[0]

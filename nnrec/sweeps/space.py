@@ -1,4 +1,4 @@
-"""What a sweep searches: settings by key, in the grammar that Hydra has for sweeps."""
+"""The search space of a sweep: settings by key, in Hydra's grammar for sweeps."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from nnrec.core.errors import ConfigError
 
-# Trials that differ in these could not be compared, or would write into each other's folders.
+# Trials that differ in these would not be comparable, or would write to the same folder.
 FIXED = ("seed", "data", "split", "evaluation", "model", "trainer", "experiment", "sweep", "run_dir", "resume")
 FIXED_GROUPS = ("data", "split", "evaluation", "sweep", "hydra")
 
 
 @dataclass(frozen=True)
 class Space:
-    """Settings to choose, and settings that stay as they are.
+    """The settings to search, and the fixed settings.
 
     Attributes:
-        dimensions: by key. Choices are texts, as they would stand on the command line.
-        told: how each was written.
-        fixed: the rest of the command line.
+        dimensions: by key. Choices are texts, as on the command line.
+        told: the text that defined each dimension, by key.
+        fixed: the other overrides of the command line.
     """
 
     dimensions: dict[str, BaseDistribution]
@@ -38,12 +38,12 @@ class Space:
 
         Args:
             told: "choice(...)", "interval(...)", ... by key.
-            overrides: the command line. A key that it gives values to choose among is searched; one that it gives
-                a value is not.
-            loader: Hydra's.
+            overrides: the command line. A key with several values is added to the space; a key with a single value is
+                removed from it.
+            loader: Hydra's configuration loader.
 
         Raises:
-            ConfigError: nothing to search, a text that Hydra does not understand, or a key that has to stay the same.
+            ConfigError: there is nothing to search, Hydra cannot parse a text, or a key must be the same in all trials.
         """
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from hydra.errors import HydraException
@@ -81,11 +81,11 @@ class Space:
         return cls(found, {key: texts[key] for key in found}, fixed)
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
-        """The command line of a trial with these values."""
+        """The overrides of a trial with these values."""
         return [*self.fixed, *(f"{key}={_exact(self.dimensions[key], value)}" for key, value in values.items())]
 
     def present(self, config: Any, loader: Any) -> dict[str, Any]:
-        """The values that a configuration has, of those keys for which the space holds them."""
+        """The values of a configuration for those keys whose dimension contains the value."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from omegaconf import OmegaConf
 
@@ -100,25 +100,25 @@ class Space:
                     if parser.parse_override(f"{key}={text}").value() == value:
                         found[key] = text
             elif isinstance(value, (int, float)) and dimension.low <= value <= dimension.high:
-                at = dimension.to_internal_repr(value)  # refuses 0 where the range is logarithmic
+                at = dimension.to_internal_repr(value)  # raises for 0 in a logarithmic range
                 found |= {key: value} if dimension._contains(at) else {}
         return found
 
     def lowest(self) -> dict[str, Any]:
-        """Some point of the space."""
+        """The point with the lowest value, or first choice, of each dimension."""
         return {
             key: dimension.choices[0] if isinstance(dimension, CategoricalDistribution) else dimension.low
             for key, dimension in self.dimensions.items()
         }
 
     def grid(self, points: int) -> list[dict[str, Any]]:
-        """Every combination of values, with so many from each interval."""
+        """All combinations of values, with `points` values from each interval."""
         values = [_spread(dimension, points) for dimension in self.dimensions.values()]
         return [dict(zip(self.dimensions, combination, strict=True)) for combination in itertools.product(*values)]
 
 
 def _distribution(key: str, override: Any) -> BaseDistribution:
-    """What Optuna calls what Hydra has parsed."""
+    """Converts an override parsed by Hydra to a distribution of Optuna."""
     from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 
     value = override.value()
@@ -141,13 +141,13 @@ def _distribution(key: str, override: Any) -> BaseDistribution:
 
 
 def _exact(dimension: BaseDistribution, value: Any) -> Any:
-    """A value without what adding up steps has left: .6, not .6000000000000001."""
+    """A value without rounding errors from adding up steps: .6, not .6000000000000001."""
     stepped = isinstance(dimension, FloatDistribution) and dimension.step is not None
     return float(f"{value:.12g}") if stepped else value
 
 
 def _spread(dimension: Any, points: int) -> list[Any]:
-    """Values from end to end of a dimension; all of one that has only some."""
+    """`points` values over the range of a dimension; all values of choices and stepped ranges."""
     if isinstance(dimension, CategoricalDistribution):
         return list(dimension.choices)
     if dimension.step is not None and not dimension.log and isinstance(dimension, FloatDistribution):

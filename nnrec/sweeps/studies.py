@@ -1,4 +1,4 @@
-"""Optuna's part in a sweep: where trials are stored, how the next one is chosen, which ones are stopped."""
+"""The use of Optuna in a sweep: storage of trials, sampler, pruner."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PRUNERS = ("gain", "median", "hyperband", "none")
 
 
 def check(settings: Any) -> None:
-    """Makes sure that the settings of a sweep have values that mean something.
+    """Checks the values of a sweep's settings.
 
     Raises:
-        ConfigError: one has not.
+        ConfigError: a value is invalid.
     """
     for key, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if settings[key] not in known:
@@ -45,7 +45,7 @@ def check(settings: Any) -> None:
 
 
 def open_study(settings: Any, folder: Path, direction: str, epochs: int) -> optuna.Study:
-    """The study with this name in the storage, made where there is none.
+    """Opens the sweep's study in the storage; creates it if it does not exist.
 
     Raises:
         ConfigError: the storage cannot be opened.
@@ -66,7 +66,7 @@ def open_study(settings: Any, folder: Path, direction: str, epochs: int) -> optu
             pruner=_pruner(settings, epochs),
             load_if_exists=True,
         )
-    except Exception as error:  # whatever a database and its driver may raise
+    except Exception as error:  # databases and their drivers raise exceptions of many types
         raise ConfigError(
             f"sweep.storage={settings.storage} cannot be used ({type(error).__name__}: {error}). Choose sqlite, "
             "journal, or a URL such as postgresql://user@host/database, whose driver is installed."
@@ -76,10 +76,10 @@ def open_study(settings: Any, folder: Path, direction: str, epochs: int) -> optu
 def sampler(
     settings: Any, seed: int, number: int, dimensions: Mapping[str, BaseDistribution]
 ) -> optuna.samplers.BaseSampler:
-    """What chooses the trial with this number: its draws depend on nothing but seed, number and earlier trials.
+    """The sampler of the trial with this number; its draws depend only on seed, number and earlier trials.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the sampler's package is not installed.
     """
     drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     if settings.sampler == "tpe":
@@ -104,7 +104,7 @@ def _pruner(settings: Any, epochs: int) -> optuna.pruners.BasePruner:
 
 
 def suggest(trial: optuna.Trial, dimensions: Mapping[str, BaseDistribution]) -> None:
-    """Gives a trial a value in each dimension; those that it has stay."""
+    """Chooses a trial's value in each dimension; values that it already has are kept."""
     for key, dimension in dimensions.items():
         if isinstance(dimension, CategoricalDistribution):
             trial.suggest_categorical(key, dimension.choices)

@@ -1,4 +1,4 @@
-"""Sweeps: searching settings by their figures on validation data, on Optuna."""
+"""Sweeps: search for the best settings by figures on validation data, with Optuna."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from nnrec.core.errors import ConfigError
 
 
 def sweep(loader: Any, config: Any, overrides: Sequence[str]) -> None:
-    """Searches the space of `config.sweep`, and trains and tests what was best in it.
+    """Searches the space of `config.sweep`, and trains and tests the best point.
 
     Args:
-        loader: Hydra's, which composes the configuration of a trial.
-        config: the configuration with Hydra's own node in it.
-        overrides: the command line that it was composed from; values to choose among are part of the space.
+        loader: Hydra's configuration loader, which composes the configuration of a trial.
+        config: the configuration including Hydra's own node.
+        overrides: the command line that it was composed from; keys with several values are part of the space.
 
     Raises:
-        NnrecError: whatever stands in the way, in words for the user.
+        NnrecError: the search cannot run or fails.
     """
     try:
         import optuna

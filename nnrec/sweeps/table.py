@@ -1,4 +1,4 @@
-"""Trials on the screen: a line as each of them ends, a table of the best at the end."""
+"""Prints trials: a line when a trial ends, and a table of the best at the end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Rows:
     """Prints a line for each trial that ends, under a heading.
 
     Args:
-        space: what is searched.
-        monitor: the figure that decides.
-        lower: whether less of it is better.
+        space: the searched space.
+        monitor: the figure that trials are compared by.
+        lower: whether lower values of it are better.
     """
 
     def __init__(self, space: Space, monitor: str, lower: bool) -> None:
@@ -49,7 +49,7 @@ class Rows:
 
 
 def show_best(trials: Sequence[FrozenTrial], monitor: str, space: Space) -> None:
-    """Prints the best of these, which are in order."""
+    """Prints the first of these trials, which are sorted, best first."""
     keys = list(space.dimensions)
     table = Table(title="The best trials", title_justify="left", title_style="bold")
     for column in ("trial", monitor, "epoch", *short_names(keys)):
@@ -62,11 +62,11 @@ def show_best(trials: Sequence[FrozenTrial], monitor: str, space: Space) -> None
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """The last word of each key, where that is enough to tell them apart."""
+    """Short names of the keys: the last component, where it is unique."""
     last = [key.rpartition(".")[2] for key in keys]
     return [name if last.count(name) == 1 else key for name, key in zip(last, keys, strict=True)]
 
 
 def written(value: Any) -> str:
-    """A value in few characters."""
+    """A value as short text."""
     return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -1,10 +1,9 @@
-"""The process of a worker, `python -m nnrec.sweeps.trial`: each trial runs in a fork of it, so that nothing
-leaks.
+"""The process of a worker, `python -m nnrec.sweeps.trial`: each trial runs in a fork of it, so that nothing leaks.
 
-What all trials import is imported once, before the first fork; the backend has done nothing by then, and devices,
-precision and seeds are set in the fork. It speaks with the sweep in lines of JSON: is told on standard input the class
-of the model and then what to train, tells the monitored figure after each epoch on standard output, and is answered
-whether to go on.
+Common imports happen once, before the first fork. The backend is not initialised before the fork; devices, precision
+and seeds are set in the fork. The worker and the sweep exchange lines of JSON. On standard input the worker receives
+the model's class and then the trials to train. After each epoch it writes the monitored figure to standard output and
+receives the answer whether to continue.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from typing import Any, NoReturn, TextIO
 
 
 def main() -> None:
-    """Runs one trial after the other, until the sweep has no more or has gone."""
+    """Runs one trial after the other until the sweep closes standard input or ends."""
     told = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what prints is no part of the talk
+    os.dup2(2, 1)  # printed output goes to stderr, not into the messages
     _import(json.loads(sys.stdin.readline()))
     while line := sys.stdin.readline():
         task = json.loads(line)
@@ -34,7 +33,7 @@ def main() -> None:
 
 
 def _import(target: str) -> None:
-    """Imports what a model needs, told as its class; what is wrong with that is told by the trial."""
+    """Imports the libraries of a model's class; ignores errors, which the trial will report."""
     from importlib import import_module
 
     from nnrec.core.config.build import locate
@@ -49,7 +48,7 @@ def _import(target: str) -> None:
 
 
 def _run(task: dict[str, Any], told: TextIO) -> NoReturn:
-    """Does what is asked for, says what came of it, and ends this process."""
+    """Runs a task, sends its result, and ends this process."""
     from nnrec.core.errors import NnrecError
 
     with open(task["log"], "ab") as log:
@@ -71,7 +70,7 @@ def _run(task: dict[str, Any], told: TextIO) -> NoReturn:
 
 
 def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
-    """What `nnrec.sweeps.planning.look` finds where nothing is to be trained, otherwise what the training came to."""
+    """The result of the training, or of `nnrec.sweeps.planning.look` if the task has no folder."""
     from omegaconf import OmegaConf
 
     from nnrec.runs.folder import RunFolder
@@ -84,7 +83,7 @@ def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
     def report(epoch: int, value: float) -> bool:
         _say(told, epoch=epoch, value=value)
         answer = sys.stdin.readline()
-        if not answer:  # the sweep has gone
+        if not answer:  # the sweep has ended
             os._exit(0)
         return bool(json.loads(answer))
 
@@ -98,7 +97,7 @@ def _do(task: dict[str, Any], told: TextIO) -> dict[str, Any]:
 
 
 def _say(told: TextIO, **what: Any) -> None:
-    with suppress(BrokenPipeError):  # the sweep has gone
+    with suppress(BrokenPipeError):  # the sweep has ended
         print(json.dumps(what), file=told, flush=True)
 
 

@@ -1,6 +1,6 @@
 """Training: selection on validation data, refit, test.
 
-Public names are listed in `__init__.pyi`, and imported when they are asked for.
+Public names are listed in `__init__.pyi` and imported on first access.
 """
 
 import lazy_loader

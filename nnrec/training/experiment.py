@@ -27,25 +27,25 @@ from nnrec.training.settings import Progress, Report, Settings, Trainer
 if TYPE_CHECKING:
     from nnrec.runs.tensorboard import EventWriter
 
-# Of ratings or of sessions: evaluation, split and model are of one kind (see `nnrec.commands.train.plan`).
+# Ratings, sessions or impressions; evaluation, split and model are of the same kind (see `nnrec.commands.train.plan`).
 AnySplit: TypeAlias = Any
 AnyEvaluation: TypeAlias = Any
 
 
 class Learning:
-    """What happens between a split and a finished run folder.
+    """Trains and tests a model on a split, and writes the run folder.
 
-    Selection: train on the training part, watch the validation part, keep the best epoch. Refit
-    (`trainer.refit`): train anew on both parts for that many epochs at the same learning rates. A
-    baseline is fitted to the one and then to both. The test part is looked at once, at the end.
+    Selection: train on the training part, evaluate on the validation part after each epoch, keep the best epoch.
+    Refit (`trainer.refit`): train from scratch on both parts for that many epochs at the same learning rates. A
+    baseline is fitted to the training part and then to both. The test part is used once, at the end.
 
     Args:
         settings: of the training.
         split: of the data.
 
     Attributes:
-        settings: the same, with the monitored figure named and with the content of files that the model's settings
-            named.
+        settings: the same, with `trainer.monitor=auto` replaced by the metric's name, and files named in the model's
+            settings replaced by their content.
     """
 
     def __init__(self, settings: Settings, split: AnySplit) -> None:
@@ -64,18 +64,18 @@ class Learning:
 
     @property
     def trainer(self) -> Trainer:
-        """How to train."""
+        """The trainer's settings."""
         return self.settings.trainer
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
-        """Trains, tests and writes the finished run's files; returns its figures."""
+        """Trains and tests, writes the finished run's files, and returns its figures."""
         checkpoint, curves = self._begun(folder)
         with curves as events:
             selection = self._select(folder, events, checkpoint)
             split, seconds, epochs = self.split, selection["seconds"], len(selection["history"])
             if self.trainer.refit:
                 split = weighted_by_age(self.unweighed.merged(), self.settings.data.get("half_life_days"))
-                self.model = None  # large tables are not to be in memory twice
+                self.model = None  # frees large tables before the next model creates its own
                 gc.collect()
                 self.model = self._fresh_model(split, **selection.get("chosen", {}))
                 refit = self._learn("refit", split.train, folder, events, checkpoint, selection=selection)
@@ -103,15 +103,14 @@ class Learning:
         return figures
 
     def try_out(self, folder: RunFolder, report: Report | None = None) -> dict[str, Any]:
-        """Trains and validates, for a sweep: nothing is refitted, and the test part is not looked at.
+        """Trains and validates a sweep's trial: no refit, and the test part is not used.
 
         Args:
-            folder: keeps the history and the curves; what is left of an interrupted try is taken up, and one that
-                had ended is not made again.
+            folder: for the history and the curves. An interrupted trial resumes from it; a finished one is read.
             report: may end the training after any epoch.
 
         Returns:
-            What selection.json holds, and as "value" the monitored figure of the best epoch.
+            The content of selection.json, and as "value" the monitored figure of the best epoch.
         """
         if folder["selection.json"].is_file():
             selection = folder.read_json("selection.json")
@@ -129,7 +128,7 @@ class Learning:
         return selection | {"value": float(found[monitor])}
 
     def _begun(self, folder: RunFolder) -> tuple[Mapping | None, EventWriter]:
-        """The checkpoint to go on from, if there is one, and where the curves go, which begin with the settings."""
+        """The checkpoint to resume from, if any, and an event writer that has logged the hyper-parameters."""
         from nnrec.runs.tensorboard import EventWriter
 
         checkpoint = folder.read_arrays("checkpoint.npz") if folder["checkpoint.npz"].is_file() else None
@@ -141,7 +140,7 @@ class Learning:
     def _select(
         self, folder: RunFolder, events: EventWriter, checkpoint: Mapping | None, report: Report | None = None
     ) -> dict[str, Any]:
-        """The history, best epoch and validation figures; taken from the folder where they are there."""
+        """The history, best epoch and validation figures; read from the folder if selection is already finished."""
         if folder["selection.json"].is_file() and self.trainer.refit:
             return folder.read_json("selection.json")
         progress = self._learn("select", self.split.train, folder, events, checkpoint, report=report)
@@ -154,7 +153,7 @@ class Learning:
         return selection
 
     def _validate(self, model: Scorer, depth: Any = None) -> dict[str, float]:
-        """Figures on the validation part, by default those that the monitored one is among."""
+        """Figures on the validation part; the default depth is the cheapest that includes the monitored figure."""
         depth = depth or ("ranking" if "@" in self.trainer.monitor else "accuracy")
         model.prepare(self.split.train)
         train, held_out = self.split.train, self.split.validation
@@ -170,7 +169,7 @@ class Learning:
         selection: dict[str, Any] | None = None,
         report: Report | None = None,
     ) -> Progress:
-        """Trains the model on `train`: watching the validation part, or as long as the selection was best."""
+        """Trains the model on `train`, with validation after each epoch, or (with `selection`) for its best epoch."""
         if isinstance(self.model, Fitted):
             started = time.perf_counter()
             self.model.fit(train)
@@ -190,7 +189,7 @@ class Learning:
         )
 
     def _test(self, folder: RunFolder, split: AnySplit) -> Outcome:
-        """Measures the model on the test part and keeps what it did there."""
+        """Evaluates the model on the test part and writes its lists, predictions and per-user metrics."""
         self.model.prepare(split.train)
         test = _steadily(self.model, lambda: self._measure(split))
         if self.settings.config["keep_histories"]:
@@ -201,7 +200,7 @@ class Learning:
         return self.evaluation(self.model, split.train, split.test)
 
     def _keep(self, folder: RunFolder, split: AnySplit) -> None:
-        """Writes what predictions need."""
+        """Writes the files that predictions need."""
         folder.write_arrays("weights.npz", self.model.state())
         folder.write_arrays("item_counts.npz", {"count": split.train.support})
         if self.evaluation.family.encoded:
@@ -239,7 +238,7 @@ def _in_memory(split: AnySplit, model: str) -> AnySplit:
     """The split with its training part in memory, for a model that cannot learn from files.
 
     Raises:
-        ConfigError: there is not so much memory.
+        ConfigError: the training part does not fit in the available memory.
     """
     import psutil
 
@@ -254,7 +253,10 @@ def _in_memory(split: AnySplit, model: str) -> AnySplit:
 
 
 def _steadily(model: Scorer, measure: Callable[[], Outcome]) -> Outcome:
-    """What was measured; anew where the model lost a part of itself meanwhile, so that it is one model's."""
+    """The evaluation outcome of one unchanged model.
+
+    A model that drops a part of itself during the evaluation adds a note; the evaluation is then repeated.
+    """
     while True:
         known = len(model.notes)
         measured = measure()
@@ -263,7 +265,7 @@ def _steadily(model: Scorer, measure: Callable[[], Outcome]) -> Outcome:
 
 
 def _log(events: EventWriter, epoch: int, **parts: Mapping[str, float]) -> None:
-    """The figures of each part, at the end of a run."""
+    """Logs the figures of each part at the end of a run."""
     for part, values in parts.items():
         for name, value in values.items():
             events.scalar(f"{part}/{name}", value, epoch)

@@ -1,4 +1,4 @@
-"""Batches in the form that the backend takes."""
+"""Converts batches to the form that the backend's `fit` expects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnrec.core.errors import ConfigError
 
 
 def check_parts(batch_size: int | str) -> None:
-    """Raises ConfigError where a batch cannot be divided among the devices."""
+    """Raises ConfigError if a batch cannot be divided evenly among the devices."""
     parts = num_parts()
     if isinstance(batch_size, int) and batch_size % parts:
         raise ConfigError(
@@ -27,10 +27,10 @@ def check_parts(batch_size: int | str) -> None:
 
 
 def feed(batches: TrainingBatches, epoch: int, exchange: Exchange | None = None) -> Any:
-    """The batches of an epoch in the form that the backend's `fit` takes.
+    """The batches of an epoch in the form that the backend's `fit` expects.
 
     Args:
-        exchange: where several workers share the making of the batches.
+        exchange: used if several workers share the making of batches; None = this process makes them.
     """
 
     def parts() -> Iterator[Batch]:
@@ -46,7 +46,7 @@ def feed(batches: TrainingBatches, epoch: int, exchange: Exchange | None = None)
 
 
 def _dataset(batches: TrainingBatches, rest: Iterator[Batch]) -> Any:
-    """These as a dataset of TensorFlow."""
+    """The batches as a `tf.data.Dataset`."""
     import tensorflow as tf
 
     first = next(rest)
@@ -57,12 +57,12 @@ def _dataset(batches: TrainingBatches, rest: Iterator[Batch]) -> Any:
     every = ((batch,) for batch in chain([first], rest))
     dataset = tf.data.Dataset.from_generator(lambda: every, output_signature=(signature,))
     options = tf.data.Options()
-    options.autotune.enabled = False  # there is nothing to tune, and its end is announced on stderr
+    options.autotune.enabled = False  # nothing to tune, and autotune prints a message to stderr when it stops
     return dataset.prefetch(2).with_options(options)
 
 
 def _ahead(batches: Iterator[tuple[Any]]) -> Iterator[tuple[Any]]:
-    """The same, each made while the device works on the one before it."""
+    """Yields the same batches, making each in a thread while the device works on the previous one."""
     with ThreadPoolExecutor(1) as worker:
         following = worker.submit(next, batches, None)
         while (batch := following.result()) is not None:

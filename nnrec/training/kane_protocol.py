@@ -1,14 +1,14 @@
-"""The course's protocol: accuracy, hit rates and lists, each measured on the split that suits it.
+"""The evaluation protocol of Kane's course: accuracy, hit rates and list properties, each on a split of its own.
 
-Kane, Building Recommender Systems with Machine Learning and AI. Three models of the same settings are trained:
+Kane, Building Recommender Systems with Machine Learning and AI. Three models with the same settings are trained:
 
     accuracy     a random share of all ratings is held out: rmse, mae
     hit_rates    one random rating of every user is held out: hit_rate@k, arhr@k, cumulative_hit_rate@k, hit rates by
-                 rating, and whatever else compares lists with what was held out
-    everything   nothing is held out: coverage, diversity, novelty; this model is the one that the run keeps
+                 rating, and all other metrics that compare lists with held-out ratings
+    everything   nothing is held out: coverage, diversity, novelty; the run keeps this model
 
-A model that predicts no ratings goes without the first. Each part is a subfolder of the run, finished or to be resumed
-like a run of its own; in the end their figures are put together.
+The accuracy part is skipped for models that predict no ratings. Each part has a subfolder of the run and can be resumed
+like a run; at the end their figures are merged.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from nnrec.splits.users import LeaveOneOut
 from nnrec.training.experiment import Learning
 from nnrec.training.settings import Settings
 
-# What of the model that was trained on everything becomes part of the run itself.
+# Files of the model trained on everything that become files of the run.
 KEPT = ("weights.npz", "item_counts.npz", "histories", "test_lists.npz")
 
 
 class Course:
-    """What happens between ratings and a run folder that was measured by the course's protocol.
+    """Trains and evaluates the three models of the course's protocol, and writes the run folder.
 
     Args:
         settings: of the training.
-        ratings: all.
+        ratings: all ratings.
 
     Attributes:
-        settings: the same, with the course's split in the place of any other.
-        definition: what is held out, how, and with which seed.
+        settings: the same, with the course's split instead of any other.
+        definition: description of the three splits: what is held out, how, and with which seed.
     """
 
     def __init__(self, settings: Settings, ratings: Ratings) -> None:
@@ -60,17 +60,17 @@ class Course:
             f"Accuracy: {self.accuracy.definition} Hit rates: {self.hit_rates.definition} Coverage, diversity and "
             f"novelty: nothing is held out ({len(ratings):,} ratings)."
         )
-        # Made at once, so that whatever stands in the way comes up before there is a run folder.
+        # Built here, so that errors are raised before the run folder is created.
         self.first = _Accuracy(settings, self.accuracy)
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
-        """Trains and measures what has not been yet, and writes the finished run's files; returns its figures."""
+        """Trains and evaluates the parts that are not finished, writes the run's files, and returns its figures."""
         parts = {}
         if "rating_scale" in self.first.model.capabilities:
             parts["accuracy"] = self._part(folder, "accuracy", lambda: self.first)
         else:
             console.print(f"{self.settings.model['name']} predicts no ratings: their accuracy is not measured.")
-        del self.first  # nor is its model needed any more
+        del self.first  # its model is no longer needed
         parts["hit_rates"] = self._part(folder, "hit_rates", lambda: _HitRates(self.settings, self.hit_rates))
         best = RunFolder(folder[next(iter(parts))]).read_json("selection.json") | {"seconds": 0.0, "validation": {}}
         parts["everything"] = self._part(
@@ -82,7 +82,7 @@ class Course:
         return figures
 
     def _part(self, folder: RunFolder, name: str, make: Callable[[], Learning]) -> dict[str, Any]:
-        """The figures of a part, which is trained if it has not been."""
+        """The figures of a part, which is trained first if it is not finished."""
         part = RunFolder(folder[name])
         if not part["metrics.json"].is_file():
             console.print(f"Part: {name.replace('_', ' ')}")
@@ -91,7 +91,7 @@ class Course:
         return part.read_json("metrics.json")
 
     def _gathered(self, parts: dict[str, dict[str, Any]], epochs_before: int) -> dict[str, Any]:
-        """One `metrics.json` of three; where two parts have the same figure, that of the part it is meant for."""
+        """Merges three `metrics.json` into one; later parts (accuracy, then everything) override earlier figures."""
         order = [parts[name] for name in ("hit_rates", "accuracy", "everything") if name in parts]
         first, everything = next(iter(parts.values())), parts["everything"]
         figures = {
@@ -118,12 +118,12 @@ class _Accuracy(Learning):
         return self.evaluation(self.model, split.train, split.test, "accuracy")
 
     def _keep(self, folder: RunFolder, split: Split) -> None:
-        """The model has done its part."""
+        """Writes nothing: the run keeps the model trained on everything."""
 
 
 class _HitRates(Learning):
     def _keep(self, folder: RunFolder, split: Split) -> None:
-        """The model has done its part."""
+        """Writes nothing: the run keeps the model trained on everything."""
 
 
 class _Everything(Learning):
@@ -141,7 +141,7 @@ class _Everything(Learning):
 
 
 def _with_own_split(settings: Settings) -> Settings:
-    """The settings with the course's split; says so where another one was asked for."""
+    """The settings with the course's split; prints a note if they had another one."""
     if isinstance(settings.splitter, CourseSplit):
         return settings
     name = type(settings.splitter).__name__
@@ -152,7 +152,7 @@ def _with_own_split(settings: Settings) -> Settings:
 
 
 def _gather_files(folder: RunFolder, parts: list[str]) -> None:
-    """Makes the parts' files a run folder: the model trained on everything, and what each part measured."""
+    """Moves and copies the parts' files to the run folder: the model trained on everything, and all test results."""
     for name in KEPT:
         if folder["everything"].joinpath(name).exists():
             os.replace(folder["everything"] / name, folder[name])

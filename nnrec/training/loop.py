@@ -32,10 +32,11 @@ LOWER_IS_BETTER = ("loss", "rmse", "mae", "log_loss", "calibration_error")
 
 
 def compile_model(model: Recommender, trainer: Trainer) -> None:
-    """Gives the model its optimizer, with all state built.
+    """Compiles the model with its optimizer and builds all optimizer state.
 
     Raises:
-        ConfigError: the optimizer or precision does not go with row-sparse updates.
+        ConfigError: the optimizer or precision does not support row-sparse updates, or the optimizer does not support
+            the model's different learning rates, or XLA or several steps per call are set on several devices.
     """
     optimizer = optimizers.create(trainer.optimizer, trainer.learning_rate, **trainer.optimizer_options)
     own = isinstance(optimizer, tuple(optimizers.OWN.values()))
@@ -47,7 +48,7 @@ def compile_model(model: Recommender, trainer: Trainer) -> None:
         )
     if model.row_sparse and trainer.precision == "mixed_float16":
         raise ConfigError("Row-sparse updates do not scale the loss: use trainer.precision=mixed_bfloat16.")
-    # On TensorFlow a dense step is quicker without XLA on CPU, and the row-sparse step compiles a part of itself.
+    # On TensorFlow a dense step is faster without XLA on CPU, and the row-sparse step compiles its own parts.
     compiled = keras.backend.backend() == "jax" or (trainer.xla and not model.row_sparse)
     if num_parts() > 1 and (trainer.xla or trainer.steps_per_execution > 1):
         raise ConfigError(
@@ -73,18 +74,18 @@ class Stage:
     """One training of one model from its initial weights: on the training part, or the refit.
 
     Args:
-        name: "select" or "refit"; checkpoints bear it.
+        name: "select" or "refit"; stored in checkpoints.
         trainer: the settings.
         model: adapted and compiled.
-        train: what to learn from.
+        train: the training data.
         seed: for the order of the rows and all draws.
-        epochs: how many at most.
-        validate: measures the model after each epoch; None = no validation, no early stopping.
-        diagnose: more figures after each epoch, which decide nothing.
-        rates: the learning rate of each epoch; None = as the schedule says.
-        folder, events: where checkpoints and TensorBoard's figures go; None = nowhere.
-        logged: epochs that earlier stages have logged.
-        report: told the monitored figure after each epoch, it may end the training; None = nobody asks.
+        epochs: maximum number of epochs.
+        validate: evaluates the model after each epoch; None = no validation, no early stopping.
+        diagnose: returns further figures after each epoch, for the log only.
+        rates: the learning rate of each epoch; None = from the schedule.
+        folder, events: where checkpoints and TensorBoard's figures are written; None = nowhere.
+        logged: number of epochs that earlier stages have logged.
+        report: called with the monitored figure after each epoch; False ends the training. None = not called.
     """
 
     def __init__(
@@ -113,12 +114,12 @@ class Stage:
             self.batches = model.training_batches(train, trainer.batch_size, seed)
             self.exchange = exchange_of(self.batches)
         self.progress = Progress()
-        self.best: list[np.ndarray] | None = None  # of an epoch before the last one: else the model has them
+        self.best: list[np.ndarray] | None = None  # weights of an earlier best epoch; None = the model holds the best
         self.interrupted = False
         self._saved_at = time.monotonic()
 
     def run(self, checkpoint: Mapping[str, np.ndarray] | None = None) -> Progress:
-        """Trains, on from a checkpoint of this stage if given, and leaves the best weights in the model."""
+        """Trains, resuming from a checkpoint of this stage if given, and leaves the best weights in the model."""
         if checkpoint is not None and json.loads(str(checkpoint["about"]))["stage"] == self.name:
             self.restore(checkpoint)
         progress = self.progress
@@ -146,7 +147,7 @@ class Stage:
 
     @contextmanager
     def _heeding_interrupts(self) -> Iterator[None]:
-        """Takes notice of Ctrl-C: where it comes in a finalizer, Python drops the exception that it raises."""
+        """Records Ctrl-C in `interrupted`: Python drops a KeyboardInterrupt that is raised inside a finalizer."""
         before = signal.getsignal(signal.SIGINT)
 
         def note(number: int, frame: Any) -> None:
@@ -163,12 +164,12 @@ class Stage:
                 signal.signal(signal.SIGINT, before)
 
     def check_interrupted(self) -> None:
-        """Raises KeyboardInterrupt where somebody pressed Ctrl-C."""
+        """Raises KeyboardInterrupt if Ctrl-C was pressed."""
         if self.interrupted:
             raise KeyboardInterrupt
 
     def _epoch(self, epoch: int, bar: ProgressBar) -> dict[str, float]:
-        """One epoch; returns its line of the history and appends it."""
+        """Trains one epoch; appends its row to the history and returns it."""
         progress, trainer = self.progress, self.trainer
         rate = self._rate(epoch)
         if self.validate is not None and 0 < epoch == progress.best_epoch:
@@ -201,7 +202,7 @@ class Stage:
         return row
 
     def feed(self, epoch: int) -> Any:
-        """The batches of an epoch in the form that `fit` takes."""
+        """The batches of an epoch in the form that `fit` expects."""
         with strategy.scope():
             return feed(self.batches, epoch, self.exchange)
 
@@ -221,7 +222,7 @@ class Stage:
         return 1 + int(np.argmin(values) if lower else np.argmax(values))
 
     def _is_over(self) -> bool:
-        """Whether the best epoch lies `patience` epochs back."""
+        """Whether `patience` epochs have passed since the best one."""
         patience, progress = self.trainer.patience, self.progress
         if patience is None or self.validate is None or not progress.history:
             return False
@@ -255,10 +256,10 @@ class Stage:
             yield f"best/{number}", array
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes up the state that `save` wrote.
+        """Restores the state that `save` wrote.
 
         Raises:
-            RunError: it belongs to a model of another shape.
+            RunError: the checkpoint belongs to a model with other shapes.
         """
         self.progress = Progress(**json.loads(str(arrays["about"]))["progress"])
         for kind, variables in self._state().items():
@@ -281,7 +282,7 @@ class Stage:
 
 
 class _Watch(keras.callbacks.Callback):
-    """Moves the progress bar and stops at a loss that is not finite."""
+    """Advances the progress bar and raises TrainingError if the loss is not finite."""
 
     def __init__(self, stage: Stage, epoch: int, bar: ProgressBar) -> None:
         super().__init__()
@@ -302,9 +303,9 @@ class _Watch(keras.callbacks.Callback):
 
 
 def _share_reads(model: Recommender) -> None:
-    """Lets whoever reads the model's tables see them in place, until a step changes their rows again.
+    """Disables copy-on-read of the model's row tables until the next step updates their rows.
 
-    On TensorFlow, each reading of a variable with rows changed in place outside XLA would copy all of it.
+    Otherwise TensorFlow copies the whole variable at each read once its rows were updated in place outside XLA.
     """
     if not model.row_sparse or model.fuses_step or keras.backend.backend() != "tensorflow":
         return

@@ -1,4 +1,4 @@
-"""Optimizers: Keras's own, and some that follow rows of tables."""
+"""Optimizers: Keras's own, and versions that can update single rows of tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnrec.core.errors import ConfigError
 
 
 class _RateFactors:
-    """What each trainable variable's learning rate is multiplied by, in order; () = all by 1."""
+    """Mix-in: one factor of the learning rate per trainable variable, in order; () = 1 for all."""
 
     rate_factors: tuple[float, ...] = ()
 
@@ -24,12 +24,12 @@ class _RateFactors:
 class Adam(_RateFactors, keras.optimizers.Adam):
     """Adam (Kingma & Ba 2015), with Keras's formula and defaults and two additions.
 
-    Dense weights: on the TensorFlow backend, on one device, TensorFlow's fused kernel does in one
-    pass over memory what Keras does in nine.
+    Dense weights: on the TensorFlow backend, on one device, TensorFlow's fused kernel needs one
+    pass over memory where Keras needs nine.
 
-    Tables whose rows are looked up: `update_rows` moves only the rows that a batch touched ("lazy"
-    Adam). Moments of untouched rows stay as they are, where Adam would let them decay and go on
-    moving the rows; the cost follows the batch, not the table.
+    Embedding tables: `row_step` updates only the rows that occur in a batch ("lazy" Adam). Other rows
+    and their moments stay unchanged, whereas Adam would decay the moments and keep moving the rows.
+    The cost is proportional to the batch, not to the table.
     """
 
     def build_rows(self, tables: list[keras.Variable]) -> None:
@@ -40,10 +40,10 @@ class Adam(_RateFactors, keras.optimizers.Adam):
         ]
 
     def row_step(self, rows, gradient, momentum, velocity, learning_rate, iteration):
-        """What to add to rows and moments.
+        """The changes to add to rows and moments.
 
         Args:
-            rows, gradient, momentum, velocity: (U, ...) tensors, the rows touched by this batch.
+            rows, gradient, momentum, velocity: (U, ...) tensors, the rows that occur in this batch.
             learning_rate: scalar.
             iteration: scalar, 0 in the first step.
 
@@ -90,9 +90,9 @@ class Adam(_RateFactors, keras.optimizers.Adam):
 
 
 class SGD(_RateFactors, keras.optimizers.SGD):
-    """Keras's stochastic gradient descent with momentum, which also follows rows of tables.
+    """Keras's stochastic gradient descent with momentum, which can also update single rows of tables.
 
-    The velocity of a row that a batch does not touch stays as it is, where it would go on moving the row.
+    A row that does not occur in a batch, and its velocity, stay unchanged; plain momentum would keep moving the row.
     """
 
     def build_rows(self, tables: list[keras.Variable]) -> None:
@@ -100,7 +100,7 @@ class SGD(_RateFactors, keras.optimizers.SGD):
         self.row_moments = [(self.add_variable_from_reference(table, name="row_velocity"),) for table in tables]
 
     def row_step(self, rows, gradient, velocity, learning_rate, iteration):
-        """What to add to (U, ...) rows and their velocity."""
+        """The changes to add to (U, ...) rows and their velocity."""
         new = self.momentum * velocity - learning_rate * gradient
         change = self.momentum * new - learning_rate * gradient if self.nesterov else new
         return change, new - velocity
@@ -110,12 +110,12 @@ class SGD(_RateFactors, keras.optimizers.SGD):
 
 
 class Adagrad(_RateFactors, keras.optimizers.Optimizer):
-    """Adagrad (Duchi, Hazan, Singer 2011) with momentum, as the authors of GRU4Rec have it.
+    """Adagrad (Duchi, Hazan, Singer 2011) with momentum, as implemented by the authors of GRU4Rec.
 
         a = a + g^2,   v = momentum v - learning_rate g / sqrt(a + epsilon),   x = x + v
 
-    a and v start from 0 (Keras's a starts from 0.1, and has no v). It also follows rows of tables: a row that a batch
-    does not touch stays as it is, and so do its a and v.
+    a and v start at 0 (Keras's a starts at 0.1, and it has no v). Single rows of tables can be updated too: a row that
+    does not occur in a batch stays unchanged, and so do its a and v.
     """
 
     def __init__(
@@ -153,9 +153,9 @@ class Adagrad(_RateFactors, keras.optimizers.Optimizer):
         ]
 
     def row_step(self, rows, gradient, accumulator, *rest):
-        """What to add to (U, ...) rows, their accumulator and, with momentum, their velocity.
+        """The changes to add to (U, ...) rows, their accumulator and, with momentum, their velocity.
 
-        The rest are the velocity, with momentum, the learning rate and the iteration.
+        `rest` holds the velocity (only with momentum), the learning rate and the iteration.
         """
         *velocity, learning_rate, _ = rest
         square = ops.square(gradient)
@@ -166,7 +166,7 @@ class Adagrad(_RateFactors, keras.optimizers.Optimizer):
         return new, square, new - velocity[0]
 
     def update_step(self, gradient, variable, learning_rate):
-        """Moves a weight."""
+        """Updates one weight."""
         learning_rate = ops.cast(self._rate_of(variable, learning_rate), variable.dtype)
         stores = (variable, *self._moments[self._get_variable_index(variable)])
         changes = self.row_step(variable, ops.cast(gradient, variable.dtype), *stores[1:], learning_rate, None)
@@ -181,10 +181,10 @@ OWN = {"adam": Adam, "sgd": SGD, "adagrad": Adagrad}
 
 
 def create(name: str, learning_rate: float, **options: Any) -> keras.optimizers.Optimizer:
-    """The optimizer of this name (one of `OWN`, or any of Keras's) with its options.
+    """Creates the optimizer of this name (one of `OWN`, or any of Keras's) with its options.
 
     Raises:
-        ConfigError: Keras has no such optimizer, or it has no such option.
+        ConfigError: the optimizer does not exist in Keras, or does not have an option.
     """
     classes = {key.lower(): value for key, value in vars(keras.optimizers).items() if isinstance(value, type)}
     classes |= OWN

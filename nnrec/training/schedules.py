@@ -1,6 +1,6 @@
-"""Learning rates by epoch, as pure functions of the epoch and of what was measured so far.
+"""Learning-rate schedules per epoch, as pure functions of the epoch and of the figures of earlier epochs.
 
-Nothing here has a state, so an interrupted run resumes on the same learning rates.
+They are stateless, so an interrupted run resumes with the same learning rates.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-# Of validation data, and at last of training data.
+# The losses that monitor=auto looks for, in this order: on validation data first, then on training data.
 LOSSES = ("val_log_loss", "val_rmse", "loss")
 
 History = Sequence[Mapping[str, float]]
 
 
 class Schedule(Protocol):
-    """What to multiply the learning rate with."""
+    """Returns the factor of the learning rate for each epoch."""
 
     def __call__(self, epoch: int, epochs: int, history: History) -> float:
         """The factor for an epoch.
 
         Args:
             epoch: 0 in the first epoch.
-            epochs: how many are planned.
-            history: what was measured in the `epoch` epochs before this one, in order.
+            epochs: number of planned epochs.
+            history: losses and metrics of the `epoch` epochs before this one, in order.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The same learning rate throughout."""
+    """A constant learning rate."""
 
     def __call__(self, epoch: int, epochs: int, history: History) -> float:
         return 1.0
@@ -40,10 +40,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Down from 1 to `floor` on half a cosine wave (Loshchilov & Hutter 2017, without restarts).
+    """Decays from 1 to `floor` along half a cosine wave (Loshchilov & Hutter 2017, without restarts).
 
     Args:
-        floor: the factor that the wave ends on.
+        floor: the final factor.
         warmup: epochs over which the factor first rises linearly to 1.
     """
 
@@ -59,7 +59,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Steps:
-    """Times `factor` at each of the given shares of the planned epochs."""
+    """Multiplies the learning rate by `factor` at each of the given fractions of the planned epochs."""
 
     at: Sequence[float] = (0.8,)
     factor: float = 0.1
@@ -70,13 +70,13 @@ class Steps:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Times `factor` whenever the loss has not fallen for `patience` epochs.
+    """Multiplies the learning rate by `factor` whenever the loss has not fallen for `patience` epochs.
 
     Args:
-        monitor: the column of the history to look at; lower is better. "auto" = of `LOSSES` the first that there is.
-        factor: what to multiply with.
-        patience: epochs without a new lowest value (or since the last reduction) to wait for.
-        floor: the factor never falls below this.
+        monitor: the monitored column of the history; lower is better. "auto" = the first of `LOSSES` that exists.
+        factor: the multiplier of each reduction.
+        patience: epochs to wait without a new lowest value (or since the last reduction).
+        floor: lower bound of the total factor.
     """
 
     monitor: str = "val_rmse"

@@ -1,4 +1,4 @@
-"""How to train, what with, and how far a training has come: plain data, without Keras."""
+"""Settings of a training, and its progress: plain data, without Keras."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nnrec.core.devices.strategy import Devices
 from nnrec.core.errors import ConfigError
 from nnrec.training.schedules import Constant, Schedule
 
-# Told the epoch (from 1) and the monitored figure after it, answers whether to train on.
+# Called with the epoch (from 1) and its monitored figure; returns whether to continue training.
 Report: TypeAlias = Callable[[int, float], bool]
-# Keras's, by the names that a configuration has for them; known before Keras is there.
+# Keras's optimizers by their names in the configuration; listed here so that Keras need not be imported.
 OPTIMIZERS = (
     "adam", "adamw", "adamax", "nadam", "adagrad", "adadelta", "adafactor", "sgd", "rmsprop", "ftrl", "lamb", "lion",
     "muon", "schedulefreeadamw",
@@ -22,7 +22,7 @@ OPTIMIZERS = (
 
 @dataclass(frozen=True)
 class Trainer:
-    """How to train; see conf/trainer/default.yaml for each setting."""
+    """Settings of the trainer; conf/trainer/default.yaml describes each of them."""
 
     epochs: int = 100
     batch_size: int | Literal["auto"] = "auto"
@@ -62,13 +62,13 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Settings:
-    """A training's configuration, resolved once: its parts as objects, and all of it as the run folder keeps it.
+    """The resolved configuration of a training: its parts as objects, and the whole as plain data.
 
     Attributes:
-        config: plain dicts and values, as in config.yaml.
-        trainer: how to train.
-        evaluation: what measures the model.
-        splitter: called with data and a seed, gives the split.
+        config: plain dicts and values, as in the run folder's config.yaml.
+        trainer: settings of the trainer.
+        evaluation: evaluates the model.
+        splitter: a callable that takes data and a seed and returns the split.
     """
 
     config: Mapping[str, Any]
@@ -78,7 +78,7 @@ class Settings:
 
     @property
     def seed(self) -> int:
-        """Of the split, the initial weights and every draw."""
+        """The seed of the split, the initial weights and every random draw."""
         return int(self.config["seed"])
 
     @property
@@ -92,7 +92,7 @@ class Settings:
         return self.config["data"]
 
     def changed(self, group: str, **values: Any) -> Settings:
-        """The same with other values in a group of `config`; of the trainer in `trainer` too."""
+        """A copy with other values in a group of `config`; values of the group "trainer" change `trainer` too."""
         config = {**self.config, group: {**self.config[group], **values}}
         trainer = replace(self.trainer, **values) if group == "trainer" else self.trainer
         return replace(self, config=config, trainer=trainer)
@@ -100,14 +100,14 @@ class Settings:
 
 @dataclass
 class Progress:
-    """How far a stage has come: what a checkpoint holds beside the arrays.
+    """The progress of a stage, which a checkpoint stores next to the arrays.
 
     Attributes:
         history: losses and metrics of each epoch.
-        best_epoch: from 1 on.
-        seconds: spent.
+        best_epoch: counted from 1; 0 before the first epoch.
+        seconds: training time so far.
         chosen: settings of the model that were chosen on validation data.
-        stopped: whether whoever was told of the epochs ended it.
+        stopped: whether the `Report` callback ended the training.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -118,5 +118,5 @@ class Progress:
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """The number of finished epochs."""
         return len(self.history)

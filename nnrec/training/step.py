@@ -1,14 +1,15 @@
-"""The training step: on one device or several, and for tables too large to be touched whole at every step.
+"""The training step: on one device or several, dense or with row-sparse updates of large tables.
 
-Of such tables a step gathers the rows that the batch touches, differentiates with respect to those alone, and writes
-them back. Its cost follows the batch, not the table. The batch names the rows (`RowList`), padded so that shapes stay
-static for XLA. A model lists these tables in `row_tables`, created with `trainable=False` (the optimizer must not see
-them whole), and reads them through `Recommender.rows_of`. All other weights are differentiated whole.
+For large tables a step gathers the rows that occur in the batch, differentiates with respect to these alone, and writes
+them back. Its cost is proportional to the batch, not to the table. The batch lists the rows (`RowList`), padded so that
+shapes stay static for XLA. A model lists these tables in `row_tables`, creates them with `trainable=False` (so that the
+optimizer does not update them whole), and reads them through `Recommender.rows_of`. All other weights are
+differentiated whole.
 
-On several TensorFlow devices each runs the step with its part of the batch: its loss counts as one share of the whole,
-and the sum of all gradients moves the weights, which are the same on all of them.
+On several TensorFlow devices each device runs the step on its part of the batch. Its loss is divided by the number of
+parts, and the sum of all gradients updates the weights, which are the same on all devices.
 
-Where a step is small, a host call makes many of them: a batch with `steps` holds the arrays of K steps, each with a
+If a step is small, one host call makes many: a batch with the key `steps` holds the arrays of K steps, each with a
 leading axis K, of which the first `steps` are made.
 """
 
@@ -26,7 +27,7 @@ from nnrec.core.devices.collectives import global_sum, num_parts
 
 
 def training_step(model: Any, *arguments: Any) -> Any:
-    """One host call on either backend; the arguments, the last of which is the batch, and the result are Keras's."""
+    """One host call on either backend, as Keras's `train_step`: same arguments (the last is the batch) and result."""
     batch = arguments[-1]
     batch = batch[0] if isinstance(batch, (tuple, list)) else batch
     if keras.backend.backend() == "jax":
@@ -38,8 +39,8 @@ def training_step(model: Any, *arguments: Any) -> Any:
 def tensorflow_step(model: Any, batch: Any) -> Any:
     """One host call on the TensorFlow backend; returns the logs.
 
-    Where there are tables, XLA compiles all of it: it fuses the many small operations, and changes the tables in place.
-    Of a model that does not say `fuses_step`, and on several devices, it compiles what is done to their rows alone.
+    With row tables, XLA compiles the whole step: it fuses the many small operations and updates the tables in place.
+    For a model without `fuses_step`, and on several devices, XLA compiles only the optimizer's update of the rows.
     """
     import tensorflow as tf
 
@@ -53,7 +54,7 @@ def tensorflow_step(model: Any, batch: Any) -> Any:
             batch = {name: array[step] for name, array in arrays.items()}
             return step + 1, total + _tensorflow_update(model, batch, in_xla)
 
-        if num_parts() > 1:  # devices cannot speak with each other within a loop: there is one step
+        if num_parts() > 1:  # collectives do not work within a loop: a call makes one step
             return body(0, 0.0)[1]
         return tf.while_loop(lambda step, _: step < steps, body, (0, 0.0), parallel_iterations=1)[1]
 
@@ -84,9 +85,9 @@ def _tensorflow_update(model: Any, batch: Any, in_xla: bool) -> Any:
         share = optimizer.scale_loss(loss / num_parts())
     wanted = [variable.value for variable in dense] + rows
     gradients = tape.gradient(share, wanted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # of rows read twice, the sum
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # sums over repeated rows
     of_rows = gradients[len(dense) :]
-    of_rows = global_sum(of_rows) if of_rows else []  # of the others, the optimizer makes it
+    of_rows = global_sum(of_rows) if of_rows else []  # for the dense weights, the optimizer sums
     rate, iteration = optimizer.learning_rate, optimizer.iterations + 0
     optimizer.apply(gradients[: len(dense)], dense)
     move = tf.function(partial(_moved, optimizer), jit_compile=True)
@@ -98,10 +99,10 @@ def _tensorflow_update(model: Any, batch: Any, in_xla: bool) -> Any:
 
 
 def _write(store: list, rows: Any, moving: Any, new: list, in_xla: bool) -> None:
-    """Sets the rows that move; adding to them would take ten times as long."""
+    """Assigns the rows that change; adding to them would take ten times as long."""
     import tensorflow as tf
 
-    if in_xla:  # which passes over rows that there are not
+    if in_xla:  # XLA ignores indices that are out of range
         places = tf.where(moving, rows, store[0].shape[0])[:, None]
         for variable, part in zip(store, new, strict=True):
             variable.value.assign(tf.tensor_scatter_nd_update(variable.value, places, part))
@@ -112,7 +113,7 @@ def _write(store: list, rows: Any, moving: Any, new: list, in_xla: bool) -> None
 
 
 def _stores(model: Any) -> list[list[Any]]:
-    """Each of the row tables, with its moments."""
+    """Each row table with its moments."""
     if not model.row_tables:
         return []
     return [[table, *moments] for table, moments in zip(model.row_tables, model.optimizer.row_moments, strict=True)]
@@ -138,7 +139,7 @@ def jax_step(model: Any, state: Any, batch: Any) -> Any:
 
 
 def _jax_update(model: Any, state: Any, batch: Any) -> Any:
-    """The state after one step."""
+    """Makes one step and returns the new state."""
     import jax
 
     trainable, others, optimizer_state, metrics_state = state
@@ -168,7 +169,7 @@ def _jax_update(model: Any, state: Any, batch: Any) -> Any:
         rate_of_table = rate * model.rate_factor(table)
         moves = batch[names.moves]
         moved = _moved(optimizer, moves, parts, row_gradients[number], rate_of_table, iteration)
-        # Set, not added to: what is written then depends on what is read, and XLA need not copy the table to have both.
+        # Assigned, not added: the written values then depend on the read ones, so that XLA need not copy the table.
         written = jax.numpy.where(moves > 0, rows, size)
         for (array, place), part in zip(stores, moved, strict=True):
             array[place] = array[place].at[written].set(part, mode="drop")
@@ -179,7 +180,7 @@ def _jax_update(model: Any, state: Any, batch: Any) -> Any:
 
 
 def _moved(optimizer: Any, moves: Any, parts: list, gradient: Any, rate: Any, iteration: Any) -> list[Any]:
-    """A table's touched rows and their moments after the step: as they were where they are not to move."""
+    """The gathered rows and their moments after the step; rows with `moves` of 0 stay unchanged."""
     moves = ops.reshape(moves > 0, [-1] + [1] * (len(parts[0].shape) - 1))
     changes = optimizer.row_step(parts[0], gradient, *parts[1:], rate, iteration)
     return [ops.where(moves, part + change, part) for part, change in zip(parts, changes, strict=True)]

@@ -109,7 +109,7 @@ def test_the_shell_is_told_how(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """A folder with what pyproject.toml puts into a wheel, where it puts it."""
+    """A folder with the files that pyproject.toml puts into a wheel, at the same paths."""
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     place = tmp_path_factory.mktemp("site-packages")
     for name in wheel["only-include"]:

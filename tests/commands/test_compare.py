@@ -1,4 +1,4 @@
-"""compare.py: what it trains, what it goes on from, and what it says; most of it without starting a process."""
+"""compare.py: what it trains, resumes and prints; mostly without starting a process."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def command_line(*arguments: object) -> subprocess.CompletedProcess:
 
 
 def compare(*overrides: object):
-    """What compare.py does, without starting a process."""
+    """Runs compare.py in this process."""
     overrides = tuple(map(str, overrides))
     return compare_command.execute(compose("compare", overrides), overrides)
 
 
 @pytest.fixture(scope="module")
 def screen_and_folder(tmp_path_factory):
-    """Three models over two seeds, by the real command line."""
+    """The output and folder of three models with two seeds, by the real command line."""
     folder = tmp_path_factory.mktemp("bakeoff") / "out"
     models = 'models=[random,popularity,"ease model.l2=5"]'
     done = command_line(models, "seeds=[0,1]", *TINY_DATA, f"output={folder}", "evaluation.cutoffs=[5,10]")

@@ -1,4 +1,4 @@
-"""`--help`: what it lists is what lies in conf/, and what its files say of themselves holds."""
+"""`--help` lists the files in conf/, and what these files say about themselves is true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of impressions through the pipeline: training, prediction, reports, comparison, and what is refused."""
+"""Impression models through the pipeline: training, prediction, reports, comparison, and refusals."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_probabilities_of_rows(run):
 
 
 def test_lists_are_the_best_of_what_rows_score(run):
-    """What a list says of a user, an item and a situation is what the row of all three is given."""
+    """The score of an item in a user's list is the prediction for the row of user, item and context."""
     lists = run.recommend(user=7, top_n=25, context={"hour": 18, "device": "phone"})
     assert lists["rank"].tolist() == list(range(1, len(lists) + 1))
     data = run.sides

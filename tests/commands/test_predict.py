@@ -25,7 +25,7 @@ def command_line(*arguments: object) -> subprocess.CompletedProcess:
 
 
 def predict(run_folder: Path, *overrides: object) -> None:
-    """What predict.py does, without starting a process."""
+    """Runs predict.py in this process."""
     execute(compose("predict", [f"run={run_folder}", *map(str, overrides)]))
 
 

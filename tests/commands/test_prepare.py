@@ -1,4 +1,4 @@
-"""prepare.py and train.py on what it wrote, end to end, in this process."""
+"""prepare.py, then train.py on the shards, end to end, in this process."""
 
 from __future__ import annotations
 

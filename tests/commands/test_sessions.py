@@ -1,4 +1,4 @@
-"""Models of sessions through the pipeline: training, comparison, prediction, and what is refused."""
+"""Session models through the pipeline: training, comparison, prediction, and refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnrec.data.families import SESSIONS
 from nnrec.reports.html.write import write_report
 from nnrec.runs.folder import RunFolder
 
-# Whoever looks at item 1 looks at 2 next, then at 3; and so round with 11, 12, 13. Item 99 comes only in the last.
+# Sessions cycle through items 1, 2, 3 or through 11, 12, 13. Item 99 occurs only in the last session.
 ROWS = [(f"s{n}", item) for n in range(40) for item in ([1, 2, 3, 1] if n % 2 else [11, 12, 13])] + [("s40", 99)]
 FRAME = pd.DataFrame(ROWS, columns=["session", "item"])
 SMALL = ("split.test=0.2", "split.validation=0.2", "data.filters.min_session_length=1")
@@ -30,7 +30,7 @@ def run(tmp_path_factory):
 
 def test_a_finished_run(run):
     assert run.family is SESSIONS
-    # every step in the rounds is certain
+    # every next item in the cycles is certain
     assert run.metrics["test"]["recall@1"] == run.metrics["validation"]["mrr@20"] == 1
     assert run.metrics["data"]["test_events"] == 26  # of s33 to s39, 4 + 3 + ... and s40
     assert "Left out: 1 of" in run.metrics["test_notes"][0]
@@ -136,7 +136,7 @@ def test_without_histories_no_session_is_kept(tmp_path):
     ],
 )
 def test_what_does_not_go_together(settings, message, tmp_path):
-    # What the data are comes before what the model brings along.
+    # The family of the data takes precedence over the model's defaults.
     with pytest.raises(ConfigError, match=message):
         nnrec.train("data=clicks", *settings, f"run_dir={tmp_path / 'run'}", data=FRAME)
     assert not (tmp_path / "run").exists()
@@ -187,7 +187,7 @@ def test_the_authors_settings_run_as_they_stand(tmp_path):
 
 @pytest.mark.neural
 def test_items_that_nobody_clicked_can_be_recommended(tmp_path):
-    """Lamps are clicked after lamps, tables after tables; a new lamp and a new table stand in the item table alone."""
+    """Lamps are clicked after lamps, tables after tables; a new lamp and a new table are in the item table only."""
     colours = ["red", "blue", "green", "white", "black", "brown", "pink"]
     titles = {f"{kind}{n}": f"{colour} {kind}" for n, colour in enumerate(colours) for kind in ("lamp", "table")}
     rows = [(s, f"{('lamp', 'table')[s % 2]}{(3 * s + step) % 7}") for s in range(80) for step in range(5)]

@@ -53,7 +53,7 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 
 
 def main(capsys, *arguments: object) -> str:
-    """What train.py, run in this process, prints before it stops, or the error that it stops with."""
+    """Runs train.py in this process; returns its output, or the error that it stops with."""
     sys.argv = ["train.py", *map(str, arguments)]
     try:
         runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
@@ -165,7 +165,7 @@ LONG = (
 
 
 def wait_for(process: subprocess.Popen, folder: Path, stage: str, after: int = 0) -> dict:
-    """What the checkpoint says once it is one of this stage, further on than an epoch; the process is stopped then."""
+    """Waits for a checkpoint of this stage with more than `after` epochs; returns its description."""
     path = folder / "checkpoint.npz"
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
@@ -347,7 +347,7 @@ def test_a_wrong_backend_in_a_process_of_its_own(backend, message):
 
 
 def processor_seconds(*command: str) -> float:
-    """User and system time, which a busy machine disturbs less than the clock."""
+    """User and system time, which other load on the machine affects less than wall time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, timeout=120)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -369,7 +369,7 @@ def test_help_is_quick(tmp_path):
             """
         )
     )
-    # In turns, so that a busy spell meets both; the least of each is closest to the undisturbed time.
+    # In turns, so that load on the machine affects both; the minimum of each is closest to the undisturbed time.
     rounds = [(processor_seconds("train.py", "--help"), processor_seconds(str(bare), "--help")) for _ in range(6)]
     ours, bares = (min(times) for times in zip(*rounds, strict=True))
     assert ours < 1.8 * bares  # 1.5 on a quiet machine, of whatever speed

@@ -1,4 +1,4 @@
-"""Top-N lists from a model that can be worked out by hand: the score of item i is 2 * i for everybody."""
+"""Top-N lists from a model whose scores are known: the score of item i is 2 * i for every user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nnrec.runs.folder import RunFolder
 
 
 class Doubler(Scorer):
-    """Scores 0, 2, 4, 6, 8 for items 0 to 4; ratings go from 1 to 5. Remembers what it was given."""
+    """Scores 0, 2, 4, 6, 8 for items 0 to 4; ratings go from 1 to 5. Records the batches that it was given."""
 
     name = "doubler"
     capabilities = frozenset({"new_users", "rating_scale"})

@@ -1,4 +1,4 @@
-"""Comparisons: grouping, refusals, order and sureness of finished runs that are written by hand."""
+"""Comparisons of finished runs written by hand: grouping, refusals, order and significance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ model: {{_target_: x.Model, name: {model}, l2: {l2}}}
 
 @pytest.fixture
 def make(tmp_path):
-    """Writes the folder of a finished run with these figures, as far as comparisons read them."""
+    """Writes the folder of a finished run with these figures, with the files that comparisons read."""
     number = iter(range(100))
 
     def run(model="ease", l2=1.0, seed=0, fold=0, values=(0.0, 1.0), neural=False, **other) -> Result:
@@ -72,7 +72,7 @@ def test_best_first_in_the_direction_of_the_metric(make):
     ]
     assert labels(Comparison.of(runs)) == ["b", "c", "a"]
     by_rmse = Comparison.of(runs, "rmse")
-    assert labels(by_rmse) == ["a", "c", "b"]  # lower is better, and who has no rmse comes last
+    assert labels(by_rmse) == ["a", "c", "b"]  # lower is better; runs without rmse come last
     assert [entry.label for entry in by_rmse.leaders("rmse")] == ["a"]
     assert [entry.label for entry in by_rmse.leaders("ndcg@2")] == ["b"]
 

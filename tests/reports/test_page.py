@@ -1,4 +1,4 @@
-"""The pages: complete, self-contained, escaped, and rendered by a real browser without a word of complaint."""
+"""The pages are complete, self-contained and escaped, and a real browser renders them without messages."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from nnrec.runs.folder import RunFolder
 from nnrec.runs.result import Result
 from tests.conftest import ROOT, TINY_DATA
 
-# Addresses that a browser asks for on its own account.
+# Addresses that a browser requests by itself.
 OWN_HOSTS = ("google.com", "googleapis.com", "gvt1.com", "gstatic.com")
 BAD_TITLE = '<script>alert("x")</script> & <img src=http://nnrec.invalid/x.png>'
 
 
 class Page(HTMLParser):
-    """What a page holds: tags with their attributes, ids, headings, and text outside of scripts and styles."""
+    """The content of a page: tags with their attributes, ids, headings, and text outside of scripts and styles."""
 
     VOID = ("meta", "link", "img", "br", "hr", "input")
 
@@ -117,7 +117,7 @@ def test_it_can_be_heard_and_changes_with_the_light(page):
     assert all(len(plot["aria-label"] or "") > 20 for plot in plots)
     assert page.count("caption") == page.count("table") > 0
     assert "prefers-color-scheme: dark" in page.source
-    # Only the page's own colours, which know light and dark.
+    # Only the page's own colours, which are defined for light and dark mode.
     drawn = "".join(re.findall(r"<svg.*?</svg>", page.source, re.DOTALL))
     assert "var(--series-1)" in drawn and not re.findall(r"#[0-9a-f]{6}\b", drawn)
 
@@ -166,7 +166,7 @@ def test_a_comparison_has_every_model_in_every_section(compared):
 
 
 def test_churn_is_the_share_of_a_list_that_changes(compared):
-    """Row by row from one model to another, and nothing from a model to itself."""
+    """Churn is given from each model (row) to each other one (column), and is 0 from a model to itself."""
     table = compared.text.split("Churn from the model of the row")[-1].split("What people get")[0]
     words = table.split()
     names = words[words.index("model") + 1 :][:3]
@@ -235,7 +235,7 @@ def test_attributes_make_groups():
 
 
 def chromium(path: Path, folder: Path) -> tuple[str, list[str], set[str]]:
-    """The page's HTML once its script has run, what the console says, and the hosts that are asked for anything."""
+    """The page's HTML after its script has run, the messages of the console, and the hosts that are contacted."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium to render the page with")

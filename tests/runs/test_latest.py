@@ -1,4 +1,4 @@
-"""`latest` in the place of a run folder: which run it is, and that it is taken wherever one is named."""
+"""`latest` instead of a run folder: which run it names, and that all commands accept it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def make(path: str, when: int, *names: str) -> Path:
-    """A folder with these files, all of this time."""
+    """Makes a folder with these files, all with this modification time."""
     for name in names or ("config.yaml", "data.json", "metrics.json"):
         file = Path(path) / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def test_runs_lie_where_the_default_says(default, folder, tmp_path, monkeypatch)
 
 @pytest.fixture
 def newest(run_folder, tmp_path) -> Path:
-    """A finished run in runs/, beside an older one that has other settings."""
+    """A finished run in runs/, next to an older one with other settings."""
     older = shutil.copytree(run_folder, tmp_path / "runs" / "autorec" / "simulated_ratings" / "b")
     os.utime(older / "metrics.json", (100, 100))
     return shutil.copytree(run_folder, tmp_path / "runs" / "autorec" / "simulated_ratings" / "a").relative_to(tmp_path)

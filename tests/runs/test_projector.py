@@ -53,7 +53,7 @@ def test_only_the_most_frequent(tmp_path):
 
 
 def test_tensorboard_finds_it(tmp_path):
-    """The projector's own reader takes the files up."""
+    """TensorBoard's projector plugin finds and reads the files."""
     from tensorboard.plugins.projector import projector_plugin
 
     write_projector(tmp_path, VECTORS, ITEMS, COUNTS)

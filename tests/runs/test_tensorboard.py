@@ -18,14 +18,14 @@ from nnrec.runs.tensorboard import EventWriter
 
 
 def read(folder: Path) -> EventAccumulator:
-    """What a script that reads event files gets."""
+    """Reads event files as a script does."""
     events = EventAccumulator(str(folder))
     events.Reload()
     return events
 
 
 def read_as_dashboard(folder: Path) -> PluginEventAccumulator:
-    """What TensorBoard's own pages are fed from: every value a tensor with its plugin's metadata."""
+    """Reads event files as TensorBoard's pages do: every value is a tensor with its plugin's metadata."""
     events = PluginEventAccumulator(str(folder))
     events.Reload()
     return events
@@ -121,7 +121,7 @@ def test_hparams_keep_their_types(tmp_path: Path) -> None:
     end = hparams_metadata.parse_session_end_info_plugin_data(session(tmp_path, hparams_metadata.SESSION_END_INFO_TAG))
     assert end.status == api_pb2.STATUS_SUCCESS
     assert end.end_time_secs >= start.start_time_secs > 0
-    # No run speaks for the whole experiment: a folder of runs with different metrics shows them all.
+    # No run declares metrics for the whole experiment, so a folder of runs with different metrics shows all of them.
     assert hparams_metadata.EXPERIMENT_TAG not in read_as_dashboard(tmp_path).Tags()["tensors"]
 
 
@@ -189,7 +189,7 @@ def test_resumed_run_replaces_the_steps_it_repeats(tmp_path: Path, cut: int) -> 
     for step in range(8):
         killed.scalar("loss", float(step), step)
         killed.scalar("only_before", float(step), step)
-    killed.flush()  # and no close: the process is gone
+    killed.flush()  # not closed, as in a killed process
     os.truncate(killed.path, killed.path.stat().st_size - cut)
 
     with EventWriter(tmp_path, first_step=5) as resumed:

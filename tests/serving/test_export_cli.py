@@ -1,4 +1,4 @@
-"""export.py: from a run folder to a folder that servers read, and what it refuses."""
+"""export.py: exports a run folder for servers, and refuses what it cannot export."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def export(run_folder, *overrides) -> None:
 
 @pytest.fixture(scope="module")
 def served(run_folder, tmp_path_factory):
-    """A SavedModel made by the real command line, and what appeared on the screen."""
+    """A SavedModel made by the real command line, and the printed output."""
     folder = tmp_path_factory.mktemp("served") / "autorec" / "1"
     command = [sys.executable, "export.py", f"run={run_folder}", f"output={folder}", "top_n=4"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -1,4 +1,4 @@
-"""What ONNX and TensorFlow mean by the same operations."""
+"""Operations that ONNX and TensorFlow define differently give the same results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _started():
 
 
 def test_operations_that_the_converter_takes_otherwise(tmp_path):
-    """Sums of what is scattered to one place, no one-hot code below 0, infinity where nothing is left."""
+    """Scattered values are summed, a one-hot index below 0 gives zeros, and infinite scores mean no item."""
 
     excluded = kept(np.array([0, 0, 0, -np.inf], np.float32))
 
@@ -53,7 +53,7 @@ def test_operations_that_the_converter_takes_otherwise(tmp_path):
     found = read(arrays)
     assert found["sums"].tolist() == [6, 0, 4]  # 2 + 4 and 1 + 3
     assert found["codes"].tolist() == [[0, 1], [0, 0], [0, 1], [0, 0]]
-    assert found["best"].tolist() == [[5, 0, 0]]  # items 0 and 2 are seen, 3 is barred
+    assert found["best"].tolist() == [[5, 0, 0]]  # items 0 and 2 are seen, 3 is excluded
 
 
 def test_weights_that_no_onnx_file_holds(tmp_path, monkeypatch):

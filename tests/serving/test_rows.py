@@ -1,4 +1,4 @@
-"""Graphs of impressions encode as the encoder does, and give the run's own predictions and lists."""
+"""Graphs of impression models encode rows like the encoder, and give the run's predictions and lists."""
 
 from __future__ import annotations
 

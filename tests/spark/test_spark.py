@@ -1,4 +1,4 @@
-"""What Spark writes is what the single-machine commands write; needs the extra `spark` and Java."""
+"""Spark writes the same files as the single-machine commands; needs the extra `spark` and Java."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def spark():
 
 
 def log(folder: Path, kind: str = "csv", text: bool = False) -> str:
-    """2,000 ratings in three files: repeated pairs, times that tie and have fractions, events, blanks around ids."""
+    """2,000 ratings in three files: repeated pairs, equal and fractional times, events, blanks around ids."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def both(tmp_path: Path, path: str, *settings: str) -> dict[str, bytes]:
-    """Makes sure that both write the same files, and returns them."""
+    """Checks that Spark and the single-machine command write the same files, and returns them."""
     from nnrec.spark.preparation import execute
 
     prepare.execute(config(path, tmp_path / "one", *settings))

@@ -30,7 +30,7 @@ def spark():
 
 
 def log(folder: Path, text: bool = False) -> str:
-    """3,000 events in three files: times that tie and have fractions, events in a row on one item."""
+    """3,000 events in three files: equal and fractional times, consecutive events of one item."""
     rng = np.random.default_rng(0)
     visit = rng.integers(0, 500, 3000)
     frame = pd.DataFrame(
@@ -57,7 +57,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def both(tmp_path: Path, path: str, *settings: str, columns=COLUMNS) -> dict[str, bytes]:
-    """Makes sure that both write the same files, and returns them."""
+    """Checks that Spark and the single-machine command write the same files, and returns them."""
     from nnrec.spark.preparation import execute
 
     made = ["data=clicks", f"data.source.path={path}", *(f"data.source.{column}" for column in columns), *settings]

@@ -49,7 +49,7 @@ def start(*arguments: object) -> subprocess.Popen:
 
 
 def sweep(capfd, *arguments: object) -> str:
-    """What train.py -m prints in this process, or the error that it stops with."""
+    """Runs train.py -m in this process; returns its output, or the error that it stops with."""
     sys.argv = ["train.py", "-m", *map(str, arguments)]
     try:
         runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
@@ -341,7 +341,7 @@ def test_without_optuna_the_message_says_what_to_install(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_trial_gives_the_same_alone_and_after_another(tmp_path):
-    # Precision, devices and seeds of the trials before it would show.
+    # Precision, devices and seeds of earlier trials would change the result.
     same = ("model=autorec", "sweep=default", *TINY_DATA, "trainer.epochs=2", "sweep.sampler=grid")
     values = []
     for name, precisions in (("alone", "choice(float32)"), ("after", "choice(mixed_bfloat16,float32)")):

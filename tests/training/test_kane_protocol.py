@@ -27,7 +27,7 @@ from nnrec.training.kane_protocol import Course
 from tests.conftest import ROOT, TINY_DATA
 
 SETTINGS = (*TINY_DATA, "evaluation=course", "seed=1")
-# What each part is for. The rest, which compares lists with what was held out, comes from the hit rates.
+# The metrics of each part. All others, which compare lists with held-out ratings, come from the part of hit rates.
 ACCURACY = {"rmse", "mae"}
 LISTS = {"catalogue_coverage", "gini", "diversity", "novelty", "popularity_rank", "popularity_share", "user_coverage"}
 EVALUATION = Evaluation(cutoffs=(10,), threshold=4.0)
@@ -42,7 +42,7 @@ def stem(name: str) -> str:
 
 
 def by_hand(*settings: str) -> dict[str, Outcome]:
-    """What the three models measure, each trained and evaluated without a run."""
+    """The outcomes of the three models, each trained and evaluated without a run."""
     config = compose("train", [*SETTINGS, *settings])
     ratings = inputs.load_data(config.data).data
     splits = {"accuracy": RandomSplit(0.25, 0.05)(ratings, 1), "hit_rates": LeaveOneOut("random")(ratings, 1)}
@@ -78,7 +78,7 @@ def test_figures_are_those_of_three_models_by_hand(name, request):
     assert {"hit_rate@10", "arhr@10", "catalogue_coverage@10", "diversity@10", "novelty@10"} <= set(metrics["test"])
     rated = {"rmse", "mae", "cumulative_hit_rate@10", "user_coverage@10"}
     assert rated & set(metrics["test"]) == (rated if name == "bias" else set())
-    # not by mere coincidence: what the parts have in common differs between them
+    # not by coincidence: the metrics that parts share have different values
     both = {"catalogue_coverage@10", "novelty@10", "gini@10"}
     assert all(parts["hit_rates"].figures[key] != parts["everything"].figures[key] for key in both)
     if name == "bias":
@@ -147,7 +147,7 @@ def test_files_come_from_the_parts_that_measured_them(bias):
         expected = pd.Series(part.per_user[column], part.users).reindex(result.per_user.index)
         np.testing.assert_allclose(result.per_user[column], expected, rtol=1e-6, err_msg=column)
     assert set(result.per_user) == set().union(*(part.per_user for part in [*parts.values()][1:]))
-    # what the lists leave out is what their model was shown
+    # the lists leave out the items that their model was trained on
     seen = result.seen(result.lists.users)
     assert seen is not None and len(seen.ids) == 800
 
@@ -233,7 +233,7 @@ def comparable(run: nnrec.Run) -> dict:
 
 
 def resumed(folder, monkeypatch) -> tuple[nnrec.Run, list[str]]:
-    """The run, resumed, and the parts that were begun for it."""
+    """The resumed run, and the parts that were started for it."""
     begun, run = [], Learning.run
     monkeypatch.setattr(Learning, "run", lambda part, folder: begun.append(folder.path.name) or run(part, folder))
     return nnrec.train(f"resume={folder}"), begun

@@ -32,7 +32,7 @@ def _started():
 
 
 def some_ratings() -> Ratings:
-    """Of users 0 to 19, and items 0 to 9; items 3 and 7 have none."""
+    """Ratings of users 0 to 19 and items 0 to 9; items 3 and 7 have none."""
     user, item = np.nonzero(np.random.default_rng(0).random((20, 10)) < 0.6)
     kept = (item != 3) & (item != 7)
     user, item = user[kept].astype(np.int32), item[kept].astype(np.int32)
@@ -52,7 +52,7 @@ def stage(trainer, name="select", hidden=4, validate=None, arithmetic="auto", **
 
 
 def scripted(name, *values):
-    """A validation that says these figures one after the other, and keeps the weights it was shown."""
+    """A validation that returns these figures one after the other, and records the weights of each epoch."""
     shown = []
 
     def validate(model):
@@ -178,7 +178,7 @@ def test_a_checkpoint_of_another_stage_or_model(tmp_path):
 
 @pytest.mark.parametrize("done", [1, 2, 3])
 def test_the_best_weights_outlive_an_interruption(done, tmp_path):
-    """Before and after the best epoch, and right at it: then the checkpoint holds them once."""
+    """Interrupted before, after and at the best epoch; in the last case the checkpoint holds the weights once."""
     losses, shown, folder = (0.9, 0.7, 0.8, 0.75), {}, RunFolder(tmp_path)
 
     def resumed(epochs: int, checkpoint=None) -> Stage:
@@ -273,7 +273,7 @@ def test_row_sparse_models_need_an_optimizer_that_follows_rows():
 
 
 def test_several_steps_in_one_go_are_the_same_steps():
-    """Eight rows in batches of three: two steps in one go, and one that is left."""
+    """Eight rows in batches of three: two steps in one call, and one remaining step."""
     one, several = (stage(quick(batch_size=3, epochs=2, steps_per_execution=number)) for number in (1, 2))
     for made in (one, several):
         assert len(made.batches) == 3

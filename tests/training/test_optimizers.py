@@ -1,4 +1,4 @@
-"""The quicker Adam is Adam."""
+"""The optimizers follow their formulas; the faster Adam gives Adam's results."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_rows_move_as_sgd_with_momentum_moves_them(nesterov):
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_variables_have_their_own_rates(name):
-    """Two equal variables, one at a quarter of the rate: the first step moves it a quarter as far."""
+    """Two equal variables, one at a quarter of the rate: its first step is a quarter as large."""
     start, gradient = np.ones((2, 3), np.float32), np.full((2, 3), 0.5, np.float32)
     optimizer, variables = optimizers.create(name, 0.1), [keras.Variable(start) for _ in range(2)]
     optimizer.build(variables)
@@ -167,7 +167,7 @@ def test_adagrad_follows_its_formula(momentum):
 
 
 def test_adagrads_first_step_is_the_learning_rate():
-    """From an accumulator of 0; from Keras's .1 a gradient of .01 would move by a thirtieth of it."""
+    """With an initial accumulator of 0; with Keras's .1 a gradient of .01 would move by a thirtieth of the rate."""
     variable = keras.Variable(np.zeros(2, np.float32))
     optimizer = optimizers.create("adagrad", 0.5)
     optimizer.build([variable])

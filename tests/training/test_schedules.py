@@ -1,4 +1,4 @@
-"""Learning-rate factors by hand."""
+"""Learning-rate factors, compared with values computed by hand."""
 
 from __future__ import annotations
 

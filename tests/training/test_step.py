@@ -1,4 +1,4 @@
-"""The row-sparse step: what a batch touches moves once, and nothing else does."""
+"""The row-sparse step: each row that occurs in a batch is updated once, and no other row changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnrec.training.loop import compile_model
 from nnrec.training.settings import Trainer
 
 RATE = 0.1
-# Users 0 and 1 over items 1, 3, 4, 6, 8; items 0, 2, 5, 7 are never touched.
+# Users 0 and 1 over items 1, 3, 4, 6, 8; items 0, 2, 5, 7 never occur.
 TOUCHED = [1, 3, 4, 6, 8]
 RATINGS = Ratings.build(
     users=Vocabulary(range(2)),

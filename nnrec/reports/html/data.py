@@ -1,4 +1,4 @@
-"""Sections about what the runs were made from: the data and the settings."""
+"""Sections on the data and the settings of the runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnrec.reports.html.page import Cell, Facts, Plot, Section, Table, Text
 
 
 class Bars(NamedTuple):
-    """How often there is what: counts by range, what the two axes show, and by what it is told."""
+    """A histogram, what its two axes count, and what the counts are grouped by."""
 
     histogram: list[dict[str, Any]]
     what: str
@@ -19,13 +19,13 @@ class Bars(NamedTuple):
 
 
 def ratings_section(comparison: Comparison) -> Section:
-    """What the runs learnt from and were measured on, its long tail and the values."""
+    """The ratings for training and evaluation, their long tail and their values."""
     histogram = comparison.best.first.data["values"]["histogram"]
     return _section(comparison, Bars(histogram, "rating", "ratings", "value"))
 
 
 def session_data_section(comparison: Comparison) -> Section:
-    """The same of sessions, with their lengths."""
+    """The sessions for training and evaluation, their long tail and their lengths."""
     lengths = comparison.best.first.data["lengths"]
     return _section(comparison, Bars(lengths, "events in the session", "sessions", "length"))
 
@@ -70,7 +70,7 @@ def _section(comparison: Comparison, shown: Bars) -> Section:
 
 
 def settings_section(comparison: Comparison) -> Section:
-    """In which settings entries differ, and all settings of each."""
+    """The settings in which entries differ, and all settings of each entry."""
     blocks: list[Any] = []
     if len(comparison.entries) > 1:
         differing = comparison.differing()

@@ -1,4 +1,4 @@
-"""Sections about single people: what is recommended to them, and the ratings that were predicted worst."""
+"""Sections with examples: the lists of single users, and the ratings with the worst predictions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from nnrec.reports.comparison import Comparison, Entry
 from nnrec.reports.html.page import Cell, Listed, People, Person, Section, Table
 from nnrec.runs.result import Result
 
-# So many people are shown and so many items each; so many bad predictions of one model, and of each of several.
+# Number of users shown, and of items for each; number of bad predictions of a single model, and of each of several.
 PEOPLE, ITEMS = 6, 10
 WORST, WORST_OF_EACH = 10, 5
 
 
 def people_section(comparison: Comparison, wanted: Sequence[Any] | None = None) -> Section | None:
-    """Lists of a few test users side by side with what they had liked, hits marked.
+    """Lists of a few test users next to the items that they had liked, with hits marked.
 
     Args:
-        comparison: what to show; entries whose first run kept no lists are left out.
-        wanted: raw user ids; None = from little to much history, always the same.
+        comparison: what to show; entries whose first run keeps no lists are left out.
+        wanted: raw user ids; None = a fixed choice, from short to long histories.
 
     Raises:
-        ConfigError: no run measured one of the wanted.
+        ConfigError: no run has test results of one of these users.
     """
     entries = [
         entry for entry in comparison.entries if entry.first.lists is not None and entry.first.ratings is not None
@@ -48,7 +48,7 @@ def people_section(comparison: Comparison, wanted: Sequence[Any] | None = None) 
 
 
 def worst_section(comparison: Comparison) -> Section | None:
-    """The held-out ratings whose predictions were furthest off."""
+    """The held-out ratings with the largest prediction errors."""
     tables = []
     number = WORST if len(comparison.entries) == 1 else WORST_OF_EACH
     for entry in comparison.entries:
@@ -73,7 +73,7 @@ def worst_section(comparison: Comparison) -> Section | None:
 
 
 def _relevant(result: Result, user: int, seen: Rows | None) -> dict[int, float]:
-    """The user's relevant held-out items and their ratings, highest first; none that the lists' model had seen."""
+    """The user's relevant held-out items and their ratings, highest first, without items in the model's input."""
     assert result.ratings is not None
     mine = result.ratings[result.ratings["user"] == user]
     if result.relevant is not None:
@@ -85,7 +85,7 @@ def _relevant(result: Result, user: int, seen: Rows | None) -> dict[int, float]:
 
 
 def _chosen(entries: Sequence[Entry]) -> np.ndarray:
-    """Users that every entry has a list for and who have something relevant held out, evenly by length of history."""
+    """Users with a list from every entry and a relevant held-out item, evenly spaced by length of history."""
     first = entries[0].first
     assert first.ratings is not None
     relevant = first.ratings if first.relevant is None else first.ratings[first.ratings["value"] >= first.relevant]

@@ -1,4 +1,4 @@
-"""Sections of figures: the table of a comparison, or all there is of a single run."""
+"""Sections of figures: the table of a comparison, or all figures of a single run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnrec.reports.table import TIMES, heading, p_text, remarks, shown_metrics
 
 
 def tiles(comparison: Comparison, several: bool) -> list[tuple[str, str, str]]:
-    """What matters most, for the head of the page: name, figure, remark."""
+    """The main figures, for the head of the page: name, figure, remark."""
     best = comparison.best
     if several:
         value = formatted(best.figure(comparison.sort_by))
@@ -32,7 +32,7 @@ def tiles(comparison: Comparison, several: bool) -> list[tuple[str, str, str]]:
 
 
 def table_section(comparison: Comparison, beside: Path | None) -> Section:
-    """The entries in order: what the screen shows too, their intervals as a plot, and every figure folded away."""
+    """The entries in order: the table of the screen, a plot of intervals, and a folded table of all figures."""
     names = shown_metrics(comparison)
     p_values = any(entry.p_value is not None for entry in comparison.entries)
     columns = [
@@ -134,7 +134,7 @@ def _cell(entry: Entry, name: str, best: bool, sure: bool = True) -> Cell:
 
 
 def _link(entry: Entry, beside: Path | None) -> str:
-    """The run's own page, if it has one, as seen from this one."""
+    """The relative link to the run's own page, if it has one."""
     page = entry.first.folder["report.html"]
     if beside is None or not page.is_file():
         return ""

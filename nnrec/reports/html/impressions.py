@@ -1,4 +1,4 @@
-"""Sections about impressions: the data, and how far predicted probabilities can be taken at their word."""
+"""Sections on impressions: the data, and the calibration of predicted probabilities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def impressions_section(comparison: Comparison) -> Section:
-    """What the runs learnt from and were measured on."""
+    """The data for training and evaluation."""
     result = comparison.best.first
     data, counts = result.data, result.figures["data"]
     labels = data["labels"]
@@ -41,7 +41,7 @@ def impressions_section(comparison: Comparison) -> Section:
 
 
 def calibration_section(comparison: Comparison) -> Section | None:
-    """Predicted probabilities against what was observed, for each entry."""
+    """Predicted probabilities against observed click-through rates, for each entry."""
 
     def points(entry: Entry) -> Calibration | None:
         rows = entry.first.impressions

@@ -1,4 +1,4 @@
-"""What a page is made of, and how it becomes HTML that needs nothing else."""
+"""The elements of a page, and their rendering as self-contained HTML."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nnrec.evaluation.metrics.legend import Meaning
 
 @dataclass
 class Cell:
-    """Of a table.
+    """A cell of a table.
 
     Attributes:
-        text: what it says.
-        number: what it is sorted by; None = by its text.
-        best: whether it is the best of its kind.
-        note: in small print below.
-        link: where its text leads, "" = nowhere.
-        series: the colour of the entry that it names, from 1; 0 = none.
+        text: its content.
+        number: the sort key; None = its text.
+        best: whether it holds the best value of its kind.
+        note: small print below the text.
+        link: target of a link on the text; "" = none.
+        series: number of the entry's colour, from 1; 0 = none.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Table:
 
 @dataclass
 class Plot:
-    """An SVG element, what it shows in words, its caption, and whether it takes the whole width."""
+    """An SVG element, its description in words, its caption, and whether it takes the whole width."""
 
     svg: str
     alt: str
@@ -63,7 +63,7 @@ class Listed:
 
 @dataclass
 class Person:
-    """One user: what was known, what was held out, and what each model put forward."""
+    """One user: the history, the held-out items, and each model's list."""
 
     user_id: str
     about: str
@@ -72,7 +72,7 @@ class Person:
 
 @dataclass
 class People:
-    """Users, or sessions (`what`), to choose from."""
+    """Users, or sessions (`what`), of which the reader selects one."""
 
     people: list[Person]
     what: str = "User"
@@ -81,7 +81,7 @@ class People:
 
 @dataclass
 class Text:
-    """Preformatted text that is folded away."""
+    """Folded preformatted text."""
 
     summary: str
     text: str
@@ -90,7 +90,7 @@ class Text:
 
 @dataclass
 class Notes:
-    """What a reader should know, a line each."""
+    """Remarks for the reader, one line each."""
 
     lines: Sequence[str]
     kind: str = "notes"
@@ -106,7 +106,7 @@ class Meanings:
 
 @dataclass
 class Facts:
-    """Names and values."""
+    """Pairs of names and values."""
 
     facts: list[tuple[str, str]]
     kind: str = "facts"
@@ -123,11 +123,11 @@ class Section:
 
 
 def render(title: str, subtitle: str, tiles: Sequence[tuple[str, str, str]], sections: Sequence[Section]) -> str:
-    """The whole page.
+    """Renders the whole page.
 
     Args:
         title, subtitle: its heading.
-        tiles: name, figure and a remark, of what matters most.
+        tiles: name, figure and remark of the main figures.
         sections: in order.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined

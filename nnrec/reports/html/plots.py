@@ -1,4 +1,4 @@
-"""Plots as SVG to be put into a page: text stays text, and colours are the page's own, light or dark."""
+"""Plots as SVG elements of a page: text stays text, and colours are those of the page, light or dark."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from nnrec.reports.comparison import Entry
 
-# Colours to draw with, and the CSS variables of the page that take their places.
+# Colours to draw with, and the CSS variables of the page that replace them.
 INK, MUTED, GRID, SURFACE = "#0a0001", "#0a0002", "#0a0003", "#0a0004"
 SERIES = tuple(f"#0b00{i:02x}" for i in range(1, 9))
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", SURFACE: "surface"} | {
     color: f"series-{i}" for i, color in enumerate(SERIES, start=1)
 }
 MARKERS = "oDs^vPX*"
-# Inches at 72 points: drawn about as large as it is shown, so that text keeps its size.
+# Inches at 72 points: plots are drawn about as large as they are shown, so that text keeps its size.
 WIDTH, HEIGHT = 5.4, 3.5
 _STYLE = {
     "svg.fonttype": "none",
@@ -43,13 +43,13 @@ _STYLE = {
     "ytick.color": GRID,
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
-    # A page's text is nobody's formula.
+    # Text of a page is not parsed as a formula.
     "text.parse_math": False,
 }
 
 
 class Line(NamedTuple):
-    """Of one entry: its place among all, which decides its colour, its label, and what is drawn."""
+    """The line of one entry: its position among the entries (which sets its colour), its label, and its data."""
 
     number: int
     label: str
@@ -63,21 +63,21 @@ def lines_of(entries: Sequence[Entry], data: Callable[[Entry], Any]) -> list[Lin
 
 
 def color(number: int) -> str:
-    """Of the entry with this place."""
+    """The colour of the entry with this position."""
     return SERIES[number % len(SERIES)]
 
 
 def marker(number: int) -> str:
-    """Likewise; with more entries than colours the markers still differ."""
+    """The marker of the entry with this position; with more entries than colours the markers still differ."""
     return MARKERS[(number + number // len(SERIES)) % len(MARKERS)]
 
 
 def draw(name: str, paint: Callable[[Axes], None], width: float = WIDTH, height: float = HEIGHT) -> str:
-    """An SVG element.
+    """Draws a plot as an SVG element.
 
     Args:
-        name: a word that is no other plot's on the page: its ids begin with it.
-        paint: draws on the axes it is given.
+        name: a word that is unique on the page; the prefix of the element's ids.
+        paint: draws on the given axes.
         width, height: in inches.
     """
     import matplotlib
@@ -93,7 +93,7 @@ def draw(name: str, paint: Callable[[Axes], None], width: float = WIDTH, height:
 
 
 def _for_page(svg: str, name: str) -> str:
-    """Leaves out prologue, size and styles of its own; makes ids unique; takes the page's colours and font."""
+    """Removes prologue, size and styles; makes ids unique; uses the page's colours and font."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
@@ -121,13 +121,13 @@ def intervals(axes: Axes, dots: Sequence[Line], name: str) -> None:
 
 
 def scatter(axes: Axes, points: Sequence[Line], x_name: str, y_name: str) -> None:
-    """A point per entry with its name beside it, on the side that has room; data: (x, y)."""
+    """A point per entry with its name next to it, on the side that has room; data: (x, y)."""
     x, y = (np.array(values, float) for values in zip(*(point.data for point in points), strict=True))
     left = x > (x.min() + x.max()) / 2
     gap, reach = 0.07 * (np.ptp(y) or 1.0), 0.35 * (np.ptp(x) or 1.0)
     heights = np.full(len(points), np.inf)
     for place in np.argsort(y, kind="stable"):
-        # Names that would lie on each other make way upwards.
+        # Overlapping names are moved upwards.
         near = heights[(np.abs(x - x[place]) < reach) & (left == left[place]) & np.isfinite(heights)]
         heights[place] = max(y[place], near.max() + gap) if len(near) else y[place]
     for (number, label, (right, up)), height, leftwards in zip(points, heights, left, strict=True):
@@ -140,7 +140,7 @@ def scatter(axes: Axes, points: Sequence[Line], x_name: str, y_name: str) -> Non
 
 
 def curves(axes: Axes, lines: Sequence[Line], x_name: str, y_name: str) -> None:
-    """A line each; data: (x, y)."""
+    """A line per entry; data: (x, y)."""
     for number, label, (x, y) in lines:
         axes.plot(x, y, color=color(number), label=label, marker="o" if len(x) < 2 else None)
     axes.locator_params(axis="x", integer=True)
@@ -151,11 +151,11 @@ def curves(axes: Axes, lines: Sequence[Line], x_name: str, y_name: str) -> None:
 
 
 def concentration(axes: Axes, lines: Sequence[Line], ratings: np.ndarray) -> None:
-    """How much goes to the head of the catalogue: items in order of popularity against the share that they take.
+    """Concentration on popular items: items in order of popularity against their cumulative share.
 
     Args:
         lines: data: (num_items,) times recommended, most popular item first.
-        ratings: (num_items,) ratings, likewise.
+        ratings: (num_items,) ratings, in the same order.
     """
     percent = 100 * np.arange(1, len(ratings) + 1) / len(ratings)
     places = np.unique(np.geomspace(1, len(ratings), 200).round().astype(int)) - 1
@@ -209,7 +209,7 @@ def long_tail(axes: Axes, counts: np.ndarray) -> None:
 
 
 def by_value(axes: Axes, lines: Sequence[Line], x_name: str, y_name: str) -> None:
-    """A line with points each, over rating values; data: value -> figure."""
+    """A line with points per entry, over rating values; data: value -> figure."""
     for number, label, points in lines:
         axes.plot(list(points), list(points.values()), color=color(number), marker=marker(number), label=label)
     values = sorted({value for line in lines for value in line.data})
@@ -222,11 +222,11 @@ def by_value(axes: Axes, lines: Sequence[Line], x_name: str, y_name: str) -> Non
 
 
 def groups(axes: Axes, names: Sequence[str], lines: Sequence[Line], x_name: str) -> None:
-    """Per group, the first on top, a point with its interval for each entry.
+    """For each group, the first on top, a point with its interval per entry.
 
     Args:
         names: of the groups.
-        lines: data: (value, low, high) per group, NaN where there is none.
+        lines: data: (value, low, high) per group, NaN if missing.
     """
     step = 0.8 / (len(lines) + 1)
     for shift, (number, label, points) in enumerate(lines):

@@ -1,4 +1,4 @@
-"""The sections of the page: each is built from what the runs kept, and left out where they kept nothing of it."""
+"""The sections of the page; sections without data in the runs are left out."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ DATA_SECTIONS: dict[Family, Callable[[Comparison], Section]] = {
 
 
 def report(comparison: Comparison, people: Sequence[Any] | None = None, beside: Path | None = None) -> str:
-    """The page about one entry or several, as HTML.
+    """The page on one entry or several, as HTML.
 
     Args:
         comparison: what to show.
         people: raw ids of users whose lists are shown; None = a few.
-        beside: the folder the page will lie in; None = that of the run.
+        beside: the folder of the page; None = that of the run.
     """
     several = len(comparison.entries) > 1 or len(comparison.best.results) > 1
     data = comparison.best.first.config["data"]["name"]
@@ -173,7 +173,7 @@ def _churn_section(comparison: Comparison) -> Section | None:
 def _of_common_users(
     one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The lists of the users who have one in both, equally wide."""
+    """The lists of the users who have one in both, cut to equal length."""
     _, mine, theirs = np.intersect1d(one[0], other[0], return_indices=True)
     width = min(one[1].shape[1], other[1].shape[1])
     return one[1][mine, :width], other[1][theirs, :width]

@@ -1,4 +1,4 @@
-"""Sections about sessions: what came in some of them and what was recommended, and how well each step was told."""
+"""Sections on sessions: example sessions with their lists, and accuracy by position in the session."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from nnrec.reports.html import plots
 from nnrec.reports.html.page import Listed, People, Person, Plot, Section
 from nnrec.reports.html.plots import lines_of
 
-# So many sessions are shown, and so many items of each list.
+# Number of sessions shown, and of items of each list.
 SESSIONS, ITEMS = 6, 10
-# Steps into a session that are told apart.
+# Positions in a session that have a figure of their own.
 STEPS = 10
 
 
 def sessions_section(comparison: Comparison, wanted: Sequence[Any] | None = None) -> Section | None:
-    """The lists before the last event of a few test sessions, with what had come before.
+    """The lists for the last event of a few test sessions, with the events before it.
 
     Args:
         comparison: what to show.
-        wanted: raw ids of sessions; None = from short to long, always the same.
+        wanted: raw ids of sessions; None = a fixed choice, from short to long.
 
     Raises:
-        ConfigError: no run was tested on one of the wanted.
+        ConfigError: no run was tested on one of these sessions.
     """
     entries = [e for e in comparison.entries if e.first.lists is not None and e.first.sessions is not None]
     if not entries:
@@ -44,7 +44,7 @@ def sessions_section(comparison: Comparison, wanted: Sequence[Any] | None = None
 
 
 def places_section(comparison: Comparison) -> Section | None:
-    """How often the next item is found, by how far the session has come."""
+    """How often the next item is found, by the position in the session."""
     cutoff = comparison.best.first.cutoffs[0]
 
     def points(entry: Entry) -> dict[float, float] | None:
@@ -71,7 +71,7 @@ def _alike(one: pd.DataFrame | None, other: pd.DataFrame) -> bool:
 
 
 def _chosen(events: pd.DataFrame) -> np.ndarray:
-    """Sessions, evenly by length."""
+    """Sessions, evenly spaced by length."""
     lengths = events.groupby("user").size()
     ordered = lengths.sort_values(kind="stable").index.to_numpy()
     places = np.linspace(0, len(ordered) - 1, SESSIONS + 2).round().astype(int)[1:-1]

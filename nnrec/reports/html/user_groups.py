@@ -1,4 +1,4 @@
-"""A section about groups of users: for whom the models work, and for whom less."""
+"""A section on groups of users: for which groups the models work well, and for which less."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nnrec.reports.html import plots
 from nnrec.reports.html.page import Cell, Plot, Section, Table
 from nnrec.runs.result import Result
 
-# An attribute with more values than this is cut into bins if it is a number, and passed over if it is not.
+# An attribute with more values than this is cut into bins if it is numeric, and skipped if it is not.
 MAX_VALUES = 25
 MAX_NUMBERS, BINS = 12, 5
-# So many groups are shown, the largest, of so many users at least; and so many entries in a plot, the best.
+# Number of (largest) groups shown; minimum number of users of a group; number of (best) entries in a plot.
 MAX_GROUPS, MIN_USERS, MAX_LINES = 12, 5, 6
 
 
 def groups_section(comparison: Comparison) -> Section | None:
-    """The deciding metric per group of users, for each attribute that the data has."""
+    """The sorting metric per group of users, for each attribute of the data."""
     metric, first = comparison.sort_by, comparison.best.first
     entries = [(n, e) for n, e in enumerate(comparison.entries) if e.first.by_user(metric) is not None]
     if first.user_table is None or not entries:
@@ -70,9 +70,9 @@ def groups_section(comparison: Comparison) -> Section | None:
 
 
 def attributes(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """The columns that make groups, as text by user: few different values, or numbers cut into bins.
+    """The columns that define groups, as text per user: few different values, or numbers cut into bins.
 
-    A number that is also there in groups (`age` and `age_group`) is left to these.
+    A number with a column of groups (`age` and `age_group`) is left out in favour of that column.
     """
     found: dict[str, pd.Series] = {}
     for column in map(str, table.columns):
@@ -91,14 +91,14 @@ def _in_short(value: Any) -> str:
 
 
 def _binned(values: pd.Series) -> pd.Series:
-    """Numbers as ranges that hold about equally many."""
+    """Numbers as ranges with about equally many users."""
     bins = pd.qcut(values, BINS, duplicates="drop")
     ranges = values.groupby(bins, observed=True).agg(["min", "max"])
     return bins.map(lambda one: f"{ranges.loc[one, 'min']:g}–{ranges.loc[one, 'max']:g}").astype(object)
 
 
 def _ordered(groups: pd.Series) -> list[str]:
-    """Names of groups in the order of the numbers they begin with, or else of the alphabet."""
+    """Names of groups, sorted by their leading numbers, or else alphabetically."""
 
     def key(name: str) -> tuple[float, str]:
         head = name.split("–")[0].split("-")[0].rstrip("+")

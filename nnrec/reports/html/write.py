@@ -1,4 +1,4 @@
-"""Pages about finished runs: one run's report.html, and comparison.html for several."""
+"""Writes the pages on finished runs: report.html for one run, comparison.html for several."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def write_report(folder: RunFolder) -> Path:
-    """Writes report.html, a page about a finished run, into its folder, and returns its path.
+    """Writes report.html, the page on a finished run, to its folder, and returns its path.
 
-    The page needs no other file and no network. What the run did not keep is left out.
+    The page needs no other file and no network. Sections without data in the run are left out.
 
     Raises:
         RunError: the run did not finish, a file is damaged, or the page cannot be written.
@@ -36,11 +36,11 @@ def write_comparison(comparison: Comparison, folder: Path, people: Sequence[Any]
 
     Args:
         comparison: what to show.
-        folder: where to.
-        people: raw ids of test users whose lists are shown; None = a few from little to much history.
+        folder: the folder to write to.
+        people: raw ids of test users whose lists are shown; None = a few, from short to long histories.
 
     Raises:
-        ConfigError: none of the runs measured one of these people.
+        ConfigError: no run has test results of one of these users.
         RunError: a file is damaged, or the page cannot be written.
     """
     from nnrec.reports.html.sections import report
