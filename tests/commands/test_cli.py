@@ -142,7 +142,7 @@ def test_an_installed_package_trains_resumes_recommends_and_helps(installed, tmp
     done = run(installed, tmp_path, "train", "--help", "model=gru4rec")
     assert f"From {installed / 'nnrec/conf/model/gru4rec.yaml'}" in done.stdout
     done = run(installed, tmp_path, "train", "--cfg", "job", "model=ease")
-    assert done.returncode == 0 and "_target_: nnrec.models.ease.EASE" in done.stdout
+    assert done.returncode == 0 and "_target_: nnrec.models.EASE" in done.stdout
 
 
 def test_an_installed_package_runs_grids(installed, tmp_path):

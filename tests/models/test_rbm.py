@@ -540,7 +540,7 @@ def test_large_scores_come_in_blocks(monkeypatch):
             np.testing.assert_allclose(means, whole[rows, rows], rtol=1e-5)
 
 
-def test_strangers_are_fitted_to_the_items_hidden_units():
+def test_unseen_users_are_fitted_to_the_items_hidden_units():
     rng = np.random.default_rng(0)
     vectors, average = rng.random((400, 3)), rng.normal(size=(4, 4))
     true = average + 2 * rng.normal(size=(4, 4))

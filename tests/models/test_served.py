@@ -106,7 +106,7 @@ def test_lists_are_those_of_the_model(case):
         assert (found["top_items"] == expected)[known].mean() > 0.9  # but for ties
 
 
-def test_strangers_are_fitted_or_get_the_popular_items():
+def test_unseen_users_are_fitted_or_get_the_popular_items():
     for case, fitted in ((("autorec", "item"), True), (("rbm", "item"), False)):
         model, data = model_of(case)
         items, values = histories(data)

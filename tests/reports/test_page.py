@@ -279,5 +279,5 @@ def test_its_policy_forbids_pictures_from_elsewhere(compared, tmp_path):
 
 
 def test_the_templates_travel_with_the_package():
-    templates = ROOT / "nnrec" / "report" / "templates"
+    templates = ROOT / "nnrec" / "reports" / "html" / "templates"
     assert {path.name for path in templates.iterdir()} == {"page.html", "page.css", "page.js"}

@@ -43,7 +43,7 @@ def served(run_folder, tmp_path_factory):
 
 def test_what_is_written_is_checked_and_told(served):
     folder, screen = served
-    assert "compared with nnrec's own" in screen and "60 strangers" in screen
+    assert "compared with nnrec's own" in screen and "60 unseen users" in screen
     about = json.loads((folder / "about.json").read_text())
     assert set(about["graphs"]) == {"serving_default", "unseen", "all", "unseen_by_index", "all_by_index"}
     for found in about["compared"]:

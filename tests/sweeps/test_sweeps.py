@@ -26,13 +26,13 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import nnrec
-import nnrec.sweeps.sweep
 from nnrec.core.config.compose import compose, config_folder
 from nnrec.core.errors import ConfigError
 from nnrec.runs.folder import RunFolder
 from nnrec.sweeps import planning, studies
 from nnrec.sweeps.pruning import GainPruner
 from nnrec.sweeps.space import Space
+from nnrec.sweeps.sweep import sweep as run_sweep
 
 LOADER = ConfigLoaderImpl(create_config_search_path(str(config_folder())))
 FOLDER_OF_SWEEPS = config_folder() / "sweep"
@@ -336,7 +336,7 @@ def test_a_sweep_in_which_nothing_works_says_why(tmp_path, capfd):
 def test_without_optuna_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"pip install 'nnrec\[sweep\]'"):
-        nnrec.sweeps.sweep(None, None, [])
+        run_sweep(None, None, [])
 
 
 @pytest.mark.slow
