@@ -11,8 +11,9 @@ from nnrec.core.errors import ConfigError, DataError
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.models.autoencoders.autorec import AutoRec
-from nnrec.training import optimizers
 from nnrec.training.feeding import feed
+from nnrec.training.loop import compile_model
+from nnrec.training.settings import Trainer
 
 
 def make_ratings(user, item, value, num_users=None, num_items=None, weight=None):
@@ -147,11 +148,7 @@ def test_the_first_sparse_step_is_adams():
         for name in ("encoder", "encoder_bias", "decoder", "decoder_bias"):
             variable = getattr(model, name)
             variable.assign(rng.normal(size=variable.shape) * 0.1)
-        optimizer = optimizers.create("adam", 0.01)
-        model.compile(optimizer=optimizer, jit_compile=keras.backend.backend() == "jax")
-        model.optimizer.build(model.trainable_variables)
-        if model.row_sparse:
-            model.optimizer.build_rows(model.row_tables)
+        compile_model(model, Trainer(learning_rate=0.01))
         batches = RowBatches(model.training_rows(ratings), 20, seed=4, unique_ids=model.row_sparse)
         model.fit(feed(batches, 0), steps_per_epoch=1, shuffle=False, verbose=0)
         after.append([keras.ops.convert_to_numpy(v) for v in (model.encoder, model.decoder, model.encoder_bias)])

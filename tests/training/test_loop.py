@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nnrec.batches.protocol import rows_per_batch
 from nnrec.batches.rows import RowBatches
 from nnrec.core.devices import backend
-from nnrec.core.errors import ConfigError, RunError
+from nnrec.core.errors import ConfigError, RunError, TrainingError
 from nnrec.data.ratings import Ratings
 from nnrec.data.vocabulary import Vocabulary
 from nnrec.models.autoencoders.autorec import AutoRec
@@ -143,6 +143,15 @@ def test_rows_without_ratings_are_left_out():
     assert made.batches.which.tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
     assert len(made.batches) == 2
     assert sorted(made.batches.chosen(0, 0).tolist() + made.batches.chosen(0, 1).tolist()) == [0, 1, 2, 4, 5, 6, 8, 9]
+
+
+def test_a_model_that_keras_alone_compiled_has_no_step():
+    model = AutoRec(3, 2, hidden_units=(2,))
+    model.compile(optimizer="adam")
+    with pytest.raises(
+        TrainingError, match=r"autorec has no training step: compile it with nnrec\.training\.loop\.comp"
+    ):
+        model.train_step({})
 
 
 def test_an_unknown_monitor():

@@ -13,7 +13,7 @@ from keras import ops
 
 from nnrec.batches.protocol import Batch, TrainingBatches, rows_per_batch
 from nnrec.batches.rows import RowBatches
-from nnrec.core.errors import RunError
+from nnrec.core.errors import RunError, TrainingError
 from nnrec.data.ratings import Ratings
 from nnrec.data.rows import Rows
 from nnrec.models.base.row_tables import RowList
@@ -51,7 +51,7 @@ class Recommender(Scorer, keras.Model):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.make_step: Callable[..., Any]  # set by `nnrec.training.loop.compile_model`
+        self.make_step: Callable[..., Any] | None = None  # set by `nnrec.training.loop.compile_model`
         self._of_step = threading.local()  # each device runs its steps in its own thread
 
     def adapt(self, train: Any) -> None:
@@ -157,7 +157,13 @@ class Recommender(Scorer, keras.Model):
         super().add_loss(loss) if losses is None else losses.append(loss)
 
     def train_step(self, *arguments):
-        """Runs `make_step`, which the training loop sets."""
+        """Runs `make_step`, which `compile_model` sets.
+
+        Raises:
+            TrainingError: the model was compiled in another way.
+        """
+        if self.make_step is None:
+            raise TrainingError(f"{self.name} has no training step: compile it with nnrec.training.loop.compile_model.")
         return self.make_step(self, *arguments)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
