@@ -105,7 +105,7 @@ def experiment(search: Found, best: FrozenTrial, result: Result) -> str:
     seconds = sum(trial.user_attrs.get("seconds") or 0 for trial in trials)
     spent = f"{result.training['seconds']:.0f} s, after {seconds:.0f} s of trials"
     lines = [
-        f"{result.name} on {data}. In conf/experiment, taken up by itself by: {_command(command[:2])}",
+        f"{result.name} on {data}. In conf/experiment, used automatically by: {_command(command[:2])}",
         "",
         f"Command:  {_command(command)}",
         f"Split:    {result.figures['data']['split']}",
