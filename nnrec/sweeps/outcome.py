@@ -28,7 +28,7 @@ from nnrec.sweeps.table import WORDS, short_names, show_best, written
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The results of a search.
 
     Attributes:
@@ -71,7 +71,7 @@ def ranked(study: optuna.Study) -> list[FrozenTrial]:
     return sorted(ended, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
 
 
-def write(search: Found, best: FrozenTrial, run: RunFolder) -> None:
+def write(search: SearchResult, best: FrozenTrial, run: RunFolder) -> None:
     """Writes trials.csv, sweep.html and <model>_<data>.yaml to the sweep's folder, and prints their paths."""
     result, folder = Result(run), search.folder
     with atomic(folder["trials.csv"]) as path:
@@ -89,7 +89,7 @@ def write(search: Found, best: FrozenTrial, run: RunFolder) -> None:
         console.print(f"{label + ':':12}{place}", markup=False, soft_wrap=True)
 
 
-def experiment(search: Found, best: FrozenTrial, result: Result) -> str:
+def experiment(search: SearchResult, best: FrozenTrial, result: Result) -> str:
     """The text of a file for conf/experiment: the winner's model and trainer settings that differ from the defaults."""
     from omegaconf import OmegaConf
 
@@ -125,12 +125,12 @@ def experiment(search: Found, best: FrozenTrial, result: Result) -> str:
     return "\n".join(["# @package _global_", *(f"# {line}".rstrip() for line in header), settings])
 
 
-def _judged_by(search: Found) -> str:
+def _judged_by(search: SearchResult) -> str:
     folds = search.folds
     return f"mean {search.monitor} over {folds} folds" if folds else f"validation {search.monitor}"
 
 
-def _choices(search: Found, best: FrozenTrial) -> list[str]:
+def _choices(search: SearchResult, best: FrozenTrial) -> list[str]:
     """The choices of whole groups by the command line or the winner, such as trainer/schedule=steps."""
     return [
         line for line in search.space.overrides(best.params) if "." not in _key(line) and _key(line) != "experiment"
@@ -173,7 +173,7 @@ def _frame(study: optuna.Study, space: Space) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _page(search: Found, best: FrozenTrial, result: Result) -> str:
+def _page(search: SearchResult, best: FrozenTrial, result: Result) -> str:
     study, monitor, keys = search.study, search.monitor, list(search.space.dimensions)
     trials, metric = study.get_trials(deepcopy=False), search.monitor.removeprefix("val_")
     ended = ranked(study)

@@ -91,7 +91,7 @@ class Search:
                 ) from None
             finally:
                 self._dismiss()
-            found = outcome.Found(
+            found = outcome.SearchResult(
                 self.folder,
                 self.study,
                 self.space,
