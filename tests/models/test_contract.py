@@ -191,9 +191,9 @@ class Leaking(Popularity):
 
 
 def test_a_model_that_sees_what_is_held_out_is_caught(tmp_path, monkeypatch):
-    def tell(learning, config, trainer, evaluation, split):
+    def tell(learning, settings, split):
         Leaking.held_out = split.test.target
-        start(learning, config, trainer, evaluation, split)
+        start(learning, settings, split)
 
     start = Learning.__init__
     monkeypatch.setattr(Learning, "__init__", tell)
