@@ -1,4 +1,4 @@
-"""Trainings from a composed configuration whose trainer and evaluation a test brings itself."""
+"""Trainings from a composed configuration, with the trainer and the evaluation of a test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from nnrec.training.settings import Settings, Trainer
 
 
 def learning(config: Any, trainer: Trainer, evaluation: Any, split: Any) -> Learning:
-    """What is about to learn from a split, whatever splitter the configuration names."""
+    """Returns a training on a given split; the splitter in the configuration is ignored."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return Learning(Settings(plain, trainer, evaluation, None), split)

@@ -1,4 +1,4 @@
-"""Imports go one way: the contracts of pyproject.toml hold, and an import that breaks one is found."""
+"""The import contracts in pyproject.toml hold, and an import that violates one is detected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def copied(folder: Path) -> Path:
-    """A copy of the package, with the contracts beside it."""
+    """Copies the package and pyproject.toml into a folder; returns the path of the copied package."""
     shutil.copy(ROOT / "pyproject.toml", folder)
     shutil.copytree(ROOT / "nnrec", folder / "nnrec", ignore=lambda _, names: {"__pycache__"} & set(names))
     return folder / "nnrec"

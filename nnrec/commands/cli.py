@@ -1,4 +1,4 @@
-"""The command line: its commands, and how each is run as a Hydra application."""
+"""The command line: the commands, each run as a Hydra application."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Command(NamedTuple):
         about: description in one line.
         config: the name of its configuration in conf/.
         execute: runs the command on a composed configuration.
-        note: shown in its --help instead of the examples of the configuration.
+        note: text that --help shows instead of the examples in the configuration.
     """
 
     about: str
@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 
 def train(config: Any) -> str:
-    """Trains a model; returns the run folder."""
+    """Trains a model; returns the path of the run folder."""
     from nnrec.commands.train import execute
 
     return str(execute(config).path)
@@ -93,11 +93,11 @@ def script(name: str) -> None:
 
 
 def main(commands: Mapping[str, Command], program: str) -> None:
-    """Runs the command that the command line names first, or lists the commands.
+    """Runs the command named by the first words of the command line, or lists the commands.
 
     Args:
-        commands: by name as typed; a name may consist of two words.
-        program: the program's name as typed, such as "nnrec".
+        commands: the commands by name; a name may consist of two words.
+        program: the name of the program, such as "nnrec".
     """
     words = sys.argv[1:]
     name = _named(words, commands)
@@ -119,7 +119,7 @@ def _named(words: list[str], commands: Mapping[str, Command]) -> str | None:
 
 
 def _list(words: list[str], commands: Mapping[str, Command], program: str) -> None:
-    """Lists the commands that begin with these words; if there is none, suggests a similar one."""
+    """Lists the commands whose names start with these words; without a match, exits with a suggestion."""
     given = list(takewhile(lambda word: not word.startswith("-"), words))
     options = words[len(given) :]
     listed = {name: command for name, command in commands.items() if name.split()[: len(given)] == given}
@@ -146,7 +146,7 @@ def _list(words: list[str], commands: Mapping[str, Command], program: str) -> No
 
 
 def _complete(commands: Mapping[str, Command], program: str) -> None:
-    """Answers the shell's completion: names of commands, then Hydra's completion for the named command."""
+    """Prints shell completions: the names of commands or, after a command, those of Hydra."""
     line = os.environ.get("COMP_LINE", "")
     first, *words = line.split() or [""]
     *whole, begun = words if words and not line.endswith(" ") else [*words, ""]
@@ -162,11 +162,11 @@ def _complete(commands: Mapping[str, Command], program: str) -> None:
 
 
 def _run(command: Command, called: str) -> None:
-    """Runs a command as a Hydra application; for a mistake in the command line, suggests a correction.
+    """Runs a command as a Hydra application; errors in the command line exit with a suggested correction.
 
     Args:
-        command: what to run with the arguments of the command line.
-        called: how the user called it, such as "nnrec train".
+        command: the command, run with the arguments in `sys.argv`.
+        called: the command as the user typed it, such as "nnrec train".
     """
     if {"--help", "-h"} & set(sys.argv[1:]):
         from nnrec.commands.help import show

@@ -15,7 +15,7 @@ from nnrec.core.errors import ConfigError
 from nnrec.data.families import IMPRESSIONS, RATINGS, SESSIONS
 
 WIDTH = 120
-# Headings of the choices for each kind of data, in this order.
+# Headings of the choices of each data family, in this order.
 FAMILIES = {
     RATINGS.name: "for ratings and likes",
     SESSIONS.name: "for sessions",
@@ -39,8 +39,8 @@ def show(config: str, arguments: Sequence[str], called: str, note: str = "") -> 
 
     Args:
         config: the name of the command's configuration, such as "train".
-        arguments: of the command line, including `--help`. If they name choices or groups, the pages of these are
-            printed, otherwise the page of the command.
+        arguments: the arguments of the command line, including `--help`. For each choice or group among them, its page
+            is printed; if there are none, the page of the command.
         called: how the user called the command, such as "python train.py".
         note: shown instead of the configuration's examples; `{}` in it is replaced by `called`.
 
@@ -64,7 +64,7 @@ def show(config: str, arguments: Sequence[str], called: str, note: str = "") -> 
 
 
 def _asked_for(word: str, groups: Groups, command: Choice) -> list[Iterator[str]]:
-    """The page of a choice (`model=ease`) or of a group (`model`); none for other settings."""
+    """Returns the page of a choice (`model=ease`) or of a group (`model`), nothing for a setting."""
     group, equals, name = word.lstrip("+").partition("=")
     group, names = group.partition("@")[0], groups.names()
     if group in names:
@@ -77,7 +77,7 @@ def _asked_for(word: str, groups: Groups, command: Choice) -> list[Iterator[str]
 
 
 def _choice(choice: Choice) -> Iterator[str]:
-    """The page of a choice."""
+    """Yields the lines of the page of a choice."""
     yield f"{choice.group}={choice.name}" + (f"  {FAMILIES[choice.family]}" if choice.family else "")
     yield ""
     yield from choice.header
@@ -95,7 +95,7 @@ def _choice(choice: Choice) -> Iterator[str]:
 
 
 def _group(group: str, groups: Groups) -> Iterator[str]:
-    """The page of a group: one line for each choice."""
+    """Yields the lines of the page of a group: one line per choice."""
     yield f"{group}=..."
     yield from _by_family(groups.choices(group), _lines)
     yield ""
@@ -103,7 +103,7 @@ def _group(group: str, groups: Groups) -> Iterator[str]:
 
 
 def _command(command: Choice, groups: Groups, called: str, note: str) -> Iterator[str]:
-    """The page of a command: examples, choices, settings."""
+    """Yields the lines of the page of a command: examples, choices, settings."""
     yield from (note.format(called) if note else _examples(command)).splitlines()
     listed = [group for group in _groups_of(command) if group in groups.names()]
     for group, heading in HEADINGS.items():
@@ -129,14 +129,14 @@ def _command(command: Choice, groups: Groups, called: str, note: str) -> Iterato
 
 
 def _groups_of(command: Choice) -> Iterator[str]:
-    """The groups in the defaults list of a command, and of the configurations that it builds on."""
+    """Yields the groups in the defaults lists of a command and of the configurations it builds on."""
     for parent in command.parents:
         yield from _groups_of(parent)
     yield from command.brings
 
 
 def _examples(command: Choice) -> str:
-    """The text of the configuration's hydra.help, with commands as the user calls them."""
+    """Returns the text in the configuration's hydra.help, with commands written as the user calls them."""
     text = command.text("template").replace("${hydra.help.header}", command.text("header"))
     text = re.sub(r"python (\w+)\.py", lambda match: typed(match[1]), text)
     if typed("train") == "nnrec train":
@@ -145,7 +145,7 @@ def _examples(command: Choice) -> str:
 
 
 def _in_columns(lines: list[str]) -> Iterator[str]:
-    """Aligns in a column the text that follows the first two or more blanks of each line."""
+    """Aligns the second column of lines, which follows the first run of two or more blanks."""
     pairs = [re.split(r"  +", line, maxsplit=1) for line in lines]
     width = max((len(pair[0]) for pair in pairs if len(pair) > 1), default=0)
     for first, *second in pairs:
@@ -155,7 +155,7 @@ def _in_columns(lines: list[str]) -> Iterator[str]:
 def _by_family(
     choices: Sequence[Choice], lines: Callable[[Sequence[Choice], str, int], Iterator[str]]
 ) -> Iterator[str]:
-    """The choices, grouped by the kind of data that they are for."""
+    """Yields the lines of choices, grouped by data family; `lines` formats a group."""
     width = max(len(choice.name) for choice in choices) + 4
     found: dict[str, list[Choice]] = {family: [] for family in FAMILIES}
     for choice in choices:
@@ -167,7 +167,7 @@ def _by_family(
 
 
 def _lines(choices: Sequence[Choice], heading: str, width: int) -> Iterator[str]:
-    """A line for each choice, with its variants below it."""
+    """Yields one line per choice, followed by the lines of its variants."""
     if heading:
         yield f"{heading}:"
     names = [choice.name for choice in choices]
@@ -181,20 +181,20 @@ def _lines(choices: Sequence[Choice], heading: str, width: int) -> Iterator[str]
 
 
 def _line(name: str, about: str, width: int) -> str:
-    """The name, padded to `width` columns, and the description."""
+    """Returns the name, padded to `width` columns, and the description, shortened to fit the page."""
     room = WIDTH - width - 2
     return f"{name:{width}}  {about if len(about) <= room else textwrap.shorten(about, room, placeholder=' ...')}"
 
 
 def _names(choices: Sequence[Choice], heading: str, _: int) -> Iterator[str]:
-    """The names of choices, in few lines."""
+    """Yields the names of choices, comma-separated and wrapped."""
     text = ", ".join(choice.name for choice in choices)
     start = f"{heading}: " if heading else "  "
     yield from textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _settings(settings: Iterable[Setting | str], prefix: str) -> Iterator[str]:
-    """`key=value` and the comments, in two columns."""
+    """Yields the lines of settings in two columns: `key=value` and the comment."""
     settings = list(settings)
     written = [f"{prefix}{s.key}={s.value}" for s in settings if isinstance(s, Setting)]
     width = min(max(map(len, written), default=0), COMMENTS_AT)

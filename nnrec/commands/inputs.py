@@ -34,11 +34,11 @@ class Loaded:
     split: Any = None
 
     def fingerprint(self) -> str:
-        """A hash of all data: equal data give equal strings."""
+        """Returns a hash of all data, including the parts of a split: equal data give equal strings."""
         return (self.data if self.split is None else self.split).fingerprint()
 
     def check_fingerprint(self, expected: str) -> None:
-        """Checks that the data are those of a run.
+        """Checks that the data are the same as those of a run.
 
         Raises:
             DataError: they differ.
@@ -51,13 +51,13 @@ class Loaded:
 
 
 def load_data(config: Mapping[str, Any], frame: Given | None = None) -> Loaded:
-    """Loads the ratings, sessions or impressions of a `data` group, or takes `frame` instead."""
+    """Loads the data set of a `data` group, or uses `frame` (a data frame, a sparse matrix, ...) instead."""
     found: Any = load(config, frame)
     return Loaded(found.train, found) if isinstance(found, Parts) else Loaded(found)
 
 
 def resolve(config: Any) -> Settings:
-    """The typed settings of a composed training configuration; checked here, before data are read.
+    """Returns the typed, validated settings of a composed training configuration, before data are read.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -66,34 +66,36 @@ def resolve(config: Any) -> Settings:
 
     plain: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
     check_seed(plain["seed"])
-    if isinstance(runs := plain["model"].get("runs"), list):  # "latest" resolved for good, for resumed blends
+    if isinstance(runs := plain["model"].get("runs"), list):  # resolve "latest" once, also for resumed blends
         plain["model"] = {**plain["model"], "runs": [str(run_named(run)) if run == LATEST else run for run in runs]}
     trainer, evaluation, splitter = (build(plain[group], group) for group in ("trainer", "evaluation", "split"))
     return Settings(plain, trainer, evaluation, splitter)
 
 
 def model_class(settings: Mapping[str, Any]) -> Any:
-    """The class of a model; None if it is not an nnrec model or cannot be found (building it raises the error)."""
+    """Returns the class of a model; None if it is not a `Scorer` or cannot be imported (`build` raises the error)."""
     found = locate(str(settings.get("_target_", "")))
     return found if isinstance(found, type) and issubclass(found, Scorer) else None
 
 
 def check_families(settings: Settings, family: Family) -> None:
-    """Checks that model and evaluation are for data of this family. The backend has to run: the model is imported.
+    """Checks that model and evaluation are for data of this family.
+
+    Call it after the backend has been set up, because it imports the model.
 
     Raises:
-        ConfigError: one is for another family.
+        ConfigError: the model or the evaluation is for another family.
     """
     data, model = settings.data["name"], model_class(settings.model)
     if model is not None:
         learns = family_of(model)
-        if learns != family:  # a model can learn from nothing else
+        if learns != family:  # a model learns from a single family
             raise ConfigError(
                 f"model={settings.model['name']} learns from {learns}, and data={data} are {family}. Choose "
                 f"data={learns.data}, ..., or a model of {family} ({typed('train')} --help lists them)."
             )
     measures = family_of(settings.evaluation)
-    if measures != family:  # the test part of other data holds other things
+    if measures != family:  # test parts differ between families
         raise ConfigError(
             f"{type(settings.evaluation).__name__} measures models of {measures}, and data={data} "
             f"are {family}. Choose evaluation={family.evaluation}."
@@ -101,7 +103,7 @@ def check_families(settings: Settings, family: Family) -> None:
 
 
 def with_trainer_of_model(settings: Settings) -> Settings:
-    """The settings with what the model's settings say of the trainer, such as GRU4Rec's `parameters`."""
+    """Returns the settings, with trainer settings that the model's settings contain (GRU4Rec's `parameters`)."""
     model = model_class(settings.model)
     found = {} if model is None else model.trainer_settings(settings.model)
     if not found:
@@ -116,8 +118,8 @@ def split_data(loaded: Loaded, splitter: Any, seed: int, name: str) -> Any:
     Args:
         loaded: the data.
         splitter: a callable that takes data and a seed.
-        seed: of the split.
-        name: of the data, for messages.
+        seed: seed of the split.
+        name: name of the data, for messages.
 
     Raises:
         ConfigError: the splitter does not split this kind of data.
@@ -127,7 +129,7 @@ def split_data(loaded: Loaded, splitter: Any, seed: int, name: str) -> Any:
         return splitter(loaded.split, seed)
     if loaded.split is not None:
         raise ConfigError(f"data={name} come split: choose split=prepared.")
-    if family_of(splitter) != data.family:  # what is held out is a part of other things
+    if family_of(splitter) != data.family:  # splits differ between families
         raise ConfigError(
             f"{type(splitter).__name__} does not split {data.family}, which data={name} are. Choose "
             f"split={data.family.splits}."

@@ -1,4 +1,4 @@
-"""What each user clicked, of some rows of impressions."""
+"""Histories of clicked items per user, from rows of impressions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from nnrec.data.rows import Rows
 
 
 def click_histories(data: Impressions, which: np.ndarray) -> Rows | None:
-    """What each user clicked, (num_users, num_items), with the highest label; None where users or items are unknown.
+    """Returns the items that each user clicked, (num_users, num_items), each with its highest label.
 
-    Of ratings, whatever was rated. Held in memory are two numbers for each of these rows alone.
+    If the labels are ratings, not 0 to 1, all rated items are returned. Memory holds two numbers per such row.
 
     Args:
         data: the impressions.
         which: (m,) row numbers.
+
+    Returns:
+        Sparse rows, one per user; None if the data have no user or no item column.
     """
     schema = data.schema
     if schema.user is None or schema.item is None:

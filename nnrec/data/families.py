@@ -1,4 +1,4 @@
-"""The families of data: ratings, sessions, impressions, and in what they differ."""
+"""The data families: ratings, sessions and impressions, and the differences between them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from nnrec.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Family:
-    """What sets data of one kind, their models, splits and evaluations, apart from the others.
+    """The properties that differ between kinds of data, with their models, splits and evaluations.
 
     Attributes:
-        name: as in configurations (`data.family`), and in messages.
-        entries: what the data hold.
-        trained_on: what an epoch goes through.
-        owner: one of those whose lists are ranked.
-        sample: what intervals and tests take to be the sample where figures are kept by user.
-        evaluation: the one to choose.
-        splits: those to choose from.
-        data: data sets to choose from.
-        frame_data: the choice of `data` whose settings suit any data frame; None = the default's do.
-        model_from_shards: a model to train from shards; None = such data need no shards.
-        exclude_seen: whether lists leave out what is in the history; people come back to what they have clicked.
-        ordered: whether a model goes by events in their order, which have no values.
-        encoded: whether rows have columns of any kind, which an encoder turns into what a model takes.
-        decisive: which figure decides between models where nobody says so: the first of these that there is.
+        name: name in configurations (`data.family`) and in messages.
+        entries: word for the entries of the data, such as "ratings".
+        trained_on: word for the training examples of an epoch.
+        owner: word for the unit of evaluation, for which items are ranked: "user", "session" or "row".
+        sample: word for the sampling unit of confidence intervals and tests if metrics are stored per user.
+        evaluation: the choice of `evaluation` that messages suggest.
+        splits: choices of `split` that messages suggest.
+        data: choices of `data` that messages suggest.
+        frame_data: the choice of `data` whose settings fit any data frame; None = those of the default fit.
+        model_from_shards: example of a model that trains from shards; None = this family does not use shards.
+        exclude_seen: whether lists leave out the items of the history by default.
+        ordered: whether the data are ordered events without values.
+        encoded: whether rows have columns of any type, which an encoder converts to the input of a model.
+        decisive: metrics by which models are compared by default: the first of these that exists is used.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Family:
 
     @property
     def ranked(self) -> str:
-        """Whom lists are for, or what is measured."""
+        """The unit of evaluation in the plural: "users", "sessions" or "rows"."""
         return f"{self.owner}s"
 
 
@@ -95,10 +95,10 @@ _BY_NAME = {family.name: family for family in (RATINGS, SESSIONS, IMPRESSIONS)}
 
 
 def family_named(name: str | None) -> Family:
-    """The family that a configuration names; None = ratings, as in configurations that say nothing.
+    """Returns the family with this name; None = ratings, as in configurations without `family`.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is no family with this name.
     """
     if name is None:
         return RATINGS
@@ -108,9 +108,11 @@ def family_named(name: str | None) -> Family:
 
 
 def family_of(stage: Any) -> Family:
-    """The family of a model, an evaluation or a splitter: one of the user's own may give its name, or none (ratings).
+    """Returns the family of a model, an evaluation or a splitter.
+
+    User-defined ones may give the name of a family instead of a `Family`, or nothing (ratings).
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is no family with this name.
     """
     return family_named(str(getattr(stage, "family", RATINGS)))

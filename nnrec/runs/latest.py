@@ -1,4 +1,4 @@
-"""Resolves the name "latest" of a run folder to the newest run."""
+"""Resolution of "latest", given instead of a run folder, to the newest run."""
 
 from __future__ import annotations
 

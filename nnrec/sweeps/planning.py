@@ -1,4 +1,4 @@
-"""The training of a trial, and the figure that trials are compared by."""
+"""The training of a trial, and the metric that a sweep optimises."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from nnrec.training.settings import Report
 
 
 def try_out(config: Any, folder: RunFolder, report: Report | None = None) -> dict[str, Any]:
-    """Trains and validates a trial's configuration; see `Learning.try_out`."""
+    """Trains a model with a trial's configuration and evaluates it on validation data; see `Learning.try_out`."""
     return learning_of(config)[0].try_out(folder, report)
 
 
 def look(config: Any) -> dict[str, str]:
-    """The figure that trials are compared by (`monitor`), and the `fingerprint` of their data."""
+    """Returns the metric by which trials are compared (`monitor`), and the `fingerprint` of their data."""
     learning, fingerprint = learning_of(config)
     return {"monitor": learning.settings.trainer.monitor, "fingerprint": fingerprint}
 
 
 def learning_of(config: Any) -> tuple[Learning, str]:
-    """The untrained `Learning` of a configuration, and the fingerprint of its data.
+    """Returns the `Learning` of a configuration, not yet trained, and the fingerprint of its data.
 
     Raises:
-        ConfigError: the configuration does not choose anything on validation data.
-        NnrecError: the training cannot be prepared for another reason.
+        ConfigError: the evaluation selects nothing on validation data (evaluation=course).
+        NnrecError: the training cannot be prepared for other reasons.
     """
     settings = resolve(config)
     loaded = load_data(settings.data)

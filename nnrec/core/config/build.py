@@ -1,4 +1,4 @@
-"""Construction of objects from configuration groups: calls the class or function that `_target_` names."""
+"""Construction of objects from configuration groups by calling the class or function in `_target_`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnrec.core.errors import ConfigError, NnrecError
 
 
 def build(config: Any, key: str, **late: Any) -> Any:
-    """Calls the class or function that a group's `_target_` names, with the group's settings as arguments.
+    """Calls the class or function in a group's `_target_`, with the group's other settings as arguments.
 
     Args:
         config: the configuration group.
@@ -19,8 +19,8 @@ def build(config: Any, key: str, **late: Any) -> Any:
         late: further arguments that are not in the configuration, such as sizes of the data.
 
     Raises:
-        ConfigError: no `_target_`, a setting without a value, or one that the target does not accept.
-        NnrecError: raised by the target itself.
+        ConfigError: `_target_` is missing, a setting has no value, or the target does not accept a setting.
+        NnrecError: the target raises one.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -47,7 +47,7 @@ def build(config: Any, key: str, **late: Any) -> Any:
 
 
 def locate(target: str) -> Any:
-    """Returns the object that an import path names, None if there is none."""
+    """Returns the object at an import path, None if it cannot be imported."""
     try:
         return pydoc.locate(current_name(target))
     except pydoc.ErrorDuringImport:
@@ -58,7 +58,7 @@ def check_seed(number: Any) -> None:
     """Checks that a number is usable as a random seed.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not an integer from 0 to 2^32 - 1.
     """
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**32:
         raise ConfigError(f"seed must be a whole number, 0 or more and below 2^32. Received: {number!r}")

@@ -3,8 +3,8 @@
 The files are not parsed as YAML, because that is too slow for `--help` and loses the comments.
 
 The first line of a file is a comment that describes it. Files of models, splits and evaluations name their data family
-further down in their first comment (`# Family: sessions`), files of data in their setting `family`. Files whose names
-start with `_` are bases that other files build on; they are no choices.
+in a later line of this comment (`# Family: sessions`), files of data sets in their setting `family`. Files whose names
+start with `_` are bases that other files build on; they cannot be chosen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOT_SHOWN = ("defaults", "hydra")
 
 
 class Setting(NamedTuple):
-    """A setting with its default value as written in the file, and the comment beside it."""
+    """A setting with its default value as written in the file, and the comment after it."""
 
     key: str
     value: str
@@ -48,7 +48,7 @@ class Choice:
 
     @cached_property
     def header(self) -> list[str]:
-        """The lines of the comment at the top, without those that are read by programs."""
+        """The lines of the comment at the top, without the machine-readable ones (`@package`, `Family:`)."""
         return [line for line in self._comment() if not re.match(r"@package |Family: ", line)]
 
     @property
@@ -66,14 +66,14 @@ class Choice:
 
     @cached_property
     def parents(self) -> list[Choice]:
-        """The files of the same group that it builds on."""
+        """The files of the same group in its defaults list."""
         names = [found[1] for line in self._defaults() if (found := re.match(r"(\w[\w-]*)$", line))]
         paths = [self.path.with_name(f"{name}.yaml") for name in names if name != "_self_"]
         return [Choice(path, self.group) for path in paths if path.is_file()]
 
     @property
     def variant_of(self) -> str:
-        """The choice that it is a variant of, or ""; a file that builds on the default or a base is no variant."""
+        """The choice that this one is a variant of, or "". Files based on `default` or on a base are not variants."""
         return next((parent.name for parent in self.parents if not re.match("_|default$", parent.name)), "")
 
     @cached_property
@@ -90,7 +90,7 @@ class Choice:
 
     @property
     def target(self) -> str:
-        """The `_target_` that is called with its settings, "" if there is none."""
+        """The import path in `_target_`, its own or of a parent; "" if there is none."""
         found = (match[1] for line in self._lines if (match := re.match(r"_target_: (\S+)", line)))
         return next(found, "") or next((parent.target for parent in self.parents if parent.target), "")
 

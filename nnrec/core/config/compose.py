@@ -39,7 +39,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     from hydra.errors import HydraException
 
     check_choices(overrides)
-    # Inside another Hydra application (compare.py, or one of the user's) its global state is restored afterwards.
+    # Within another Hydra application (compare.py, or a user's program), the state of that one is restored afterwards.
     own = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -53,7 +53,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
 
 
 def explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
-    """Turns an error of Hydra's into a message for the user.
+    """Converts a Hydra error into a message for the user.
 
     Args:
         error: error raised while a configuration was composed.
@@ -95,7 +95,7 @@ def hide_bases() -> None:
 
 
 def check_choices(overrides: Sequence[str]) -> None:
-    """Checks that no base is chosen: a file whose name starts with `_`, with the settings that other files share.
+    """Checks that no base is chosen: a file whose name starts with `_`, which holds settings shared by other files.
 
     Raises:
         ConfigError: a base is chosen.
@@ -129,7 +129,7 @@ def quoted(override: str) -> str:
 
 
 def _known(name: str, key: str, overrides: Sequence[str]) -> list[str]:
-    """Returns the settings and groups that exist without the mistaken override."""
+    """Returns the keys of all settings and groups of a configuration, composed without the wrong override."""
     from omegaconf import OmegaConf
 
     others = [text for text in overrides if text.lstrip("+~").partition("=")[0] != key]

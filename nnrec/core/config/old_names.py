@@ -1,4 +1,4 @@
-"""Import paths of release 0.1, found in the configurations of its runs, and their present names."""
+"""Import paths that the configurations of release 0.1's runs contain, and their current names."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ PUBLIC_NAMES = {
 
 
 def current_name(target: str) -> str:
-    """Returns the present import path of a target."""
+    """Returns the current import path of a target; a path that is not an old one is returned unchanged."""
     return PUBLIC_NAMES.get(target, target)
 
 
 def with_current_names(config: Any) -> Any:
-    """Returns a plain configuration (dicts, lists, values) with the present import path in every `_target_`.
+    """Returns a plain configuration (dicts, lists, values) with the current import path in every `_target_`.
 
-    Keys may be dotted (`trainer.schedule._target_`), as those of flat settings are.
+    Keys may be dotted, as in flat settings: `trainer.schedule._target_`.
     """
     if isinstance(config, Mapping):
         return {

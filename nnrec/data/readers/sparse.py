@@ -1,4 +1,4 @@
-"""Ratings from a sparse matrix of SciPy."""
+"""Ratings from a SciPy sparse matrix."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from nnrec.data.vocabulary import Vocabulary
 
 
 def from_sparse(matrix: Any, scale: Sequence[float] | None = None) -> Ratings:
-    """Ratings from a matrix of users (rows) by items (columns); their ids are 0, 1, 2, ...
+    """Returns the ratings in a matrix of users (rows) by items (columns), with the ids 0, 1, 2, ...
 
-    Rows and columns without an entry are users and items too. A zero that is stored is a rating of 0 (`eliminate_zeros`
-    takes such out beforehand); what is not stored was not rated. Formats that store whole blocks or diagonals (BSR,
-    DIA) cannot tell the two apart: of these no zero is a rating. Entries of the same place are summed, as SciPy does.
+    Rows and columns without entries are users and items too. A stored zero is a rating of 0 (remove stored zeros with
+    `eliminate_zeros`); entries that are not stored are not ratings. Formats that store whole blocks or diagonals (BSR,
+    DIA) cannot distinguish the two: their zeros are not ratings. Duplicate entries are summed, as in SciPy.
 
     Args:
-        matrix: any `scipy.sparse` matrix or two-dimensional array; it stays as it is.
-        scale: (lowest, highest) value allowed; None = any.
+        matrix: any `scipy.sparse` matrix or two-dimensional array; it is not changed.
+        scale: (lowest, highest) allowed value; None = any.
 
     Raises:
-        DataError: not two dimensions, or damaged; no entry; a value that is no finite number, or off the scale.
+        DataError: the matrix has not two dimensions, is not numeric, is damaged or has no entry; or a value is not
+            finite or is outside the scale.
     """
     if matrix.ndim != 2:
         raise DataError(f"A sparse matrix of ratings has two dimensions, users and items. Received: {matrix.ndim}")
