@@ -64,8 +64,8 @@ def test_it_imports_nnrec_and_little_else_and_defines_no_class(path):
 
 
 @EACH
-def test_the_readme_names_it(path):
-    assert f"(notebooks/{path.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_names_it(path):
+    assert f"(../notebooks/{path.name})" in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
