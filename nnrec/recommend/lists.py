@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from nnrec.runs.trained import TrainedRun
 
 
-class _Way(NamedTuple):
-    """Whom the run itself knows, how others are read, and what ranks items for them."""
+class _OfFamily(NamedTuple):
+    """How lists are made for one family of data.
+
+    Attributes:
+        kept: the users, sessions or requests that the run itself keeps.
+        given: those that the caller gives.
+        top_n: the class that ranks items for them.
+    """
 
     kept: Callable[[TrainedRun, Any], Any]
     given: Callable[[TrainedRun, Any, TableFormat, Any], Any]
@@ -33,16 +39,16 @@ class _Way(NamedTuple):
 
 
 # Lists are for users by their history, for sessions by their events, or for users in situations.
-_WAYS: dict[Family, _Way] = {
-    RATINGS: _Way(
+_BY_FAMILY: dict[Family, _OfFamily] = {
+    RATINGS: _OfFamily(
         lambda run, _: known_people(run), lambda run, history, table, _: new_people(run, history, table), TopN
     ),
-    SESSIONS: _Way(
+    SESSIONS: _OfFamily(
         lambda run, _: tested_sessions(run),
         lambda run, history, table, _: running_sessions(run, history, table),
         SessionTopN,
     ),
-    IMPRESSIONS: _Way(
+    IMPRESSIONS: _OfFamily(
         known_users, lambda run, history, table, context: requested(run, history, table.layout, context), ImpressionTopN
     ),
 }
@@ -85,8 +91,8 @@ def audience(run: TrainedRun, history: Any, table: TableFormat, context: Mapping
         raise ConfigError(f"{run.model.name} knows of no context: it was trained on {run.family}.")
     if sparse.issparse(history) and run.family != RATINGS:  # nothing else fits into a matrix of users by items
         raise ConfigError(f"A matrix is no history for {run.model.name}: it was trained on {run.family}.")
-    of = _WAYS[run.family]
-    return of.kept(run, context) if history is None else of.given(run, history, table, context)
+    family = _BY_FAMILY[run.family]
+    return family.kept(run, context) if history is None else family.given(run, history, table, context)
 
 
 def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], excluded: np.ndarray | None) -> TopN:
@@ -97,4 +103,4 @@ def lists(run: TrainedRun, n: int, exclude_seen: bool | Literal["auto"], exclude
         exclude_seen: "auto" = `Family.exclude_seen` of the data.
     """
     exclude = run.family.exclude_seen if exclude_seen == "auto" else exclude_seen
-    return _WAYS[run.family].top_n(run, n, exclude, excluded)
+    return _BY_FAMILY[run.family].top_n(run, n, exclude, excluded)
