@@ -87,7 +87,7 @@ def test_lists_by_the_command_line(tmp_path):
     found = tmp_path / "found.csv"
     command = [sys.executable, "predict.py", *settings(OWN, "gru4rec", found, 3, SESSIONS)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr  # TensorFlow may print there what it thinks of the processor
     check_same(found, OWN / "gru4rec.csv", exact=False)
 
 
