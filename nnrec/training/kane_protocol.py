@@ -62,6 +62,7 @@ class Course:
         )
         # Built here, so that errors are raised before the run folder is created.
         self.first = _Accuracy(settings, self.accuracy)
+        self.settings = self.first.settings  # with the monitored metric, and with the content of files
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
         """Trains and evaluates the parts that are not finished, writes the run's files, and returns its figures."""

@@ -353,3 +353,23 @@ def test_one_command(tmp_path, bias):
         assert f" {name} " in screen, name
     assert "Hit rate@10 by true rating (users): 1: " in screen
     assert "Hit rate@10 by predicted rating (users): " in screen
+
+
+def test_the_run_needs_no_network_file(tmp_path):
+    network = {
+        "Name": "tiny",
+        "Kind": "AutoEncoder",
+        "Layers": [
+            {"Name": "Input", "Kind": "Input", "N": "auto", "DataSet": "input", "Sparse": True},
+            {"Name": "Hidden", "Kind": "Hidden", "Type": "FullyConnected", "N": 4, "Activation": "Sigmoid"},
+            {"Name": "Output", "Kind": "Output", "Type": "FullyConnected", "DataSet": "output", "N": "auto",
+             "Activation": "Sigmoid", "Sparse": True},
+        ],
+        "ErrorFunction": "ScaledMarginalCrossEntropy",
+    }  # fmt: skip
+    file = tmp_path / "network.json"
+    file.write_text(json.dumps(network))
+    run = train(tmp_path / "run", "model=dsstne", f"model.config={file}", "trainer.epochs=1")
+    file.unlink()
+    assert run.config.model.config["Name"] == "tiny" and run.config.trainer.monitor == "val_ndcg@10"
+    assert len(nnrec.load(tmp_path / "run").recommend(top_n=2)) > 0
